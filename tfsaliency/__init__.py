@@ -1,0 +1,36 @@
+"""Which parts of this input made the network say that? Saliency and attribution maps for any Keras 3 model."""
+
+import importlib
+from typing import Any
+
+from tfsaliency import target, transforms
+from tfsaliency.explainer import Attribution, Explainer, Wrapper
+from tfsaliency.explanation import Explanation, Visualization
+from tfsaliency.methods.gradient import Gradient, GradientTimesInput
+from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
+from tfsaliency.version import __version__
+
+__all__ = [
+    "Attribution",
+    "Explainer",
+    "Explanation",
+    "Gradient",
+    "GradientTimesInput",
+    "SmoothGrad",
+    "SmoothGradSquared",
+    "VarGrad",
+    "Visualization",
+    "Wrapper",
+    "__version__",
+    "plot",
+    "target",
+    "transforms",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Pictures and the zoo bring OpenCV, matplotlib and scikit-image: imported when they are used.
+    if name in ("plot", "zoo"):
+        return importlib.import_module(f"tfsaliency.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,57 @@
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from tfsaliency.compiled import Compiled
+from tfsaliency.inputs import Inputs
+
+
+class Result(NamedTuple):
+    """NumPy arrays for a whole batch, as `Compiled` gives them for a chunk."""
+
+    values: Any
+    scores: np.ndarray
+    index: np.ndarray
+    diagnostics: dict[str, np.ndarray]
+
+
+def run_in_chunks(
+    function: Compiled, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None
+) -> Result:
+    """Runs a compiled function over a batch, ``rows`` samples at a time.
+
+    Where the device runs out of memory the chunk is halved, for this call and, if the chunk was ours to choose, for later ones.
+
+    Args:
+        function: what to run.
+        batch: the inputs.
+        index: ``(N,)`` classes, ignored by a function that finds its own.
+        rows: the size of a chunk, None for the one that ``function`` prefers.
+        bar: text of a progress bar, None for no bar.
+
+    Raises:
+        MemoryError: one row alone does not fit.
+    """
+    size = rows or function.rows
+    pieces: list[Result] = []
+    done = 0
+    with tqdm(total=batch.samples, desc=bar, disable=bar is None) as progress:
+        while done < batch.samples:
+            stop = min(done + size, batch.samples)
+            try:
+                piece = function(batch.rows(done, stop), index[done:stop], size)
+            except tf.errors.ResourceExhaustedError as error:
+                if size == 1:
+                    raise MemoryError("One row of the inputs alone does not fit into the device's memory.") from error
+                size //= 2
+                if rows is None:
+                    function.rows = size
+                continue
+            pieces.append(Result(*tf.nest.map_structure(lambda tensor: tensor.numpy(), piece)))
+            progress.update(stop - done)
+            done = stop
+    if len(pieces) == 1:
+        return pieces[0]
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)

@@ -1,0 +1,225 @@
+import dataclasses
+import time
+import warnings
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.chunks import run_in_chunks
+from tfsaliency.compiled import compiled
+from tfsaliency.explanation import Explanation
+from tfsaliency.inputs import check_inputs
+from tfsaliency.provenance import provenance
+from tfsaliency.score import Score
+from tfsaliency.target import as_target
+from tfsaliency.transforms import Transform, check_transform, name_of
+
+class Attribution(NamedTuple):
+    """What a method returns: tensors of the graph that is being traced.
+
+    Attributes:
+        values: in the structure of the inputs, batch first.
+        diagnostics: name -> ``(N,)`` numbers about each sample's values.
+    """
+
+    values: Any
+    diagnostics: dict[str, tf.Tensor] = {}
+
+
+class Explainer(ABC):
+    """A model, or another explainer, with options; ``explain`` asks it.
+
+    A subclass is a frozen dataclass whose first field is ``model`` or, for one that asks another explainer about a family
+    of inputs, ``inner``. It writes `attribute` and nothing else.
+    """
+
+    model: keras.Model
+
+    @abstractmethod
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        """The method: pure TensorFlow code, traced once into the graph that ``explain`` runs.
+
+        Args:
+            x: float32 tensors in the structure of the model's inputs, ``(N, ...)``.
+            score: the function that is explained, ``score(x)`` -> ``(N,)``.
+        """
+
+    def explain(
+        self, inputs: Any, target: Any = None, *, batch_size: int | None = None, progress: bool = False
+    ) -> Explanation:
+        """Explains a batch.
+
+        Args:
+            inputs: what ``model(inputs)`` takes, batch first: an array, or a list or dict of arrays. Integers are explained
+                where the model casts them to float.
+            target: what is explained: None for the top class of each sample, a class index, one index per sample, a
+                function of the logits (in the model's output structure, any number of rows) that returns ``(N,)``, or
+                what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1.
+            batch_size: how many rows go through the model at once, copies made by a method included. By default it is
+                chosen for speed within 2 GiB. It does not change the values.
+            progress: draws a progress bar over the batches.
+
+        Returns:
+            The values in the structure of the inputs, with what is needed to see, save and compare them.
+
+        Raises:
+            ValueError: inputs, target or output do not fit; the message says what was received and what to do.
+            MemoryError: one row alone does not fit into memory.
+        """
+        start = time.perf_counter()
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is at least 1. Received: {batch_size}")
+        _check_built(self.model)
+        batch = check_inputs(self.model, inputs)
+        chosen = as_target(target)
+        index = chosen.given(batch.samples)
+        function = compiled(self, chosen, batch)
+        _check_range(index, function.units)
+        if index is None:
+            index = np.zeros(batch.samples, "int32")
+        result = run_in_chunks(function, batch, index, batch_size, str(self) if progress else None)
+        _check_values(result.values)
+        return Explanation(
+            values=result.values,
+            inputs=batch.given,
+            target=result.index if chosen.chooses else None,
+            scores=result.scores,
+            method=str(self),
+            diagnostics=result.diagnostics,
+            explained=function.explained,
+            provenance=provenance(self.model, chosen, time.perf_counter() - start),
+        )
+
+    def then(self, transform: Transform) -> "Then":
+        """This method followed by a transform, inside whatever wraps it.
+
+        ``SmoothGrad(Gradient(model).then(absolute))`` averages absolute gradients;
+        ``SmoothGrad(model).then(absolute)`` takes the absolute value of the average.
+
+        Args:
+            transform: ``(values, inputs) -> values``, TensorFlow code on one part of the inputs; `tfsaliency.transforms` has
+                the usual ones.
+        """
+        return Then(self, transform)
+
+    def key(self) -> Hashable:
+        """Equal for explainers of one model that compute the same."""
+        return type(self), *(_key(value) for name, value in self._options())
+
+    def detached(self) -> "Explainer":
+        """A copy that does not keep the model alive."""
+        return dataclasses.replace(self, model=weakref.proxy(self.model))  # type: ignore[type-var]
+
+    def __post_init__(self) -> None:
+        """Checks the model; an option is checked by the class that has it."""
+        if not isinstance(self.model, keras.Model):
+            raise TypeError(
+                f"{type(self).__name__} explains a keras.Model. Received: {type(self.model).__name__}. "
+                "A path or a URL goes through keras.saving.load_model first."
+            )
+
+    def __str__(self) -> str:
+        """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
+        options = [
+            str(value) if isinstance(value, Explainer) else f"{name}={value!r}"
+            for name, value in self._options()
+        ]
+        return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
+
+    def _options(self) -> list[tuple[str, Any]]:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return [(field.name, getattr(self, field.name)) for field in fields if field.name != "model"]
+
+
+@dataclass(frozen=True, eq=False)
+class Wrapper(Explainer):
+    """An explainer that asks another one, and works on the model of that one."""
+
+    inner: Explainer
+
+    @property
+    def model(self) -> keras.Model:  # type: ignore[override]
+        """The model of the innermost explainer."""
+        return self.inner.model
+
+    def detached(self) -> "Explainer":
+        """A copy that does not keep the model alive."""
+        return dataclasses.replace(self, inner=self.inner.detached())
+
+
+@dataclass(frozen=True, eq=False)
+class Then(Wrapper):
+    """An explainer followed by a transform; made by `Explainer.then`."""
+
+    transform: Transform
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        values, diagnostics = self.inner.attribute(x, score)
+        return Attribution(tf.nest.map_structure(self.transform, values, x), diagnostics)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_transform(self.transform)
+
+    def __str__(self) -> str:
+        return f"{self.inner}.then({name_of(self.transform)})"
+
+
+def _key(value: Any) -> Hashable:
+    if isinstance(value, Explainer):
+        return value.key()
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    return value
+
+
+def _check_built(model: keras.Model) -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"tfsaliency works on the TensorFlow backend. Received: the {keras.backend.backend()} backend. "
+            "Set the environment variable KERAS_BACKEND=tensorflow before keras is imported."
+        )
+    if not model.built:
+        raise ValueError(
+            f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights."
+        )
+
+
+def _check_range(index: np.ndarray | None, units: int | None) -> None:
+    if index is None or units is None:
+        return
+    outside = index[(index < 0) | (index >= units)]
+    if outside.size:
+        raise ValueError(
+            f"The model has the classes 0 to {units - 1}. Received: target {outside[0]}"
+            + (
+                ". One unit without a sigmoid has two sides only if you say so: tfsaliency.target.binary(0) or binary(1)"
+                if units == 1
+                else ""
+            )
+        )
+
+
+def _check_values(values: Any) -> None:
+    parts = [part.reshape(len(part), -1) for part in tf.nest.flatten(values)]
+    finite = np.logical_and.reduce([np.isfinite(part).all(axis=1) for part in parts])
+    if not finite.all():
+        raise ValueError(
+            f"The values of the samples {np.flatnonzero(~finite)[:5].tolist()} are not finite: a gradient overflowed, or the "
+            "model computes one at a point where there is none (sqrt or log at 0, x / x). Check the model's output on these "
+            "samples; a mixed_float16 model may need the float32 policy."
+        )
+    zero = np.logical_and.reduce([(part == 0).all(axis=1) for part in parts])
+    if zero.any():
+        warnings.warn(
+            f"The values of the samples {np.flatnonzero(zero)[:5].tolist()} are zero everywhere. Either the target does not "
+            "depend on the input, or every path to it is closed there: dead ReLU units, or a saturated activation below "
+            "the explained output.",
+            stacklevel=3,
+        )

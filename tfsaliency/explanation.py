@@ -1,0 +1,192 @@
+import dataclasses
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfsaliency.structure import flatten, map_parts, skeleton, unflatten
+from tfsaliency.transforms import Transform, check_transform, name_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a method said about a batch, and all that is needed to see it, keep it and make it again.
+
+    Arrays cannot be written to; `map` makes a new explanation.
+
+    Attributes:
+        values: float32, in the structure of the inputs and with their shape: signed, never rescaled.
+        inputs: the inputs as they were passed.
+        target: ``(N,)`` classes that were explained, None where a function of the logits was.
+        scores: ``(N,)`` float32, the explained numbers.
+        method: the method with its options.
+        diagnostics: name -> ``(N,)`` numbers about each sample's values.
+        explained: whether the scores are logits under a softmax or sigmoid, or the model's output itself.
+        provenance: versions, the model's name and fingerprint, the target and the seconds it took.
+    """
+
+    values: Any
+    inputs: Any
+    target: np.ndarray | None
+    scores: np.ndarray
+    method: str
+    diagnostics: dict[str, np.ndarray] = field(default_factory=dict)
+    explained: str = ""
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("values", "inputs"):
+            object.__setattr__(self, name, map_parts(_frozen, getattr(self, name)))
+        object.__setattr__(self, "target", None if self.target is None else _frozen(self.target))
+        object.__setattr__(self, "scores", _frozen(self.scores))
+        diagnostics = {name: _frozen(array) for name, array in self.diagnostics.items()}
+        object.__setattr__(self, "diagnostics", diagnostics)
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.scores)
+
+    def map(self, transform: Transform) -> "Explanation":
+        """A new explanation with transformed values.
+
+        Args:
+            transform: ``(values, inputs) -> values`` on one part of the inputs; see `tfsaliency.transforms`.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> explanation = tfs.Gradient(model).explain(np.ones((1, 3)))
+            >>> explanation.map(tfs.transforms.absolute).method
+            'Gradient.map(absolute)'
+        """
+        check_transform(transform)
+        values = map_parts(lambda part, given: np.asarray(transform(part, given)), self.values, self.inputs)
+        return dataclasses.replace(self, values=values, method=f"{self.method}.map({name_of(transform)})")
+
+    def plot(self, **options: Any) -> "Figure":
+        """Draws input, map and overlay of each sample; see `tfsaliency.plot.plot` for the options."""
+        from tfsaliency.plot import plot
+
+        return plot(self, **options)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the first samples."""
+        from tfsaliency.plot import png
+
+        return png(self.plot(most=4))
+
+    def __repr__(self) -> str:
+        shapes = map_parts(lambda part: part.shape, self.values)
+        target = None if self.target is None else self.target.tolist() if len(self) <= 8 else f"({len(self)},)"
+        return f"{type(self).__name__}({self.method}, values={shapes}, target={target})"
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes one ``.npz`` file that `load` reads back exactly; no pickle is involved.
+
+        The file appears complete or not at all; an existing one is replaced.
+
+        Raises:
+            ValueError: the path does not end in ``.npz``.
+        """
+        path = _npz(path)
+        record = {
+            "format": FORMAT,
+            "kind": type(self).__name__,
+            "values": skeleton(self.values),
+            "inputs": skeleton(self.inputs),
+            "method": self.method,
+            "explained": self.explained,
+            "provenance": self.provenance,
+        }
+        arrays = {"record": np.array(json.dumps(record)), "scores": self.scores}
+        if self.target is not None:
+            arrays["target"] = self.target
+        for name in ("values", "inputs"):
+            arrays |= {f"{name}/{place}": part for place, part in enumerate(flatten(getattr(self, name)))}
+        arrays |= {f"diagnostics/{name}": array for name, array in self.diagnostics.items()}
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with open(unfinished, "wb") as file:
+                np.savez_compressed(file, **arrays)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Explanation":
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file does not hold an explanation.
+
+        Example:
+            >>> import keras, numpy as np, tempfile, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> explanation = tfs.Gradient(model).explain(np.ones((1, 3)))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     explanation.save(f"{folder}/map.npz")
+            ...     again = tfs.Explanation.load(f"{folder}/map.npz")
+            >>> bool((again.values == explanation.values).all())
+            True
+        """
+        path = _npz(path)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            record = json.loads(str(arrays.pop("record")))
+            kind = _KINDS[record["kind"]]
+            parts = {
+                name: unflatten(record[name], [arrays[f"{name}/{i}"] for i in range(_count(arrays, name))])
+                for name in ("values", "inputs")
+            }
+            return kind(
+                **parts,
+                target=arrays.get("target"),
+                scores=arrays["scores"],
+                method=record["method"],
+                diagnostics={
+                    name.removeprefix("diagnostics/"): array
+                    for name, array in arrays.items()
+                    if name.startswith("diagnostics/")
+                },
+                explained=record["explained"],
+                provenance=record["provenance"],
+            )
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, IndexError, TypeError) as error:
+            raise ValueError(f"{path} does not hold an explanation that this version reads: {error}") from error
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Visualization(Explanation):
+    """Pictures that an optimizer made for classes: ``values`` are inputs of the model, ``inputs`` is where they started."""
+
+
+_KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}
+
+
+def _frozen(array: Any) -> np.ndarray:
+    """A view that cannot be written to; the caller's own array stays writable."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def _count(arrays: dict[str, np.ndarray], name: str) -> int:
+    return sum(key.startswith(f"{name}/") for key in arrays)
+
+
+def _npz(path: str | os.PathLike) -> Path:
+    path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"An explanation is kept in a file that ends in .npz. Received: {path}")
+    return path

@@ -1,0 +1,225 @@
+"""Any Keras 3 model as a trace: its logits, and where its gradient stops.
+
+The model is called once inside the graph that is being built, as it is; everything here reads the traced operations.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+# What turns logits into probabilities at the end of a network.
+LINKS = ("Softmax", "LogSoftmax", "Sigmoid")
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+
+
+class Logits(NamedTuple):
+    """What a model says before its softmax or sigmoid.
+
+    Attributes:
+        values: float32 tensors in the structure of the model's output.
+        links: in the same structure, the operation that was found above each value
+            (``"Softmax"``, ``"LogSoftmax"`` or ``"Sigmoid"``), or ``""`` where the value is the output itself.
+        row_bytes: memory that the forward pass of one row writes, in bytes.
+    """
+
+    values: Any
+    links: Any
+    row_bytes: int
+
+    def describe(self) -> str:
+        """Says for each output whether its logits or the output itself is explained."""
+        texts = [
+            f"the logits under {link}" if link else "the output itself: no softmax or sigmoid at its end"
+            for link in tf.nest.flatten(self.links)
+        ]
+        return texts[0] if len(set(texts)) == 1 else str(tf.nest.pack_sequence_as(self.links, texts))
+
+
+def logits(model: keras.Model, x: Any, dtypes: Any) -> Logits:
+    """Calls the model in inference mode and looks under the softmax or sigmoid at its end.
+
+    Args:
+        model: the user's model, left as it is.
+        x: float tensors of the graph under construction, in the structure that the model takes.
+        dtypes: in the same structure, the data types that the user passed.
+
+    Returns:
+        The logits, in the structure of the model's output.
+    """
+    try:
+        if all(tf.as_dtype(dtype).is_floating for dtype in tf.nest.flatten(dtypes)):
+            return _look_under(model(x, training=False))
+        return _past_integer_casts(model, x, dtypes)
+    except UndifferentiableError:
+        raise
+    except Exception as error:
+        shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), x)
+        raise ValueError(
+            f"The model cannot be called on inputs of shape {shapes}, batch first. "
+            f"If the batch axis is missing, pass x[None]. It said: {error}"
+        ) from error
+
+
+class UndifferentiableError(ValueError):
+    """The model's output has no gradient."""
+
+
+def _look_under(outputs: Any) -> Logits:
+    flat = tf.nest.flatten(outputs)
+    for output in flat:
+        if not (tf.is_tensor(output) and output.dtype.is_floating):
+            received = f"{output.dtype.name} numbers" if tf.is_tensor(output) else type(output).__name__
+            raise UndifferentiableError(
+                f"The model's output cannot be differentiated. Received: {received}. "
+                "Explain a model that returns scores as floating point numbers, e.g. without a final argmax."
+            )
+        _warn_of_hidden_link(output)
+    values, links = zip(*map(_under_link, flat), strict=True)
+    return Logits(
+        tf.nest.pack_sequence_as(outputs, [tf.cast(value, tf.float32) for value in values]),
+        tf.nest.pack_sequence_as(outputs, links),
+        sum(map(_row_bytes, ancestors(*flat))),
+    )
+
+
+def _under_link(output: tf.Tensor) -> tuple[tf.Tensor, str]:
+    """The tensor under the last softmax or sigmoid, with what only moves values around applied again."""
+    op = output.op
+    if op.type in LINKS:
+        return op.inputs[0], op.type
+    if op.type in ("Identity", "Cast", *_MOVES):
+        value, link = _under_link(op.inputs[0])
+        if link:
+            return _MOVES.get(op.type, lambda op, value: value)(op, value), link
+    return output, ""
+
+
+_MOVES: dict[str, Callable[[tf.Operation, tf.Tensor], tf.Tensor]] = {
+    "Reshape": lambda op, value: tf.reshape(value, op.inputs[1]),
+    "Transpose": lambda op, value: tf.transpose(value, op.inputs[1]),
+    "ExpandDims": lambda op, value: tf.expand_dims(value, op.inputs[1]),
+    "Squeeze": lambda op, value: tf.squeeze(value, op.get_attr("squeeze_dims")),
+}
+
+
+def _warn_of_hidden_link(output: tf.Tensor) -> None:
+    """Warns where the output comes out of a nested tf.function that ends in a softmax or sigmoid."""
+    if output.op.type not in CALLS:
+        return
+    name = output.op.get_attr("f").name
+    library = output.graph.as_graph_def().library.function
+    body = next(function for function in library if function.signature.name == name)
+    types = {node.name: (node.op, node.input) for node in body.node_def}
+    returned = body.signature.output_arg[output.value_index].name
+    node = body.ret[returned].split(":")[0]
+    while node in types and types[node][0] in ("Identity", "Cast"):
+        node = types[node][1][0].split(":")[0]
+    if node in types and types[node][0] in LINKS:
+        warnings.warn(
+            f"The model ends in a tf.function that hides its {types[node][0]}: the output itself is explained, "
+            "whose gradient vanishes where the model is sure. Take @tf.function off the model's call, "
+            "or return logits from it.",
+            stacklevel=2,
+        )
+
+
+def _past_integer_casts(model: keras.Model, x: Any, dtypes: Any) -> Logits:
+    """Calls the model on integers, and feeds the floats in where it casts those integers to float.
+
+    A cast of integers has no gradient. Behind it the network is a function of real numbers, and that is the one
+    whose gradient is asked for: so the trace of the model is taken with the result of the cast as its input.
+    """
+    specs = tf.nest.map_structure(lambda t, dtype: tf.TensorSpec(t.shape, dtype), x, dtypes)
+    call = tf.function(lambda integers: model(integers, training=False), autograph=False)
+    trace = call.get_concrete_function(specs)
+    found: list[Logits] = []
+
+    # A tape does not record imported operations; tf.gradients reads them from the graph.
+    @tf.custom_gradient
+    def imported(*parts: tf.Tensor) -> Any:
+        results = tf.graph_util.import_graph_def(
+            trace.graph.as_graph_def(),
+            _feeds(trace, parts),
+            [output.name for output in trace.outputs],
+            name="integers",
+        )
+        found.append(_look_under(tf.nest.pack_sequence_as(trace.structured_outputs, results)))
+        values = tf.nest.flatten(found[-1].values)
+
+        def backward(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
+            return tf.gradients(values, parts, upstream)
+
+        return values, backward
+
+    values = imported(*tf.nest.flatten(x))
+    return found[-1]._replace(values=tf.nest.pack_sequence_as(found[-1].values, tf.nest.flatten(values)))
+
+
+def _feeds(trace: tf.types.experimental.ConcreteFunction, parts: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
+    feeds = {}
+    for placeholder, part in zip(trace.inputs, parts, strict=False):
+        feeds[placeholder.name] = tf.cast(part, placeholder.dtype)
+        if not placeholder.dtype.is_floating:
+            feeds |= {cast.name: tf.cast(part, cast.dtype) for cast in _casts_to_float(placeholder)}
+    for placeholder, variable in zip(trace.inputs[len(parts) :], trace.captured_inputs, strict=True):
+        feeds[placeholder.name] = tf.identity(variable)
+    return feeds
+
+
+def _casts_to_float(integers: tf.Tensor) -> Iterator[tf.Tensor]:
+    for op in integers.consumers():
+        if op.type in ("Cast", "Identity"):
+            result = op.outputs[0]
+            if result.dtype.is_floating:
+                yield result
+            else:
+                yield from _casts_to_float(result)
+
+
+def _row_bytes(op: tf.Operation) -> int:
+    """Bytes that an operation writes for one row, as far as the trace knows its shapes."""
+    shapes = [(output.shape, output.dtype.size) for output in op.outputs if output.shape.rank]
+    return sum(
+        size * (shape[1:].num_elements() or 0) for shape, size in shapes if shape[0] is None
+    )
+
+
+def ancestors(*tensors: tf.Tensor) -> list[tf.Operation]:
+    """The operations that the tensors depend on, each once, in the order in which they were traced."""
+    seen: dict[str, tf.Operation] = {}
+    stack = [tensor.op for tensor in tensors]
+    while stack:
+        op = stack.pop()
+        if op.name not in seen:
+            seen[op.name] = op
+            stack += [tensor.op for tensor in op.inputs]
+    order = {op.name: place for place, op in enumerate(tensors[0].graph.get_operations())}
+    return sorted(seen.values(), key=lambda op: order[op.name])
+
+
+def first_without_gradient(y: tf.Tensor, x: tf.Tensor) -> tf.Operation | None:
+    """The first operation from x to y that makes floats and no gradient, None if y does not depend on x."""
+    dependent = {x.op.name}
+    first_of_integers = None
+    for op in ancestors(y):
+        sources = [tensor for tensor in op.inputs if tensor.op.name in dependent]
+        if not sources or op.type in ("Shape", "Size", "Rank"):
+            continue
+        if not any(output.dtype.is_floating for output in op.outputs):
+            # Not to blame yet: what reads these integers is the operation that the user knows.
+            first_of_integers = first_of_integers or op
+        elif not any(_passes_gradient(op, source) for source in sources):
+            return op
+        dependent.add(op.name)
+    return first_of_integers
+
+
+def _passes_gradient(op: tf.Operation, source: tf.Tensor) -> bool:
+    floats = [output for output in op.outputs if output.dtype.is_floating]
+    try:
+        return tf.gradients(floats, source)[0] is not None
+    except LookupError:
+        return False

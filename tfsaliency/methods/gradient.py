@@ -1,0 +1,99 @@
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.explainer import Attribution, Explainer
+from tfsaliency.forward import first_without_gradient
+from tfsaliency.score import Score
+from tfsaliency.transforms import times_input
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient(Explainer):
+    """Vanilla saliency: the gradient of the class score with respect to the input, signed.
+
+    Formula:
+        ``v = d S_c(x) / d x``, with ``S_c`` the logit of class ``c``, before the softmax.
+
+    The paper's map is ``Gradient(model).then(tfsaliency.transforms.max_channels)``.
+
+    Args:
+        model: any Keras model.
+
+    Source:
+        Simonyan, Vedaldi & Zisserman 2014, Deep Inside Convolutional Networks, section 3.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])])
+        >>> tfs.Gradient(model).explain(np.ones((1, 3)), target=1).values
+        array([[2., 4., 6.]], dtype=float32)
+    """
+
+    model: keras.Model
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = score(x)
+        return Attribution(gradient(tape, y, x))
+
+
+@dataclass(frozen=True, eq=False)
+class GradientTimesInput(Gradient):
+    """The gradient times the input: what each number contributes, as far as the model is linear.
+
+    Formula:
+        ``v = x * d S_c(x) / d x``. For a network of ReLU without biases the values sum to the score.
+
+    Args:
+        model: any Keras model.
+
+    Source:
+        Shrikumar et al. 2016, Not Just a Black Box, section 2.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+        >>> explanation = tfs.GradientTimesInput(model).explain(np.ones((1, 3)))
+        >>> bool(np.isclose(explanation.values.sum(), explanation.scores))
+        True
+    """
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        values, diagnostics = super().attribute(x, score)
+        return Attribution(tf.nest.map_structure(times_input, values, x), diagnostics)
+
+
+def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
+    """The gradient of ``y`` in the structure of ``x``; zero for a part that ``y`` does not depend on.
+
+    Raises:
+        ValueError: an operation on the way has no gradient.
+    """
+    parts = tf.nest.flatten(x)
+    try:
+        gradients = tape.gradient(y, parts)
+    except LookupError:
+        gradients = [None] * len(parts)
+    for part, part_gradient in zip(parts, gradients, strict=True):
+        blocking = first_without_gradient(y, part) if part_gradient is None else None
+        if blocking is not None:
+            raise ValueError(
+                f"No gradient reaches the input {part.shape}: the operation {blocking.name!r} of type {blocking.type} has none. "
+                "Token ids and other categories have no gradient: explain a model that takes the embedded vectors, "
+                "keras.Model(embedding.output, model.output). An output such as argmax has none: explain the scores it is made of."
+            )
+    filled = [
+        tf.zeros_like(part) if part_gradient is None else tf.convert_to_tensor(part_gradient)
+        for part, part_gradient in zip(parts, gradients, strict=True)
+    ]
+    return tf.nest.pack_sequence_as(x, filled)
+
+
+def as_explainer(explained: keras.Model | Explainer) -> Explainer:
+    """What a wrapper asks: the explainer it was given, or the gradient of the model it was given."""
+    return explained if isinstance(explained, Explainer) else Gradient(explained)

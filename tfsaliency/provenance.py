@@ -1,0 +1,68 @@
+import hashlib
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.target import Target
+from tfsaliency.version import __version__
+
+# Numbers per weight that enter the fingerprint: enough to tell any two states of training apart, few enough to cost nothing.
+SAMPLED = 64
+
+
+def provenance(model: keras.Model, target: Target, seconds: float) -> dict[str, Any]:
+    """What someone needs to know to make the same values again, as JSON would hold it."""
+    return {
+        "tfsaliency": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "model": model.name,
+        "fingerprint": fingerprint(model),
+        "target": str(target),
+        "seconds": seconds,
+    }
+
+
+def fingerprint(model: keras.Model) -> str:
+    """16 hexadecimal digits that differ between models, and between states of one model.
+
+    A hash of the path, shape and type of every weight and of 64 numbers spread evenly over it: an explanation pays for it at
+    each call, so it does not read every number, and a change of single numbers can escape it.
+    """
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(f"{weight.path} {tuple(weight.shape)} {weight.dtype}".encode())
+    if model.weights:
+        digest.update(_sample(model).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+_samplers: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], tf.types.experimental.PolymorphicFunction]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _sample(model: keras.Model) -> tf.Tensor:
+    """Reads all samples in one compiled call: one by one, hundreds of weights would take tens of milliseconds."""
+    weights = tuple(map(id, model.weights))
+    if model not in _samplers or _samplers[model][0] != weights:
+        _samplers[model] = weights, _sampler(model)
+    return _samplers[model][1]()
+
+
+def _sampler(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    variables = [weight.value for weight in model.weights if tf.as_dtype(weight.dtype).is_numeric]
+
+    def sample() -> tf.Tensor:
+        return tf.concat([_spread(variable) for variable in variables], axis=0)
+
+    return tf.function(sample, autograph=False)
+
+
+def _spread(variable: tf.Variable) -> tf.Tensor:
+    flat = tf.reshape(variable, [-1])
+    return tf.cast(flat[:: max(1, variable.shape.num_elements() // SAMPLED)], tf.float64)

@@ -1,0 +1,59 @@
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.forward import Logits
+from tfsaliency.target import Target
+
+
+class Score:
+    """The number that is explained, as a function of the inputs: ``score(x)``, ``(N,)`` float32.
+
+    A method calls it on the inputs, or on copies of them stacked in whole blocks: ``(copies * N, ...)`` with all ``N``
+    samples of the first copy first. The target is resolved on the inputs as given and kept for every copy, so noise can
+    never flip the class that is explained.
+
+    Attributes:
+        rows: how many rows a method should put through the model at once, a scalar int32 tensor.
+        index: ``(N,)`` int32, the resolved classes; None until they are known.
+        at_inputs: ``(N,)`` float32, the scores of the inputs as given; None until they are known.
+    """
+
+    def __init__(
+        self,
+        logits: Callable[[Any], Logits],
+        target: Target,
+        index: tf.Tensor | None,
+        inputs: Any,
+        rows: tf.Tensor,
+    ):
+        self._logits, self._target, self._inputs = logits, target, tf.nest.flatten(inputs)
+        self._structure = inputs
+        self.index = index
+        self.rows = rows
+        self.at_inputs: tf.Tensor | None = None
+
+    def __call__(self, x: Any) -> tf.Tensor:
+        parts = tf.nest.flatten(x)
+        is_given = all(part is given for part, given in zip(parts, self._inputs, strict=True))
+        logits = self._logits(x)
+        if self.index is None:
+            if not is_given:
+                raise RuntimeError(
+                    "The target is not resolved yet: a method that scores anything but the inputs themselves "
+                    "calls score.resolve() first."
+                )
+            self.index = self._target.top(logits)
+        copies = tf.shape(parts[0])[0] // tf.shape(self._inputs[0])[0]
+        score = self._target.score(logits, tf.tile(self.index, [copies]))
+        if is_given:
+            self.at_inputs = score
+        return score
+
+    def resolve(self) -> tf.Tensor:
+        """Scores the inputs as given, once, which settles the target; ``(N,)`` float32."""
+        if self.at_inputs is None:
+            self(self._structure)
+        assert self.at_inputs is not None
+        return self.at_inputs

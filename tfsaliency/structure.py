@@ -1,0 +1,50 @@
+"""Inputs with several parts: lists, tuples and dicts of arrays, also inside each other.
+
+`tf.nest` does this inside the graph. An explanation is read and saved without TensorFlow, so it has its own four functions.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def flatten(structure: Any) -> list[Any]:
+    """The parts, dicts in the order of their sorted keys, as `tf.nest.flatten` has them."""
+    if isinstance(structure, dict):
+        return [part for key in sorted(structure) for part in flatten(structure[key])]
+    if isinstance(structure, list | tuple):
+        return [part for item in structure for part in flatten(item)]
+    return [structure]
+
+
+def map_parts(function: Callable[..., Any], structure: Any, *others: Any) -> Any:
+    """Applies a function to the parts of structures of one shape."""
+    results = [function(*parts) for parts in zip(*map(flatten, (structure, *others)), strict=True)]
+    return unflatten(skeleton(structure), results)
+
+
+def skeleton(structure: Any) -> Any:
+    """The structure as JSON holds it: ``["dict", {...}]``, ``["list", [...]]``, ``["tuple", [...]]`` or None for a part."""
+    if isinstance(structure, dict):
+        return ["dict", {key: skeleton(structure[key]) for key in sorted(structure)}]
+    if isinstance(structure, list | tuple):
+        return ["list" if isinstance(structure, list) else "tuple", [skeleton(item) for item in structure]]
+    return None
+
+
+def unflatten(form: Any, parts: list[Any]) -> Any:
+    """The structure of a skeleton with these parts."""
+    remaining = iter(parts)
+    structure = _fill(form, remaining)
+    if next(remaining, None) is not None:
+        raise ValueError(f"{len(parts)} parts are too many for the structure {form}")
+    return structure
+
+
+def _fill(form: Any, parts: Iterator[Any]) -> Any:
+    if form is None:
+        return next(parts)
+    kind, items = form
+    if kind == "dict":
+        return {key: _fill(item, parts) for key, item in items.items()}
+    filled = [_fill(item, parts) for item in items]
+    return filled if kind == "list" else tuple(filled)

@@ -1,0 +1,137 @@
+"""Pure functions ``(values, inputs) -> values``: inside an explainer with ``.then``, on a result with ``.map``.
+
+Each works sample by sample on one part of the inputs, ``(N, ...)``, keeps the batch axis, and takes tensors and NumPy arrays alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+__all__ = [
+    "absolute",
+    "clip_percentile",
+    "max_channels",
+    "negative",
+    "normalize",
+    "positive",
+    "sign",
+    "square",
+    "sum_channels",
+    "times_input",
+]
+
+Transform = Callable[[Any, Any], Any]
+
+
+def absolute(values: Any, inputs: Any) -> tf.Tensor:
+    """``|v|``: how much, where the sign means nothing.
+
+    On photographs an edge counts whether it is darker or brighter than what surrounds it (Smilkov et al. 2017, section 3.2).
+    """
+    return tf.abs(values)
+
+
+def positive(values: Any, inputs: Any) -> tf.Tensor:
+    """``max(v, 0)``: what speaks for the target."""
+    return tf.nn.relu(values)
+
+
+def negative(values: Any, inputs: Any) -> tf.Tensor:
+    """``min(v, 0)``: what speaks against the target."""
+    return -tf.nn.relu(tf.negative(values))
+
+
+def sign(values: Any, inputs: Any) -> tf.Tensor:
+    """-1, 0 or 1."""
+    return tf.sign(values)
+
+
+def square(values: Any, inputs: Any) -> tf.Tensor:
+    """``v * v``."""
+    return tf.square(values)
+
+
+def times_input(values: Any, inputs: Any) -> tf.Tensor:
+    """``v * x``: what the input contributes, for a model that is linear there.
+
+    Where the input is zero the product is, whatever the network does: dark pixels vanish from a map in [0, 1].
+    """
+    return values * tf.cast(inputs, values.dtype)
+
+
+def sum_channels(values: Any, inputs: Any) -> tf.Tensor:
+    """The sum over the last axis, which stays with length 1: signed evidence per pixel."""
+    return tf.reduce_sum(values, axis=-1, keepdims=True)
+
+
+def max_channels(values: Any, inputs: Any) -> tf.Tensor:
+    """``max_c |v_c|`` over the last axis, which stays with length 1.
+
+    Source:
+        Simonyan, Vedaldi & Zisserman 2014, Deep Inside Convolutional Networks, section 3.1.
+    """
+    return tf.reduce_max(tf.abs(values), axis=-1, keepdims=True)
+
+
+def normalize(values: Any, inputs: Any) -> tf.Tensor:
+    """Divides each sample by its largest ``|v|``: into [-1, 1] with zero kept at zero. A sample of zeros stays."""
+    return tf.math.divide_no_nan(values, tf.reduce_max(tf.abs(values), axis=_inner_axes(values), keepdims=True))
+
+
+@dataclass(frozen=True)
+class _ClipPercentile:
+    percentile: float
+
+    def __call__(self, values: Any, inputs: Any) -> tf.Tensor:
+        flat = tf.sort(tf.reshape(tf.abs(values), [tf.shape(values)[0], -1]), axis=-1)
+        place = tf.cast(tf.shape(flat)[1] - 1, tf.float64) * self.percentile / 100
+        below = tf.cast(tf.floor(place), tf.int32)
+        above = tf.cast(tf.math.ceil(place), tf.int32)
+        low, high = tf.gather(flat, below, axis=1), tf.gather(flat, above, axis=1)
+        limit = low + (high - low) * tf.cast(place - tf.floor(place), flat.dtype)
+        limit = tf.reshape(limit, [-1] + [1] * len(_inner_axes(values)))
+        return tf.clip_by_value(values, -limit, limit)
+
+    def __repr__(self) -> str:
+        return f"clip_percentile({self.percentile:g})"
+
+
+def clip_percentile(percentile: float = 99.0) -> Transform:
+    """Clips each sample to its own percentile of ``|v|``, so that a few outliers do not darken the rest.
+
+    Percentiles are interpolated linearly, as `numpy.percentile` does.
+
+    Args:
+        percentile: in (0, 100].
+
+    Source:
+        Smilkov et al. 2017, SmoothGrad, section 3.2, "Capping outlying values".
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.clip_percentile(50)(np.array([[-9.0, 1.0, 2.0]]), None).numpy()
+        array([[-2.,  1.,  2.]])
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile is above 0 and at most 100. Received: {percentile}")
+    return _ClipPercentile(float(percentile))
+
+
+def name_of(transform: Transform) -> str:
+    """The name under which a transform appears in the text of a method."""
+    return getattr(transform, "__name__", None) or repr(transform)
+
+
+def check_transform(transform: Transform) -> None:
+    """Raises where a transform still waits for its options, or is none."""
+    if transform is clip_percentile:
+        raise TypeError("clip_percentile takes its percentile first: .then(clip_percentile(99))")
+    if not callable(transform):
+        raise TypeError(f"A transform is a function (values, inputs) -> values. Received: {transform!r}")
+
+
+def _inner_axes(values: Any) -> list[int]:
+    return list(range(1, len(values.shape)))
