@@ -1,0 +1,129 @@
+"""Every explainer against every kind of model: one harness, one row per method."""
+
+import copy
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tfsaliency as tfs
+from tests.kinds import KINDS, as_tensors
+from tfsaliency.transforms import absolute, clip_percentile, times_input
+
+EXPLAINERS = {
+    "Gradient": tfs.Gradient,
+    "GradientTimesInput": tfs.GradientTimesInput,
+    "SmoothGrad": functools.partial(tfs.SmoothGrad, samples=5),
+    "SmoothGradSquared": functools.partial(tfs.SmoothGradSquared, samples=5),
+    "VarGrad": functools.partial(tfs.VarGrad, samples=5),
+    "SmoothGrad of VarGrad": lambda model: tfs.SmoothGrad(tfs.VarGrad(model, samples=3), samples=2),
+    "then": lambda model: tfs.SmoothGrad(tfs.Gradient(model).then(absolute), samples=3)
+    .then(clip_percentile(90))
+    .then(times_input),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def case(request):
+    kind = KINDS[request.param]
+    return kind, *kind.models()
+
+
+def close(actual, expected, tolerance):
+    """Relative L2 error of each part within the tolerance."""
+    tf.nest.assert_same_structure(actual, expected)
+    for part, other in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
+        assert part.shape == other.shape
+        assert np.linalg.norm(part - other) <= tolerance * np.linalg.norm(other)
+
+
+def test_gradient_equals_a_plain_tape_over_the_logits(case):
+    kind, model, twin = case
+    inputs = kind.inputs(3)
+    for index in (0, 3):
+        explanation = tfs.Gradient(model).explain(inputs, kind.target(index))
+        values, scores = kind.gradient(twin, inputs, index)
+        close(explanation.values, values, kind.tolerance)
+        np.testing.assert_allclose(explanation.scores, scores, rtol=10 * kind.tolerance, atol=kind.tolerance)
+        np.testing.assert_array_equal(explanation.target, [index] * 3)
+    link = {"softmax": "Softmax", "log_softmax": "LogSoftmax", "sigmoid": "Sigmoid", None: "itself"}[kind.link]
+    assert link in explanation.explained
+
+
+def test_top_class_is_the_default(case):
+    kind, model, twin = case
+    inputs = kind.inputs(3)
+    explanation = tfs.Gradient(model).explain(inputs, kind.target(None))
+    logits = twin(tf.nest.map_structure(lambda part: tf.constant(part, tf.float32), inputs))
+    logits = (logits if kind.output is None else logits[kind.output]).numpy()
+    np.testing.assert_array_equal(explanation.target, logits.argmax(axis=-1))
+
+
+def test_gradient_times_input(case):
+    kind, model, twin = case
+    inputs = kind.inputs(2)
+    values, _ = kind.gradient(twin, inputs, 1)
+    expected = tf.nest.map_structure(lambda part, given: part * given, values, inputs)
+    close(tfs.GradientTimesInput(model).explain(inputs, kind.target(1)).values, expected, kind.tolerance)
+
+
+def test_smoothgrad_family_without_noise(case):
+    kind, model, twin = case
+    inputs = kind.inputs(2)
+    values, _ = kind.gradient(twin, inputs, 1)
+    explain = {
+        name: EXPLAINERS[name](model, noise=0).explain(inputs, kind.target(1)).values
+        for name in ("SmoothGrad", "SmoothGradSquared")
+    }
+    close(explain["SmoothGrad"], values, kind.tolerance)
+    close(explain["SmoothGradSquared"], tf.nest.map_structure(np.square, values), 2 * kind.tolerance)
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_explainer(name, case):
+    kind, model, _ = case
+    explainer = EXPLAINERS[name](model)
+    inputs = kind.inputs(3)
+    before = state(model, inputs)
+    together = explainer.explain(inputs, kind.target(2))
+    assert before == state(model, inputs)
+
+    tf.nest.assert_same_structure(together.values, inputs)
+    for part, given in zip(tf.nest.flatten(together.values), tf.nest.flatten(inputs), strict=True):
+        assert part.shape == given.shape
+        assert part.dtype == np.float32
+        assert np.abs(part).max() > 0
+
+    # An overflow-free float16 network still rounds differently in batches of other sizes.
+    tolerance = 30 * kind.tolerance
+    close(explainer.explain(inputs, kind.target(2)).values, together.values, tolerance / 10)
+    close(explainer.explain(inputs, kind.target(2), batch_size=1).values, together.values, tolerance)
+    close(explainer.explain(inputs, kind.target(2), batch_size=7).values, together.values, tolerance)
+    alone = explainer.explain(tf.nest.map_structure(lambda part: part[1:2], inputs), kind.target(2))
+    close(alone.values, tf.nest.map_structure(lambda part: part[1:2], together.values), tolerance)
+
+
+def state(model: keras.Model, inputs):
+    """What an explainer must leave as it was."""
+    outputs = tf.nest.flatten(model(as_tensors(inputs), training=False))
+    layers = list(model._flatten_layers())
+    return (
+        [weight.tobytes() for weight in model.get_weights()],
+        [output.numpy().tobytes() for output in outputs],
+        [(layer.name, layer.trainable, layer.call, sorted(vars(layer))) for layer in layers],
+        copy.deepcopy(model.get_config()) if type(model).__module__.startswith("keras") else None,
+    )
+
+
+def test_a_failed_call_leaves_the_model_as_it_was(case):
+    kind, model, _ = case
+    inputs = kind.inputs(2)
+    before = state(model, inputs)
+    with pytest.raises(ValueError, match="on purpose"):
+        tfs.SmoothGrad(tfs.Gradient(model).then(fails)).explain(inputs, kind.target(0))
+    assert before == state(model, inputs)
+
+
+def fails(values, inputs):
+    raise ValueError("fails on purpose")

@@ -1,0 +1,208 @@
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tfsaliency.explanation import Explanation, Visualization
+from tfsaliency.plot import image as paint
+from tfsaliency.structure import flatten
+
+INCHES = 2.4
+
+
+def plot(
+    explanation: Explanation,
+    *,
+    images: Any = None,
+    labels: Sequence[str] | None = None,
+    percentile: float = 99.0,
+    shared_scale: bool = False,
+    most: int | None = None,
+) -> Figure:
+    """Draws each sample of an explanation in a row: input, map and overlay.
+
+    Signed maps are drawn in two colours with zero fixed at white, magnitudes in one from zero. Series of shape ``(N, T, C)``
+    become lines with the map as colour behind them, tables ``(N, F)`` bars. Of an input with several parts each part gets a row.
+
+    Args:
+        explanation: what to draw.
+        images: pictures to show instead of the inputs, e.g. before preprocessing; in the structure of the inputs.
+        labels: class names, for the titles.
+        percentile: ``|v|`` above this percentile gets the strongest colour.
+        shared_scale: whether one colour means the same number in all rows, rather than in its own.
+        most: draw at most this many samples.
+
+    Returns:
+        A figure that belongs to no window: it works without a display, and ``savefig`` writes it.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> figure = tfs.Gradient(model).explain(np.random.rand(2, 8, 8, 3)).plot()
+        >>> len(figure.axes)
+        6
+    """
+    if isinstance(explanation, Visualization):
+        return _gallery(explanation, labels, most)
+    samples = range(len(explanation) if most is None else min(most, len(explanation)))
+    shown = flatten(explanation.inputs if images is None else images)
+    rows = [
+        (sample, given[sample], values[sample])
+        for sample in samples
+        for given, values in zip(shown, flatten(explanation.values), strict=True)
+    ]
+    limit = None
+    if shared_scale:
+        limit = max(paint.limit_of(_flat(values), percentile) for _, _, values in rows)
+    columns = 3 if any(_is_picture(values) for *_, values in rows) else 1
+    width = columns * INCHES if columns == 3 else 3 * INCHES
+    figure = Figure(figsize=(width, len(rows) * INCHES), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for axes, (sample, given, values) in zip(grid, rows, strict=True):
+        draw = _drawing(values)
+        draw(axes, given, values, limit or paint.limit_of(_flat(values), percentile))
+        axes[0].set_title(_title(explanation, sample, labels), fontsize=8)
+    if columns == 3:
+        grid[0, 1].set_title(explanation.method, fontsize=8, wrap=True)
+    return figure
+
+
+def compare(
+    explanations: Sequence[Explanation],
+    *,
+    images: Any = None,
+    titles: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    percentile: float = 99.0,
+) -> Figure:
+    """Draws several explanations of the same images in one grid: images down, methods across.
+
+    Args:
+        explanations: of the same inputs, whose maps are pictures ``(N, height, width, channels)``.
+        images: pictures to show instead of the inputs.
+        titles: one per explanation; by default their methods.
+        labels: class names, for the titles of the rows.
+        percentile: ``|v|`` above this percentile gets the strongest colour, in each map by itself.
+
+    Raises:
+        ValueError: no explanation, not of the same inputs, or no pictures.
+    """
+    if not explanations:
+        raise ValueError("compare needs at least one explanation. Received: none")
+    first = explanations[0]
+    for other in explanations:
+        if not _same(first.inputs, other.inputs):
+            raise ValueError(f"compare needs explanations of the same inputs. {other.method} explains other ones.")
+        if isinstance(other.values, dict | list | tuple) or not _is_picture(other.values[0]):
+            raise ValueError(
+                f"compare draws maps of shape (N, height, width, channels). Received: {other!r}. Use plot() for each."
+            )
+    columns = 1 + len(explanations)
+    figure = Figure(figsize=(columns * INCHES, len(first) * INCHES), layout="constrained")
+    grid = figure.subplots(len(first), columns, squeeze=False)
+    shown = first.inputs if images is None else images
+    for sample, axes in enumerate(grid):
+        _show(axes[0], paint.picture(np.asarray(shown[sample])))
+        axes[0].set_title(_title(first, sample, labels), fontsize=8)
+        for axis, explanation in zip(axes[1:], explanations, strict=True):
+            flat = _flat(explanation.values[sample])
+            _show(axis, paint.heatmap(flat, limit=paint.limit_of(flat, percentile)))
+    for place, explanation in enumerate(explanations):
+        title = explanation.method if titles is None else titles[place]
+        grid[0, place + 1].set_title(title, fontsize=8, wrap=True)
+    return figure
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()
+
+
+def _gallery(visualization: Visualization, labels: Sequence[str] | None, most: int | None) -> Figure:
+    count = len(visualization) if most is None else min(most, len(visualization))
+    figure = Figure(figsize=(count * INCHES, INCHES * 1.15), layout="constrained")
+    for sample, axis in enumerate(figure.subplots(1, count, squeeze=False)[0]):
+        _show(axis, paint.picture(visualization.values[sample]))
+        axis.set_title(_title(visualization, sample, labels), fontsize=8)
+    return figure
+
+
+Drawing = Callable[[np.ndarray, np.ndarray, np.ndarray, float], None]
+
+
+def _drawing(values: np.ndarray) -> Drawing:
+    """How one sample's part is drawn, by its number of axes."""
+    drawings = {1: _bars, 2: _lines, 3: _pictures, 4: _middle_slice}
+    try:
+        return drawings[values.ndim]
+    except KeyError:
+        raise ValueError(f"No drawing for one sample of shape {values.shape}: draw explanation.values yourself.") from None
+
+
+def _pictures(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+    flat, shown = _flat(values), paint.picture(np.asarray(given))
+    _show(axes[0], shown)
+    _show(axes[1], paint.heatmap(flat, limit=limit))
+    _show(axes[2], paint.overlay(shown, flat, limit=limit))
+
+
+def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+    middle = len(values) // 2
+    _pictures(axes, given[middle], values[middle], limit)
+    axes[1].set_xlabel(f"slice {middle} of {len(values)}", fontsize=8)
+
+
+def _lines(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+    axis, steps = _only(axes), np.arange(len(values))
+    strip = paint.heatmap(_flat(values)[None], limit=limit)
+    axis.plot(steps, given, linewidth=1, color="black")
+    bottom, top = axis.get_ylim()
+    axis.imshow(strip, extent=(-0.5, len(values) - 0.5, bottom, top), aspect="auto", alpha=0.8)
+    axis.tick_params(labelsize=8)
+
+
+def _bars(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+    axis, features = _only(axes), np.arange(len(values))
+    colours = paint.heatmap(values[None], limit=limit, signed=True)[0] / 255
+    axis.bar(features, values, color=colours, edgecolor="black", linewidth=0.5)
+    axis.axhline(0, color="black", linewidth=0.5)
+    axis.tick_params(labelsize=8)
+
+
+def _only(axes: np.ndarray) -> Axes:
+    """The first axes of a row that needs one only."""
+    for unused in axes[1:]:
+        unused.remove()
+    return axes[0]
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values if values.ndim == 1 else paint.flat_map(values)
+
+
+def _is_picture(values: np.ndarray) -> bool:
+    return values.ndim in (3, 4)
+
+
+def _show(axis: Axes, image: np.ndarray) -> None:
+    axis.imshow(image)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def _title(explanation: Explanation, sample: int, labels: Sequence[str] | None) -> str:
+    score = f"{explanation.scores[sample]:.2f}"
+    if explanation.target is None:
+        return f"score {score}"
+    target = int(explanation.target[sample])
+    return f"{labels[target] if labels else f'class {target}'}: {score}"
+
+
+def _same(first: Any, second: Any) -> bool:
+    parts, others = flatten(first), flatten(second)
+    return len(parts) == len(others) and all(map(np.array_equal, parts, others))

@@ -1,0 +1,95 @@
+"""Arrays to RGB: maps, pictures and overlays, without a figure."""
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+
+# Both are ordered in lightness as well as in hue, so they survive colour blindness and grey printing: zero is white between
+# purple and orange, and black below yellow.
+DIVERGING = "PuOr_r"
+SEQUENTIAL = "inferno"
+
+
+def is_signed(values: np.ndarray) -> bool:
+    """Whether a map needs the diverging colours: it holds a negative number."""
+    return bool((values < 0).any())
+
+
+def flat_map(values: np.ndarray) -> np.ndarray:
+    """One number per place: the sum over channels of a signed map, their maximum for magnitudes.
+
+    Args:
+        values: ``(..., channels)``.
+    """
+    return values.sum(axis=-1) if is_signed(values) else values.max(axis=-1)
+
+
+def limit_of(flat: np.ndarray, percentile: float) -> float:
+    """The ``|v|`` that gets the strongest colour; 1 for a map of zeros, which has no scale of its own."""
+    limit = float(np.percentile(np.abs(flat), percentile))
+    # A sparse map can be zero at the percentile, and still has something to show.
+    return limit or float(np.abs(flat).max()) or 1.0
+
+
+def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool | None = None) -> np.ndarray:
+    """Colours a map: diverging with zero fixed in the middle if signed, sequential from zero for magnitudes.
+
+    Args:
+        flat: ``(height, width)``.
+        limit: the ``|v|`` that gets the strongest colour; by default the 99th percentile.
+        signed: which colours; by default what the values need.
+
+    Returns:
+        RGB uint8, ``(height, width, 3)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency.plot import heatmap
+        >>> heatmap(np.array([[0.0, 1.0], [-1.0, 0.0]])).shape
+        (2, 2, 3)
+    """
+    limit = limit_of(flat, 99) if limit is None else limit
+    if is_signed(flat) if signed is None else signed:
+        colours, share = colormaps[DIVERGING], flat / limit / 2 + 0.5
+    else:
+        colours, share = colormaps[SEQUENTIAL], flat / limit
+    return (colours(np.clip(share, 0, 1))[..., :3] * 255).round().astype("uint8")
+
+
+def picture(image: np.ndarray) -> np.ndarray:
+    """An input as RGB: uint8 as it is, anything else stretched from its smallest to its largest number.
+
+    Args:
+        image: ``(height, width, channels)`` with 1 or 3 channels; of any other number the mean is shown in grey.
+
+    Returns:
+        RGB uint8, ``(height, width, 3)``.
+    """
+    if image.shape[-1] != 3:
+        image = image.mean(axis=-1, keepdims=True).astype(image.dtype)
+    if image.dtype != np.uint8:
+        low, high = float(image.min()), float(image.max())
+        image = ((image - low) / ((high - low) or 1.0) * 255).round().astype("uint8")
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def overlay(image: np.ndarray, flat: np.ndarray, *, limit: float | None = None) -> np.ndarray:
+    """The picture in grey, coloured where the map is strong.
+
+    Args:
+        image: RGB uint8, ``(height, width, 3)``.
+        flat: ``(height, width)`` of any size; it is resized to the picture.
+        limit: as in `heatmap`.
+
+    Returns:
+        RGB uint8, of the picture's size.
+    """
+    limit = limit_of(flat, 99) if limit is None else limit
+    height, width = image.shape[:2]
+    flat = cv2.resize(np.asarray(flat, "float32"), (width, height), interpolation=cv2.INTER_LINEAR)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    strength = np.clip(np.abs(flat) / limit, 0, 1)[..., None]
+    signed = is_signed(flat)
+    # The ends of both scales are strong colours; the map's own lightness would fade into the picture.
+    colour = heatmap(np.sign(flat) * limit if signed else np.full_like(flat, 0.75 * limit), limit=limit, signed=signed)
+    return (grey * (1 - strength) + colour * strength).round().astype("uint8")
