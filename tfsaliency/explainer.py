@@ -84,6 +84,7 @@ class Explainer(ABC):
         if index is None:
             index = np.zeros(batch.samples, "int32")
         result = run_in_chunks(function, batch, index, batch_size, str(self) if progress else None)
+        _check_scores(result.scores, batch.samples)
         _check_values(result.values)
         return Explanation(
             values=result.values,
@@ -203,6 +204,13 @@ def _check_range(index: np.ndarray | None, units: int | None) -> None:
                 if units == 1
                 else ""
             )
+        )
+
+
+def _check_scores(scores: np.ndarray, samples: int) -> None:
+    if len(scores) != samples:
+        raise ValueError(
+            f"The target function returned {len(scores)} scores for {samples} samples. Return one score per sample."
         )
 
 

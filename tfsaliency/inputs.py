@@ -92,9 +92,8 @@ def _as_array(part: Any) -> np.ndarray:
 
 def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]) -> None:
     """Compares structure and shapes with the model's own, where it declares any (a subclassed model does not)."""
-    try:
-        declared = model.input
-    except (AttributeError, ValueError):
+    declared = _declared(model)
+    if declared is None:
         return
     try:
         tf.nest.assert_same_structure(declared, given, check_types=False)
@@ -116,9 +115,20 @@ def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]
         )
 
 
+def _declared(model: keras.Model) -> Any:
+    """The symbolic inputs in the model's own structure, None for a model that declares none."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0] if model.inputs else None
+    try:
+        return model.input
+    except (AttributeError, ValueError):
+        return None
+
+
 def _fits(declared: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    # The batch axis of a model that was built by a call holds the size of that call's batch.
     return len(declared) == len(shape) and all(
-        wanted in (None, size) for wanted, size in zip(declared, shape, strict=True)
+        wanted in (None, size) for wanted, size in zip(declared[1:], shape[1:], strict=True)
     )
 
 

@@ -135,7 +135,7 @@ class OutputTarget(Target):
         try:
             return Logits(values[self.name], logits.links[self.name], logits.row_bytes)
         except (KeyError, IndexError, TypeError):
-            names = list(values) if isinstance(values, dict) else list(range(len(tf.nest.flatten(values))))
+            names = sorted(values) if isinstance(values, dict) else list(range(len(tf.nest.flatten(values))))
             raise ValueError(f"The model has no output {self.name!r}. Its outputs: {names}") from None
 
     def units(self, logits: Logits) -> int | None:
@@ -292,7 +292,7 @@ def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
     """Logits of shape ``(N, classes)``, and whether one unit under a sigmoid stands for two classes."""
     values = logits.values
     if not tf.is_tensor(values):
-        names = list(values) if isinstance(values, dict) else list(range(len(values)))
+        names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
         raise ValueError(
             f"The model has several outputs, {names}: say which is explained with "
             "target=tfsaliency.target.output(name, class), or pass a function of all of them."

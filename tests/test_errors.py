@@ -1,0 +1,213 @@
+"""Each mistake gets a message that names what was received and what to do."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tfsaliency as tfs
+from keras import layers
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((6, 6, 1)), layers.Flatten(), layers.Dense(3, activation="softmax")])
+
+
+X = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (X[0], r"takes shape \(None, 6, 6, 1\).*Received: shape \(6, 6, 1\).*pass x\[None\]"),
+        (X[..., 0], r"Received: shape \(4, 6, 6\)"),
+        (X[:, :5], r"Received: shape \(4, 5, 6, 1\)"),
+        ([X, X], r"The model takes \(None, 6, 6, 1\). Received: \[\(4, 6, 6, 1\), \(4, 6, 6, 1\)\]"),
+        (X[:0], r"batch is empty.*Received: \(0, 6, 6, 1\)"),
+        (np.where(X == X[2, 0, 0, 0], np.nan, X), r"NaN or infinity in the samples \[2\].*nan_to_num"),
+        (np.where(X == X[3, 0, 0, 0], np.inf, X), r"NaN or infinity in the samples \[3\]"),
+        ("photo.jpg", r"Inputs are numbers. Received: str"),
+        (np.array(["a"]), r"Inputs are numbers. Received: ndarray of dtype <U1"),
+    ],
+)
+def test_inputs(model, inputs, message):
+    with pytest.raises(ValueError, match=message):
+        tfs.Gradient(model).explain(inputs)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (3, r"classes 0 to 2. Received: target 3"),
+        (-1, r"classes 0 to 2. Received: target -1"),
+        ([0, 1, 2, 9], r"Received: target 9"),
+        ([0, 1], r"target holds 2 classes for 4 samples"),
+        (1.0, r"target is None, a class index.*Received: float of dtype float64"),
+        ("cat", r"Received: str of dtype"),
+        (np.eye(4), r"argmax"),
+        (lambda z: z, r"function returned shape \(None, 3\) for logits of shape \(None, 3\).*shape \(N,\)"),
+        (lambda z: tf.reduce_sum(z), r"function returned shape \(\)"),
+        (lambda z: z[:2, 0], r"returned 2 scores for 4 samples"),
+        (lambda z: tf.argmax(z, axis=1), r"returned int64 scores, which cannot be differentiated"),
+        (lambda z: tf.round(z[:, 0]), r"the operation .*Round.* has none"),
+        (tfs.target.output("left", 0), r"no output 'left'. Its outputs: \[0\]"),
+        (tfs.target.binary(1), r"output of one unit.*\(None, 3\)"),
+        (tfs.target.region(np.ones((2, 2)), 0), r"mask of shape \(2, 2\) for logits of shape \(None, 3\)"),
+    ],
+)
+def test_target(model, target, message):
+    with pytest.raises(ValueError, match=message):
+        tfs.Gradient(model).explain(X, target)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda m: tfs.SmoothGrad(m, samples=0), ValueError, "samples is at least 1. Received: 0"),
+        (lambda m: tfs.SmoothGrad(m, noise=-0.1), ValueError, "noise is a share.*Received: -0.1"),
+        (lambda m: tfs.SmoothGrad(m, noise=float("nan")), ValueError, "Received: nan"),
+        (lambda m: tfs.VarGrad(m, samples=1), ValueError, "at least 2 samples. Received: 1"),
+        (lambda m: tfs.Gradient("model.keras"), TypeError, "explains a keras.Model. Received: str.*load_model"),
+        (lambda m: tfs.SmoothGrad(None), TypeError, "Received: NoneType"),
+        (lambda m: tfs.Gradient(m).then(tfs.transforms.clip_percentile), TypeError, r"clip_percentile\(99\)"),
+        (lambda m: tfs.Gradient(m).then(3), TypeError, "A transform is a function.*Received: 3"),
+        (lambda m: tfs.transforms.clip_percentile(0), ValueError, "percentile is above 0.*Received: 0"),
+        (lambda m: tfs.target.binary(2), ValueError, "sides 0 and 1. Received: 2"),
+        (lambda m: tfs.target.region(np.zeros((2, 2)), 0), ValueError, "at least one positive"),
+        (lambda m: tfs.Gradient(m).explain(X, batch_size=0), ValueError, "batch_size is at least 1. Received: 0"),
+    ],
+)
+def test_options(model, make, error, message):
+    with pytest.raises(error, match=message):
+        make(model)
+
+
+def test_lists_of_numbers_are_told_apart_from_several_inputs():
+    model = keras.Sequential([layers.Dense(2)])
+    model.build((None, 2))
+    with pytest.raises(ValueError, match=r"numpy.asarray\(inputs\)"):
+        tfs.Gradient(Untyped(model)).explain([[1.0, 2.0]])
+
+
+class Untyped(keras.Model):
+    """Declares no shapes, as subclassed models do."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.built = True
+
+    def call(self, x):
+        return self.inner(x)
+
+
+def test_parts_with_different_numbers_of_samples():
+    left, right = keras.Input((2,)), keras.Input((3,))
+    model = keras.Model([left, right], layers.Dense(2)(layers.Concatenate()([left, right])))
+    with pytest.raises(ValueError, match=r"same number of samples. Received: \[4, 5\]"):
+        tfs.Gradient(model).explain([np.ones((4, 2)), np.ones((5, 3))])
+
+
+def test_shape_that_only_the_model_can_judge(model):
+    with pytest.raises(ValueError, match=r"cannot be called on inputs of shape \(None, 6, 1\).*pass x\[None\]"):
+        tfs.Gradient(Untyped(model)).explain(X[0])
+
+
+def test_model_without_weights():
+    with pytest.raises(ValueError, match="has no weights yet. Call it once"):
+        tfs.Gradient(keras.Sequential([layers.Dense(2)])).explain(np.ones((1, 3)))
+
+
+def test_several_outputs_need_a_choice():
+    x = keras.Input((3,))
+    model = keras.Model(x, {"kind": layers.Dense(2)(x), "age": layers.Dense(1)(x)})
+    with pytest.raises(ValueError, match=r"several outputs, \['age', 'kind'\].*target.output\(name, class\)"):
+        tfs.Gradient(model).explain(np.ones((1, 3)))
+
+
+def test_segmentation_needs_a_region():
+    model = keras.Sequential([keras.Input((6, 6, 1)), layers.Conv2D(2, 3, padding="same")])
+    with pytest.raises(ValueError, match=r"output has shape \(None, 6, 6, 2\).*target.region"):
+        tfs.Gradient(model).explain(X, 0)
+
+
+def test_one_unit_without_a_sigmoid_names_the_helper():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    with pytest.raises(ValueError, match=r"Received: target 1. One unit.*target.binary\(0\)"):
+        tfs.Gradient(model).explain(np.ones((1, 3)), 1)
+
+
+def test_token_ids_name_the_operation():
+    ids = keras.Input((5,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(7, 4, name="words")(ids))
+    model = keras.Model(ids, layers.Dense(2)(y))
+    with pytest.raises(ValueError, match=r"words.*/GatherV2.*of type GatherV2.*embedded vectors"):
+        tfs.Gradient(model).explain(np.ones((2, 5), "int32"))
+
+
+def test_integer_output():
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.ops.argmax(layers.Dense(2)(x), axis=-1))
+    with pytest.raises(ValueError, match="output cannot be differentiated. Received: int32 numbers.*argmax"):
+        tfs.Gradient(model).explain(np.ones((1, 3)))
+
+
+def test_gradient_that_is_not_finite():
+    x = keras.Input((3,))
+    model = keras.Model(x, keras.ops.sqrt(keras.ops.sum(x * x, axis=-1, keepdims=True)))
+    with pytest.raises(ValueError, match=r"samples \[1\] are not finite.*sqrt or log at 0"):
+        tfs.Gradient(model).explain(np.array([[1.0, 1, 1], [0, 0, 0]]))
+
+
+def test_zero_gradient_warns():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, activation="relu"), layers.Dense(2)])
+    model.layers[0].set_weights([np.eye(3, 2), np.zeros(2)])
+    with pytest.warns(UserWarning, match=r"samples \[0\] are zero everywhere.*dead ReLU"):
+        tfs.Gradient(model).explain(np.array([[-1.0, -1, -1], [1, 1, 1]]))
+
+
+def test_out_of_memory_halves_the_chunk():
+    """A model that fails as an allocator does, for every batch of more than four rows."""
+    rows = []
+
+    class Greedy(keras.Model):
+        def call(self, x):
+            def allocate(size):
+                rows.append(int(size))
+                if size > 4:
+                    raise MemoryError("too much")
+                return size
+
+            size = tf.numpy_function(allocate, [tf.shape(x)[0]], tf.int32)
+            with tf.control_dependencies([size]):
+                return tf.reduce_sum(x * x, axis=-1, keepdims=True)
+
+    model = Greedy()
+    model.built = True
+    x = np.arange(1.0, 31).reshape(10, 3)
+    explanation = tfs.Gradient(model).explain(x)
+    np.testing.assert_allclose(explanation.values, 2 * x)
+    # From 4,096 rows down to 16 all ten go at once.
+    assert rows == [10] * 9 + [8, 4, 4, 2]
+    rows.clear()
+    tfs.Gradient(model).explain(x)
+    assert rows == [4, 4, 2]
+    smooth = tfs.SmoothGrad(model, samples=10).explain(x[:2])
+    assert max(rows[-3:]) <= 4
+    np.testing.assert_allclose(smooth.values, 2 * x[:2], rtol=0.2)
+
+
+def test_one_row_too_many():
+    class Greedy(keras.Model):
+        def call(self, x):
+            def allocate(size):
+                raise MemoryError("too much")
+
+            with tf.control_dependencies([tf.numpy_function(allocate, [tf.shape(x)[0]], tf.int32)]):
+                return tf.reduce_sum(x, axis=-1, keepdims=True)
+
+    model = Greedy()
+    model.built = True
+    with pytest.raises(MemoryError, match="One row of the inputs alone"):
+        tfs.Gradient(model).explain(np.ones((3, 2)))
