@@ -56,12 +56,13 @@ class Compiled:
             score = Score(logits, target, index if resolved else None, x, rows)
             values, diagnostics = detached.attribute(x, score)
             scores = score.resolve()
+            self.units = target.units(traced[0])
             return values, scores, score.index, diagnostics
 
         signature = [inputs.specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)]
+        self.units: int | None = None
         self._function = tf.function(run, input_signature=signature, autograph=False)
         self._function.get_concrete_function()
-        self.units = target.units(traced[0])
         self.explained = traced[0].describe()
         self.rows = _rows(max(1, traced[0].row_bytes))
 
