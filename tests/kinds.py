@@ -1,6 +1,7 @@
 """Every kind of Keras model that an explainer must take, small.
 
-A kind is built twice with the same weights: with the link (softmax, sigmoid) at its end, as users have it, and without. The second
+A kind is built twice with the same weights: with the link (softmax, sigmoid) at its end, as users have it, and without.
+The second
 one is the reference: what its plain gradient says is what an explanation of the first one must say.
 """
 
@@ -11,8 +12,9 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-import tfsaliency as tfs
 from keras import layers
+
+import tfsaliency as tfs
 
 Link = str | None
 CLASSES = 4
@@ -162,7 +164,10 @@ def two_inputs_list(link: Link) -> keras.Model:
 
 def two_inputs_dict(link: Link) -> keras.Model:
     # The order of the keys is not the alphabetical one.
-    parts = {"table": keras.Input((5,), name="table"), "image": keras.Input((8, 8, 2), name="image")}
+    parts = {
+        "table": keras.Input((5,), name="table"),
+        "image": keras.Input((8, 8, 2), name="image"),
+    }
     return keras.Model(parts, _two_inputs(parts["image"], parts["table"], link))
 
 

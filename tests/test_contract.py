@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
 import tfsaliency as tfs
 from tests.kinds import KINDS, as_tensors
 from tfsaliency.transforms import absolute, clip_percentile, times_input
@@ -18,9 +19,9 @@ EXPLAINERS = {
     "SmoothGradSquared": functools.partial(tfs.SmoothGradSquared, samples=5),
     "VarGrad": functools.partial(tfs.VarGrad, samples=5),
     "SmoothGrad of VarGrad": lambda model: tfs.SmoothGrad(tfs.VarGrad(model, samples=3), samples=2),
-    "then": lambda model: tfs.SmoothGrad(tfs.Gradient(model).then(absolute), samples=3)
-    .then(clip_percentile(90))
-    .then(times_input),
+    "then": lambda model: (
+        tfs.SmoothGrad(tfs.Gradient(model).then(absolute), samples=3).then(clip_percentile(90)).then(times_input)
+    ),
 }
 
 
@@ -47,7 +48,12 @@ def test_gradient_equals_a_plain_tape_over_the_logits(case):
         close(explanation.values, values, kind.tolerance)
         np.testing.assert_allclose(explanation.scores, scores, rtol=10 * kind.tolerance, atol=kind.tolerance)
         np.testing.assert_array_equal(explanation.target, [index] * 3)
-    link = {"softmax": "Softmax", "log_softmax": "LogSoftmax", "sigmoid": "Sigmoid", None: "itself"}[kind.link]
+    link = {
+        "softmax": "Softmax",
+        "log_softmax": "LogSoftmax",
+        "sigmoid": "Sigmoid",
+        None: "itself",
+    }[kind.link]
     assert link in explanation.explained
 
 
@@ -65,7 +71,11 @@ def test_gradient_times_input(case):
     inputs = kind.inputs(2)
     values, _ = kind.gradient(twin, inputs, 1)
     expected = tf.nest.map_structure(lambda part, given: part * given, values, inputs)
-    close(tfs.GradientTimesInput(model).explain(inputs, kind.target(1)).values, expected, kind.tolerance)
+    close(
+        tfs.GradientTimesInput(model).explain(inputs, kind.target(1)).values,
+        expected,
+        kind.tolerance,
+    )
 
 
 def test_smoothgrad_family_without_noise(case):

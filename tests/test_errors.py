@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tfsaliency as tfs
 from keras import layers
+
+import tfsaliency as tfs
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +24,15 @@ X = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
         (X[0], r"takes shape \(None, 6, 6, 1\).*Received: shape \(6, 6, 1\).*pass x\[None\]"),
         (X[..., 0], r"Received: shape \(4, 6, 6\)"),
         (X[:, :5], r"Received: shape \(4, 5, 6, 1\)"),
-        ([X, X], r"The model takes \(None, 6, 6, 1\). Received: \[\(4, 6, 6, 1\), \(4, 6, 6, 1\)\]"),
+        (
+            [X, X],
+            r"The model takes \(None, 6, 6, 1\). Received: \[\(4, 6, 6, 1\), \(4, 6, 6, 1\)\]",
+        ),
         (X[:0], r"batch is empty.*Received: \(0, 6, 6, 1\)"),
-        (np.where(X == X[2, 0, 0, 0], np.nan, X), r"NaN or infinity in the samples \[2\].*nan_to_num"),
+        (
+            np.where(X == X[2, 0, 0, 0], np.nan, X),
+            r"NaN or infinity in the samples \[2\].*nan_to_num",
+        ),
         (np.where(X == X[3, 0, 0, 0], np.inf, X), r"NaN or infinity in the samples \[3\]"),
         ("photo.jpg", r"Inputs are numbers. Received: str"),
         (np.array(["a"]), r"Inputs are numbers. Received: ndarray of dtype <U1"),
@@ -46,14 +53,20 @@ def test_inputs(model, inputs, message):
         (1.0, r"target is None, a class index.*Received: float of dtype float64"),
         ("cat", r"Received: str of dtype"),
         (np.eye(4), r"argmax"),
-        (lambda z: z, r"function returned shape \(None, 3\) for logits of shape \(None, 3\).*shape \(N,\)"),
+        (
+            lambda z: z,
+            r"function returned shape \(None, 3\) for logits of shape \(None, 3\).*shape \(N,\)",
+        ),
         (lambda z: tf.reduce_sum(z), r"function returned shape \(\)"),
         (lambda z: z[:2, 0], r"returned 2 scores for 4 samples"),
         (lambda z: tf.argmax(z, axis=1), r"returned int64 scores, which cannot be differentiated"),
         (lambda z: tf.round(z[:, 0]), r"the operation .*Round.* has none"),
         (tfs.target.output("left", 0), r"no output 'left'. Its outputs: \[0\]"),
         (tfs.target.binary(1), r"output of one unit.*\(None, 3\)"),
-        (tfs.target.region(np.ones((2, 2)), 0), r"mask of shape \(2, 2\) for logits of shape \(None, 3\)"),
+        (
+            tfs.target.region(np.ones((2, 2)), 0),
+            r"mask of shape \(2, 2\) for logits of shape \(None, 3\)",
+        ),
     ],
 )
 def test_target(model, target, message):
@@ -68,14 +81,30 @@ def test_target(model, target, message):
         (lambda m: tfs.SmoothGrad(m, noise=-0.1), ValueError, "noise is a share.*Received: -0.1"),
         (lambda m: tfs.SmoothGrad(m, noise=float("nan")), ValueError, "Received: nan"),
         (lambda m: tfs.VarGrad(m, samples=1), ValueError, "at least 2 samples. Received: 1"),
-        (lambda m: tfs.Gradient("model.keras"), TypeError, "explains a keras.Model. Received: str.*load_model"),
+        (
+            lambda m: tfs.Gradient("model.keras"),
+            TypeError,
+            "explains a keras.Model. Received: str.*load_model",
+        ),
         (lambda m: tfs.SmoothGrad(None), TypeError, "Received: NoneType"),
-        (lambda m: tfs.Gradient(m).then(tfs.transforms.clip_percentile), TypeError, r"clip_percentile\(99\)"),
+        (
+            lambda m: tfs.Gradient(m).then(tfs.transforms.clip_percentile),
+            TypeError,
+            r"clip_percentile\(99\)",
+        ),
         (lambda m: tfs.Gradient(m).then(3), TypeError, "A transform is a function.*Received: 3"),
-        (lambda m: tfs.transforms.clip_percentile(0), ValueError, "percentile is above 0.*Received: 0"),
+        (
+            lambda m: tfs.transforms.clip_percentile(0),
+            ValueError,
+            "percentile is above 0.*Received: 0",
+        ),
         (lambda m: tfs.target.binary(2), ValueError, "sides 0 and 1. Received: 2"),
         (lambda m: tfs.target.region(np.zeros((2, 2)), 0), ValueError, "at least one positive"),
-        (lambda m: tfs.Gradient(m).explain(X, batch_size=0), ValueError, "batch_size is at least 1. Received: 0"),
+        (
+            lambda m: tfs.Gradient(m).explain(X, batch_size=0),
+            ValueError,
+            "batch_size is at least 1. Received: 0",
+        ),
     ],
 )
 def test_options(model, make, error, message):

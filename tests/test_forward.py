@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tfsaliency as tfs
 from keras import layers
 from keras.saving import register_keras_serializable
+
+import tfsaliency as tfs
 
 W = np.array([[1.0, -2.0, 0.5], [0.5, 3.0, -1.0]], "float32")
 X = np.array([[1.0, 2.0], [-1.0, 0.5]], "float32")
@@ -69,7 +70,9 @@ SOFTMAX = {
     "identity above": lambda: Call(lambda z: tf.identity(tf.nn.softmax(z))),
     "dropout above": lambda: head(lambda z: layers.Dropout(0.5)(layers.Softmax()(z))),
     "float16 above": lambda: Call(lambda z: tf.cast(tf.nn.softmax(z), tf.float16)),
-    "reshape above": lambda: head(lambda z: layers.Reshape((3,))(layers.Softmax()(layers.Reshape((3, 1, 1))(z)[:, :, 0, 0]))),
+    "reshape above": lambda: head(
+        lambda z: layers.Reshape((3,))(layers.Softmax()(layers.Reshape((3, 1, 1))(z)[:, :, 0, 0]))
+    ),
     "other axis": lambda: Call(lambda z: tf.nn.softmax(z[:, :, None], axis=1)[..., 0]),
     "squeeze above": lambda: Call(lambda z: tf.squeeze(tf.nn.softmax(z[:, None]), 1)),
     "nested head": nested_head,

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tfsaliency as tfs
 from keras import layers
+
+import tfsaliency as tfs
 from tests.reference import moments_of_copies
 from tfsaliency.transforms import absolute, square
 

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import tfsaliency as tfs
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+import tfsaliency as tfs
 from tests import reference
 from tfsaliency import transforms
 

@@ -6,12 +6,14 @@ from typing import Any
 from tfsaliency import target, transforms
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
+from tfsaliency.methods.class_visualization import ClassVisualization
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from tfsaliency.version import __version__
 
 __all__ = [
     "Attribution",
+    "ClassVisualization",
     "Explainer",
     "Explanation",
     "Gradient",

@@ -13,16 +13,15 @@ class Result(NamedTuple):
 
     values: Any
     scores: np.ndarray
-    index: np.ndarray
+    classes: np.ndarray
     diagnostics: dict[str, np.ndarray]
 
 
-def run_in_chunks(
-    function: Compiled, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None
-) -> Result:
+def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None) -> Result:
     """Runs a compiled function over a batch, ``rows`` samples at a time.
 
-    Where the device runs out of memory the chunk is halved, for this call and, if the chunk was ours to choose, for later ones.
+    Where the device runs out of memory the chunk is halved, for this call and, if the chunk was ours to choose, for
+    later ones.
 
     Args:
         function: what to run.

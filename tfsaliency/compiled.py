@@ -45,6 +45,7 @@ class Compiled:
         dtypes = inputs.dtypes
         resolved = not target.chooses or target.given(inputs.samples) is not None
         traced: list[forward.Logits] = []
+        units: list[int | None] = []
 
         def logits(x: Any) -> forward.Logits:
             alive = model()
@@ -56,23 +57,24 @@ class Compiled:
             score = Score(logits, target, index if resolved else None, x, rows)
             values, diagnostics = detached.attribute(x, score)
             scores = score.resolve()
-            self.units = target.units(traced[0])
+            units.append(target.units(traced[0]))
             return values, scores, score.index, diagnostics
 
         signature = [inputs.specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)]
-        self.units: int | None = None
         self._function = tf.function(run, input_signature=signature, autograph=False)
         self._function.get_concrete_function()
+        self.units = units[0]
         self.explained = traced[0].describe()
-        self.rows = _rows(max(1, traced[0].row_bytes))
+        self.rows = rows_for(traced[0].row_bytes)
 
     def __call__(self, x: Any, index: tf.Tensor, rows: int) -> tuple[Any, Any, Any, Any]:
         """Values, scores, classes and diagnostics of a batch, as tensors."""
         return self._function(x, index, tf.constant(rows, tf.int32))
 
 
-def _rows(row_bytes: int) -> int:
-    """A power of two, so that the last chunks of many batches have the same size too."""
+def rows_for(row_bytes: int) -> int:
+    """How many rows go through a model at once, of which one writes that many bytes; a power of two."""
+    row_bytes = max(1, row_bytes)
     rows = min(max(ENOUGH_ROWS, ENOUGH_BYTES // row_bytes), BUDGET_BYTES // row_bytes, MOST_ROWS)
     return 1 << max(0, rows.bit_length() - 1)
 

@@ -1,6 +1,5 @@
 import dataclasses
 import time
-import warnings
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
@@ -11,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.checks import check_built, check_range, check_scores, check_values
 from tfsaliency.chunks import run_in_chunks
 from tfsaliency.compiled import compiled
 from tfsaliency.explanation import Explanation
@@ -19,6 +19,7 @@ from tfsaliency.provenance import provenance
 from tfsaliency.score import Score
 from tfsaliency.target import as_target
 from tfsaliency.transforms import Transform, check_transform, name_of
+
 
 class Attribution(NamedTuple):
     """What a method returns: tensors of the graph that is being traced.
@@ -35,8 +36,8 @@ class Attribution(NamedTuple):
 class Explainer(ABC):
     """A model, or another explainer, with options; ``explain`` asks it.
 
-    A subclass is a frozen dataclass whose first field is ``model`` or, for one that asks another explainer about a family
-    of inputs, ``inner``. It writes `attribute` and nothing else.
+    A subclass is a frozen dataclass whose first field is ``model`` or, for one that asks another explainer about a
+    family of inputs, ``inner``. It writes `attribute` and nothing else.
     """
 
     model: keras.Model
@@ -51,13 +52,18 @@ class Explainer(ABC):
         """
 
     def explain(
-        self, inputs: Any, target: Any = None, *, batch_size: int | None = None, progress: bool = False
+        self,
+        inputs: Any,
+        target: Any = None,
+        *,
+        batch_size: int | None = None,
+        progress: bool = False,
     ) -> Explanation:
         """Explains a batch.
 
         Args:
-            inputs: what ``model(inputs)`` takes, batch first: an array, or a list or dict of arrays. Integers are explained
-                where the model casts them to float.
+            inputs: what ``model(inputs)`` takes, batch first: an array, or a list or dict of arrays. Integers are
+                explained where the model casts them to float.
             target: what is explained: None for the top class of each sample, a class index, one index per sample, a
                 function of the logits (in the model's output structure, any number of rows) that returns ``(N,)``, or
                 what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1.
@@ -75,21 +81,21 @@ class Explainer(ABC):
         start = time.perf_counter()
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is at least 1. Received: {batch_size}")
-        _check_built(self.model)
+        check_built(self.model)
         batch = check_inputs(self.model, inputs)
         chosen = as_target(target)
         index = chosen.given(batch.samples)
         function = compiled(self, chosen, batch)
-        _check_range(index, function.units)
+        check_range(index, function.units)
         if index is None:
             index = np.zeros(batch.samples, "int32")
         result = run_in_chunks(function, batch, index, batch_size, str(self) if progress else None)
-        _check_scores(result.scores, batch.samples)
-        _check_values(result.values)
+        check_scores(result.scores, batch.samples)
+        check_values(result.values)
         return Explanation(
             values=result.values,
             inputs=batch.given,
-            target=result.index if chosen.chooses else None,
+            target=result.classes if chosen.chooses else None,
             scores=result.scores,
             method=str(self),
             diagnostics=result.diagnostics,
@@ -104,8 +110,8 @@ class Explainer(ABC):
         ``SmoothGrad(model).then(absolute)`` takes the absolute value of the average.
 
         Args:
-            transform: ``(values, inputs) -> values``, TensorFlow code on one part of the inputs; `tfsaliency.transforms` has
-                the usual ones.
+            transform: ``(values, inputs) -> values``, TensorFlow code on one part of the inputs;
+                `tfsaliency.transforms` has the usual ones.
         """
         return Then(self, transform)
 
@@ -115,7 +121,7 @@ class Explainer(ABC):
 
     def detached(self) -> "Explainer":
         """A copy that does not keep the model alive."""
-        return dataclasses.replace(self, model=weakref.proxy(self.model))  # type: ignore[type-var]
+        return dataclasses.replace(self, model=weakref.proxy(self.model))
 
     def __post_init__(self) -> None:
         """Checks the model; an option is checked by the class that has it."""
@@ -128,8 +134,7 @@ class Explainer(ABC):
     def __str__(self) -> str:
         """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
         options = [
-            str(value) if isinstance(value, Explainer) else f"{name}={value!r}"
-            for name, value in self._options()
+            str(value) if isinstance(value, Explainer) else f"{name}={value!r}" for name, value in self._options()
         ]
         return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
 
@@ -178,56 +183,3 @@ def _key(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     return value
-
-
-def _check_built(model: keras.Model) -> None:
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            f"tfsaliency works on the TensorFlow backend. Received: the {keras.backend.backend()} backend. "
-            "Set the environment variable KERAS_BACKEND=tensorflow before keras is imported."
-        )
-    if not model.built:
-        raise ValueError(
-            f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights."
-        )
-
-
-def _check_range(index: np.ndarray | None, units: int | None) -> None:
-    if index is None or units is None:
-        return
-    outside = index[(index < 0) | (index >= units)]
-    if outside.size:
-        raise ValueError(
-            f"The model has the classes 0 to {units - 1}. Received: target {outside[0]}"
-            + (
-                ". One unit without a sigmoid has two sides only if you say so: tfsaliency.target.binary(0) or binary(1)"
-                if units == 1
-                else ""
-            )
-        )
-
-
-def _check_scores(scores: np.ndarray, samples: int) -> None:
-    if len(scores) != samples:
-        raise ValueError(
-            f"The target function returned {len(scores)} scores for {samples} samples. Return one score per sample."
-        )
-
-
-def _check_values(values: Any) -> None:
-    parts = [part.reshape(len(part), -1) for part in tf.nest.flatten(values)]
-    finite = np.logical_and.reduce([np.isfinite(part).all(axis=1) for part in parts])
-    if not finite.all():
-        raise ValueError(
-            f"The values of the samples {np.flatnonzero(~finite)[:5].tolist()} are not finite: a gradient overflowed, or the "
-            "model computes one at a point where there is none (sqrt or log at 0, x / x). Check the model's output on these "
-            "samples; a mixed_float16 model may need the float32 policy."
-        )
-    zero = np.logical_and.reduce([(part == 0).all(axis=1) for part in parts])
-    if zero.any():
-        warnings.warn(
-            f"The values of the samples {np.flatnonzero(zero)[:5].tolist()} are zero everywhere. Either the target does not "
-            "depend on the input, or every path to it is closed there: dead ReLU units, or a saturated activation below "
-            "the explained output.",
-            stacklevel=3,
-        )

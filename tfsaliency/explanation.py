@@ -107,7 +107,7 @@ class Explanation:
             "explained": self.explained,
             "provenance": self.provenance,
         }
-        arrays = {"record": np.array(json.dumps(record)), "scores": self.scores}
+        arrays: dict[str, Any] = {"record": np.array(json.dumps(record)), "scores": self.scores}
         if self.target is not None:
             arrays["target"] = self.target
         for name in ("values", "inputs"):
@@ -116,7 +116,7 @@ class Explanation:
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             with open(unfinished, "wb") as file:
-                np.savez_compressed(file, **arrays)
+                np.savez_compressed(file, allow_pickle=False, **arrays)
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
@@ -168,7 +168,10 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Visualization(Explanation):
-    """Pictures that an optimizer made for classes: ``values`` are inputs of the model, ``inputs`` is where they started."""
+    """Pictures that an optimizer made for classes.
+
+    ``values`` are inputs of the model, ``inputs`` is where they started.
+    """
 
 
 _KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}

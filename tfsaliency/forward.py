@@ -182,9 +182,7 @@ def _casts_to_float(integers: tf.Tensor) -> Iterator[tf.Tensor]:
 def _row_bytes(op: tf.Operation) -> int:
     """Bytes that an operation writes for one row, as far as the trace knows its shapes."""
     shapes = [(output.shape, output.dtype.size) for output in op.outputs if output.shape.rank]
-    return sum(
-        size * (shape[1:].num_elements() or 0) for shape, size in shapes if shape[0] is None
-    )
+    return sum(size * (shape[1:].num_elements() or 0) for shape, size in shapes if shape[0] is None)
 
 
 def ancestors(*tensors: tf.Tensor) -> list[tf.Operation]:

@@ -24,15 +24,14 @@ class Inputs:
     def dtypes(self) -> Any:
         """The data types as given, with every float as float32."""
         return tf.nest.map_structure(
-            lambda part: tf.float32 if part.dtype.kind == "f" else tf.as_dtype(part.dtype), self.given
+            lambda part: tf.float32 if part.dtype.kind == "f" else tf.as_dtype(part.dtype),
+            self.given,
         )
 
     @property
     def specs(self) -> Any:
         """What a compiled function for such batches takes: float32 of any batch size."""
-        return tf.nest.map_structure(
-            lambda part: tf.TensorSpec((None, *part.shape[1:]), tf.float32), self.given
-        )
+        return tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), tf.float32), self.given)
 
     @property
     def key(self) -> Any:
@@ -43,7 +42,8 @@ class Inputs:
     def rows(self, start: int, stop: int) -> Any:
         """Samples ``start`` to ``stop``, as float32 tensors."""
         return tf.nest.map_structure(
-            lambda part: tf.convert_to_tensor(part[start:stop].astype("float32", copy=False)), self.given
+            lambda part: tf.convert_to_tensor(part[start:stop].astype("float32", copy=False)),
+            self.given,
         )
 
 

@@ -9,7 +9,8 @@ import tensorflow as tf
 from tfsaliency.target import Target
 from tfsaliency.version import __version__
 
-# Numbers per weight that enter the fingerprint: enough to tell any two states of training apart, few enough to cost nothing.
+# Numbers per weight that enter the fingerprint: enough to tell any two states of training apart, few enough to cost
+# nothing.
 SAMPLED = 64
 
 
@@ -30,8 +31,8 @@ def provenance(model: keras.Model, target: Target, seconds: float) -> dict[str, 
 def fingerprint(model: keras.Model) -> str:
     """16 hexadecimal digits that differ between models, and between states of one model.
 
-    A hash of the path, shape and type of every weight and of 64 numbers spread evenly over it: an explanation pays for it at
-    each call, so it does not read every number, and a change of single numbers can escape it.
+    A hash of the path, shape and type of every weight and of 64 numbers spread evenly over it: an explanation pays for
+    it at each call, so it does not read every number, and a change of single numbers can escape it.
     """
     digest = hashlib.sha256()
     for weight in model.weights:

@@ -1,6 +1,7 @@
 """Inputs with several parts: lists, tuples and dicts of arrays, also inside each other.
 
-`tf.nest` does this inside the graph. An explanation is read and saved without TensorFlow, so it has its own four functions.
+`tf.nest` does this inside the graph. An explanation is read and saved without TensorFlow, so it has its own four
+functions.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,11 +24,14 @@ def map_parts(function: Callable[..., Any], structure: Any, *others: Any) -> Any
 
 
 def skeleton(structure: Any) -> Any:
-    """The structure as JSON holds it: ``["dict", {...}]``, ``["list", [...]]``, ``["tuple", [...]]`` or None for a part."""
+    """The structure as JSON holds it: None for a part, else ``[kind, items]`` of kind dict, list or tuple."""
     if isinstance(structure, dict):
         return ["dict", {key: skeleton(structure[key]) for key in sorted(structure)}]
     if isinstance(structure, list | tuple):
-        return ["list" if isinstance(structure, list) else "tuple", [skeleton(item) for item in structure]]
+        return [
+            "list" if isinstance(structure, list) else "tuple",
+            [skeleton(item) for item in structure],
+        ]
     return None
 
 

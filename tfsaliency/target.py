@@ -290,7 +290,9 @@ def region(mask: np.ndarray, index: int) -> Target:
 
 def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
     """Logits of shape ``(N, classes)``, and whether one unit under a sigmoid stands for two classes."""
-    values = logits.values
+    values, links = logits.values, logits.links
+    if len(tf.nest.flatten(values)) == 1:
+        (values,), (links,) = tf.nest.flatten(values), tf.nest.flatten(links)
     if not tf.is_tensor(values):
         names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
         raise ValueError(
@@ -304,7 +306,7 @@ def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
             f"A class target needs an output of shape (N, classes). The model's output has shape {_shapes(values)}: "
             "use tfsaliency.target.region(mask, class), or pass a function of the logits that returns shape (N,)."
         )
-    return values, values.shape[-1] == 1 and logits.links == "Sigmoid"
+    return values, values.shape[-1] == 1 and links == "Sigmoid"
 
 
 def _shapes(values: Any) -> Any:

@@ -1,6 +1,7 @@
 """Pure functions ``(values, inputs) -> values``: inside an explainer with ``.then``, on a result with ``.map``.
 
-Each works sample by sample on one part of the inputs, ``(N, ...)``, keeps the batch axis, and takes tensors and NumPy arrays alike.
+Each works sample by sample on one part of the inputs, ``(N, ...)``, keeps the batch axis, and takes tensors and NumPy
+arrays alike.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,8 @@ Transform = Callable[[Any, Any], Any]
 def absolute(values: Any, inputs: Any) -> tf.Tensor:
     """``|v|``: how much, where the sign means nothing.
 
-    On photographs an edge counts whether it is darker or brighter than what surrounds it (Smilkov et al. 2017, section 3.2).
+    On photographs an edge counts whether it is darker or brighter than what surrounds it (Smilkov et al. 2017, section
+    3.2).
     """
     return tf.abs(values)
 

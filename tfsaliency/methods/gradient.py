@@ -83,9 +83,10 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
         blocking = first_without_gradient(y, part) if part_gradient is None else None
         if blocking is not None:
             raise ValueError(
-                f"No gradient reaches the input {part.shape}: the operation {blocking.name!r} of type {blocking.type} has none. "
-                "Token ids and other categories have no gradient: explain a model that takes the embedded vectors, "
-                "keras.Model(embedding.output, model.output). An output such as argmax has none: explain the scores it is made of."
+                f"No gradient reaches the input {part.shape}: the operation {blocking.name!r} of type {blocking.type} "
+                "has none. Token ids and other categories have no gradient: explain a model that takes the embedded "
+                "vectors, keras.Model(embedding.output, model.output). An output such as argmax has none: explain the "
+                "scores it is made of."
             )
     filled = [
         tf.zeros_like(part) if part_gradient is None else tf.convert_to_tensor(part_gradient)

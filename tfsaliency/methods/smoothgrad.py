@@ -26,8 +26,8 @@ class Moments(NamedTuple):
 class NoisyCopies(Wrapper):
     """Asks another explainer about noisy copies of the inputs.
 
-    Copy ``j`` of every sample gets the same draw, scaled by the sample's own range. So a map depends neither on the rest of
-    the batch nor on how many copies go through the model at once, and methods are compared on the same noise.
+    Copy ``j`` of every sample gets the same draw, scaled by the sample's own range. So a map depends neither on the
+    rest of the batch nor on how many copies go through the model at once, and methods are compared on the same noise.
 
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
@@ -62,9 +62,7 @@ class NoisyCopies(Wrapper):
 
         def block(first: tf.Tensor, count: tf.Tensor) -> Moments:
             values, _ = self.asked.attribute(self._noisy(x, first, count), score)
-            stacked = tf.nest.map_structure(
-                lambda part: tf.reshape(part, [count, batch, *part.shape[1:]]), values
-            )
+            stacked = tf.nest.map_structure(lambda part: tf.reshape(part, [count, batch, *part.shape[1:]]), values)
             mean = tf.nest.map_structure(lambda part: tf.reduce_mean(part, axis=0), stacked)
             spread = tf.nest.map_structure(
                 lambda part, centre: tf.reduce_sum(tf.math.squared_difference(part, centre), axis=0),
@@ -74,14 +72,14 @@ class NoisyCopies(Wrapper):
             return Moments(mean, spread)
 
         # Traced on its own because the loop below needs the shape of its values before it starts.
-        block = tf.function(block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
+        traced = tf.function(block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
         start = tf.nest.map_structure(
-            lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), block.structured_outputs
+            lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), traced.structured_outputs
         )
 
         def step(done: tf.Tensor, so_far: Moments) -> tuple[tf.Tensor, Moments]:
             count = tf.minimum(copies, self.samples - done)
-            return done + count, _merge(so_far, done, Moments(*block(done, count)), count)
+            return done + count, _merge(so_far, done, Moments(*traced(done, count)), count)
 
         _, moments = tf.while_loop(lambda done, _: done < self.samples, step, (0, start))
         return moments
@@ -98,7 +96,7 @@ class NoisyCopies(Wrapper):
         return tf.nest.pack_sequence_as(x, parts)
 
     def _draws(self, place: int, shape: tf.TensorShape, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """Standard normal draws ``first`` to ``first + count``, ``(count, *shape)``; each depends on its own number alone."""
+        """Standard normal draws, ``(count, *shape)``, of which each depends on its own number alone."""
         # Nested wrappers and the parts of an input draw from streams of their own: shared draws would be correlated.
         depth, inner = 0, self.inner
         while isinstance(inner, Wrapper):
@@ -133,9 +131,9 @@ class SmoothGrad(NoisyCopies):
     Formula:
         ``v = 1/n sum_j f(x + e_j)``, ``e_j ~ N(0, (noise * (max x - min x))^2)``, ``f`` the inner explainer.
 
-    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the samples' own variance: how far
-    this map is from the one that infinitely many samples would give. It falls with the square root of ``samples``; it is
-    infinite where the map cannot be told from noise, and NaN for one sample.
+    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the samples' own variance: how
+    far this map is from the one that infinitely many samples would give. It falls with the square root of ``samples``;
+    it is infinite where the map cannot be told from noise, and NaN for one sample.
 
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
@@ -185,7 +183,8 @@ class SmoothGradSquared(SmoothGrad):
         seed: the same seed gives the same map.
 
     Source:
-        Hooker, Erhan, Kindermans & Kim 2019, A Benchmark for Interpretability Methods in Deep Neural Networks, section 4.1.
+        Hooker, Erhan, Kindermans & Kim 2019, A Benchmark for Interpretability Methods in Deep Neural Networks, section
+        4.1.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -238,6 +237,4 @@ class VarGrad(NoisyCopies):
 
 def _sum(structure: Any) -> tf.Tensor:
     """``(N,)``: the sum over everything but the batch axis."""
-    return tf.add_n(
-        [tf.reduce_sum(part, list(range(1, part.shape.rank))) for part in tf.nest.flatten(structure)]
-    )
+    return tf.add_n([tf.reduce_sum(part, list(range(1, part.shape.rank))) for part in tf.nest.flatten(structure)])

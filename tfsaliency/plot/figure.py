@@ -24,8 +24,9 @@ def plot(
 ) -> Figure:
     """Draws each sample of an explanation in a row: input, map and overlay.
 
-    Signed maps are drawn in two colours with zero fixed at white, magnitudes in one from zero. Series of shape ``(N, T, C)``
-    become lines with the map as colour behind them, tables ``(N, F)`` bars. Of an input with several parts each part gets a row.
+    Signed maps are drawn in two colours with zero fixed at white, magnitudes in one from zero. Series of shape ``(N, T,
+    C)`` become lines with the map as colour behind them, tables ``(N, F)`` bars. Of an input with several parts each
+    part gets a row.
 
     Args:
         explanation: what to draw.
@@ -141,14 +142,16 @@ def _drawing(values: np.ndarray) -> Drawing:
     try:
         return drawings[values.ndim]
     except KeyError:
-        raise ValueError(f"No drawing for one sample of shape {values.shape}: draw explanation.values yourself.") from None
+        raise ValueError(
+            f"No drawing for one sample of shape {values.shape}: draw explanation.values yourself."
+        ) from None
 
 
 def _pictures(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
     flat, shown = _flat(values), paint.picture(np.asarray(given))
     _show(axes[0], shown)
     _show(axes[1], paint.heatmap(flat, limit=limit))
-    _show(axes[2], paint.overlay(shown, flat, limit=limit))
+    _show(axes[2], paint.overlay(shown, flat))
 
 
 def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:

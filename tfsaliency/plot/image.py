@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
-# Both are ordered in lightness as well as in hue, so they survive colour blindness and grey printing: zero is white between
-# purple and orange, and black below yellow.
+# Both are ordered in lightness as well as in hue, so they survive colour blindness and grey printing: zero is white
+# between purple and orange, and black below yellow.
 DIVERGING = "PuOr_r"
 SEQUENTIAL = "inferno"
 
@@ -73,23 +73,22 @@ def picture(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def overlay(image: np.ndarray, flat: np.ndarray, *, limit: float | None = None) -> np.ndarray:
-    """The picture in grey, coloured where the map is strong.
+def overlay(image: np.ndarray, flat: np.ndarray, *, percentile: float = 99.0) -> np.ndarray:
+    """The picture in grey, coloured where the map is strong, whatever its sign.
+
+    The strength is averaged over a hundredth of the picture: single pixels cannot be seen on a photograph.
 
     Args:
         image: RGB uint8, ``(height, width, 3)``.
         flat: ``(height, width)`` of any size; it is resized to the picture.
-        limit: as in `heatmap`.
+        percentile: strength above this percentile gets the strongest colour.
 
     Returns:
         RGB uint8, of the picture's size.
     """
-    limit = limit_of(flat, 99) if limit is None else limit
     height, width = image.shape[:2]
-    flat = cv2.resize(np.asarray(flat, "float32"), (width, height), interpolation=cv2.INTER_LINEAR)
+    strength = cv2.resize(np.abs(flat).astype("float32"), (width, height), interpolation=cv2.INTER_LINEAR)
+    strength = cv2.GaussianBlur(strength, (0, 0), max(height, width) / 100)
+    share = np.clip(strength / limit_of(strength, percentile), 0, 1)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    strength = np.clip(np.abs(flat) / limit, 0, 1)[..., None]
-    signed = is_signed(flat)
-    # The ends of both scales are strong colours; the map's own lightness would fade into the picture.
-    colour = heatmap(np.sign(flat) * limit if signed else np.full_like(flat, 0.75 * limit), limit=limit, signed=signed)
-    return (grey * (1 - strength) + colour * strength).round().astype("uint8")
+    return (grey * (1 - share[..., None]) + heatmap(share, limit=1.0) * share[..., None]).round().astype("uint8")

@@ -84,9 +84,7 @@ def _build() -> keras.Model:
     block = 0
     for repeats, kernel, stride, expansion, filters in STAGES:
         for repeat in range(repeats):
-            x = _inverted_residual(
-                x, filters, kernel, stride if repeat == 0 else 1, expansion, f"block{block}"
-            )
+            x = _inverted_residual(x, filters, kernel, stride if repeat == 0 else 1, expansion, f"block{block}")
             block += 1
     x = _convolution(x, 1280, 1, name="head", activation=True)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
@@ -94,7 +92,9 @@ def _build() -> keras.Model:
     return keras.Model(inputs, outputs, name="efficientnet-lite0")
 
 
-def _inverted_residual(x, filters: int, kernel: int, stride: int, expansion: int, name: str):
+def _inverted_residual(
+    x: keras.KerasTensor, filters: int, kernel: int, stride: int, expansion: int, name: str
+) -> keras.KerasTensor:
     shortcut, channels = x, x.shape[-1]
     if expansion != 1:
         x = _convolution(x, channels * expansion, 1, name=f"{name}_expand", activation=True)
@@ -106,12 +106,14 @@ def _inverted_residual(x, filters: int, kernel: int, stride: int, expansion: int
     return x
 
 
-def _convolution(x, filters: int, kernel: int, *, name: str, activation: bool, stride: int = 1):
+def _convolution(
+    x: keras.KerasTensor, filters: int, kernel: int, *, name: str, activation: bool, stride: int = 1
+) -> keras.KerasTensor:
     x = keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=False, name=name)(x)
     return _normalization(x, name, activation)
 
 
-def _normalization(x, name: str, activation: bool):
+def _normalization(x: keras.KerasTensor, name: str, activation: bool) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
     return keras.layers.ReLU(6.0, name=f"{name}_relu6")(x) if activation else x
 
@@ -121,9 +123,7 @@ def _load(model: keras.Model, state: dict[str, np.ndarray]) -> None:
 
     Shapes are checked by Keras; a parameter left over on either side raises.
     """
-    parameters = iter(
-        [value for name, value in state.items() if not name.endswith("num_batches_tracked")]
-    )
+    parameters = iter([value for name, value in state.items() if not name.endswith("num_batches_tracked")])
     for layer in model.layers:
         if layer.weights:
             layer.set_weights([_to_keras(layer, next(parameters)) for _ in layer.weights])

@@ -1,0 +1,61 @@
+"""What can be wrong with a model, a target and a result, said in words."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
+
+
+def check_built(model: keras.Model) -> None:
+    """Raises where the model cannot be explained yet."""
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"tfsaliency works on the TensorFlow backend. Received: the {keras.backend.backend()} backend. "
+            "Set the environment variable KERAS_BACKEND=tensorflow before keras is imported."
+        )
+    if not model.built:
+        raise ValueError(f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights.")
+
+
+def check_range(index: np.ndarray | None, units: int | None) -> None:
+    """Raises where a chosen class is not one of the model's."""
+    if index is None or units is None:
+        return
+    outside = index[(index < 0) | (index >= units)]
+    if outside.size:
+        raise ValueError(
+            f"The model has the classes 0 to {units - 1}. Received: target {outside[0]}"
+            + (ONE_UNIT if units == 1 else "")
+        )
+
+
+def check_scores(scores: np.ndarray, samples: int) -> None:
+    """Raises where a function of the logits did not score each sample."""
+    if len(scores) != samples:
+        raise ValueError(
+            f"The target function returned {len(scores)} scores for {samples} samples. Return one score per sample."
+        )
+
+
+def check_values(values: Any) -> None:
+    """Raises where values are not finite, warns where they are zero everywhere."""
+    parts = [part.reshape(len(part), -1) for part in tf.nest.flatten(values)]
+    finite = np.logical_and.reduce([np.isfinite(part).all(axis=1) for part in parts])
+    if not finite.all():
+        raise ValueError(
+            f"The values of the samples {np.flatnonzero(~finite)[:5].tolist()} are not finite: a gradient overflowed, "
+            "or the model computes one at a point where there is none (sqrt or log at 0, x / x). Check the model's "
+            "output on these samples; a mixed_float16 model may need the float32 policy."
+        )
+    zero = np.logical_and.reduce([(part == 0).all(axis=1) for part in parts])
+    if zero.any():
+        warnings.warn(
+            f"The values of the samples {np.flatnonzero(zero)[:5].tolist()} are zero everywhere. Either the target "
+            "does not depend on the input, or every path to it is closed there: dead ReLU units, or a saturated "
+            "activation below the explained output.",
+            stacklevel=3,
+        )

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from tfsaliency import zoo
+from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_of, write_figure
+from tfsaliency.cli.photos import square
+from tfsaliency.explainer import Explainer
+from tfsaliency.methods import METHODS
+from tfsaliency.methods.class_visualization import ClassVisualization
+from tfsaliency.plot import compare, plot
+from tfsaliency.transforms import absolute
+from tfsaliency.zoo.efficientnet_lite import IMAGE_SIZE
+
+PAINTED = {"espresso": 967, "tabby cat": 281, "goose": 99, "bell pepper": 945, "dumbbell": 543}
+
+
+def demo(out: Path, force: bool) -> None:
+    """Explains four photographs with EfficientNet-Lite0 by every method, and paints five of its classes."""
+    files = [out / f"{name}.png" for name in ("comparison", "classes", *METHODS)]
+    check_free(files, force)
+    out.mkdir(parents=True, exist_ok=True)
+    model, labels, photographs = zoo.efficientnet_lite0(), zoo.labels(), zoo.photographs()
+    inputs = np.concatenate([zoo.preprocess(photo) for photo in photographs.values()])
+    pictures = np.stack([square(photo, IMAGE_SIZE, IMAGE_SIZE) for photo in photographs.values()])
+    probabilities = model.predict(inputs, verbose=0)
+
+    _print_predictions(list(photographs), probabilities, labels)
+    explanations, rows = [], []
+    for name, method in tqdm(METHODS.items(), desc="explaining", unit="method"):
+        explainer: Explainer = method(model)  # type: ignore[call-arg]
+        explanation = explainer.explain(inputs)
+        explanations.append(explanation)
+        write_figure(plot(explanation, images=pictures, labels=labels), out / f"{name}.png")
+        for sample, photo in enumerate(photographs):
+            target = target_of(explanation, sample)
+            seconds = f"{explanation.provenance['seconds'] / len(inputs):.2f}"
+            rows.append(
+                [
+                    photo,
+                    f"{target} {labels[target]}",
+                    name,
+                    seconds,
+                    diagnostics_text(explanation, sample),
+                ]
+            )
+    shown = [explanation.map(absolute) for explanation in explanations]
+    write_figure(compare(shown, images=pictures, titles=list(METHODS), labels=labels), out / "comparison.png")
+    print_table(["image", "target", "method", "seconds per image", "diagnostics"], sorted(rows))
+
+    painted = ClassVisualization(model).explain(list(PAINTED.values()), progress=True)
+    write_figure(plot(painted, labels=labels), out / "classes.png")
+    print(f"\nThe pictures are in {out}/: {', '.join(path.name for path in files)}")
+
+
+def _print_predictions(names: list[str], probabilities: np.ndarray, labels: list[str]) -> None:
+    rows = []
+    for name, row in zip(names, probabilities, strict=True):
+        top = row.argsort()[::-1][:3]
+        rows.append([name, ", ".join(f"{labels[index]} {row[index]:.2f}" for index in top)])
+    print_table(["image", "top classes"], rows)
+    print()

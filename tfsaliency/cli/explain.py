@@ -1,0 +1,95 @@
+import argparse
+
+import keras
+import numpy as np
+from tqdm.auto import tqdm
+
+from tfsaliency.cli.methods import make_explainer
+from tfsaliency.cli.models import PREPROCESS, load_model, read_labels
+from tfsaliency.cli.outputs import (
+    check_free,
+    diagnostics_text,
+    print_table,
+    safe_names,
+    target_of,
+    write_figure,
+)
+from tfsaliency.cli.photos import read_photo, square
+from tfsaliency.plot import plot
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Explains photographs one by one, writes a PNG and an npz for each and each method, and prints a table."""
+    methods = options.method or ["gradient"]
+    targets = _targets(options.target, len(options.photos))
+    photos = safe_names(path.stem for path in options.photos)
+    folders = safe_names(method.replace("=", "") for method in methods)
+    files = {
+        (photo, method): options.out / f"{photo}.{folder}.png"
+        for photo in photos
+        for method, folder in zip(methods, folders, strict=True)
+    }
+    check_free(
+        [each for path in files.values() for each in (path, path.with_suffix(".npz"))],
+        options.force,
+    )
+
+    loaded = load_model(options.model, options.trust_model)
+    labels = read_labels(options.labels) if options.labels else loaded.labels
+    preprocess = loaded.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
+    explainers = [make_explainer(method, loaded.model) for method in methods]
+    height, width = _size(loaded.model, options.size)
+    pictures = [square(read_photo(path), height, width) for path in options.photos]
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with tqdm(total=len(files), desc="explaining", unit="map") as bar:
+        for photo, picture, target in zip(photos, pictures, targets, strict=True):
+            for method, explainer in zip(methods, explainers, strict=True):
+                explanation = explainer.explain(preprocess(picture[None].astype("float32")), target)
+                path = files[photo, method]
+                write_figure(plot(explanation, images=picture[None], labels=labels), path)
+                explanation.save(path.with_suffix(".npz"))
+                index = target_of(explanation, 0)
+                rows.append(
+                    [
+                        photo,
+                        f"{index} {labels[index]}" if labels else str(index),
+                        f"{explanation.scores[0]:.3f}",
+                        method,
+                        f"{explanation.provenance['seconds']:.2f}",
+                        diagnostics_text(explanation, 0),
+                        str(path),
+                    ]
+                )
+                bar.update()
+    print_table(["photo", "target", "score", "method", "seconds", "diagnostics", "file"], rows)
+
+
+def _targets(text: str, count: int) -> list[int | None]:
+    if text == "top":
+        return [None] * count
+    try:
+        targets = [int(item) for item in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--target is top, a class number, or one number per photo: 285,967. Received: {text!r}"
+        ) from None
+    if len(targets) == 1:
+        return [*targets] * count
+    if len(targets) != count:
+        raise ValueError(f"--target names {len(targets)} classes for {count} photos.")
+    return [*targets]
+
+
+def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
+    if size is not None:
+        if size < 1:
+            raise ValueError(f"--size is at least 1. Received: {size}")
+        return size, size
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 4 and shape[3] == 3 and np.all([shape[1], shape[2]]):
+        return shape[1], shape[2]
+    raise ValueError(
+        f"The model declares the input shape {shape}, not the size of an RGB image. Pass --size, e.g. --size 224"
+    )

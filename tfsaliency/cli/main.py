@@ -1,0 +1,111 @@
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfsaliency.version import __version__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status: 0, or 1 with one message on the error stream."""
+    options = _parser().parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        return _fail("interrupted")
+    # Whatever a foreign model or file raises, the user gets a message rather than a traceback.
+    except Exception as error:
+        return _fail(str(error) or type(error).__name__)
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"tfsaliency: error: {message}", file=sys.stderr)
+    return 1
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"tfsaliency: warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("tfsaliency", description="Which parts of this input made the network say that?")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    explain = commands.add_parser("explain", help="explain photographs with a model; writes PNG and npz")
+    explain.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP or BMP")
+    explain.add_argument(
+        "--model",
+        required=True,
+        help="a .keras file, zoo:efficientnet-lite0, or keras:NAME for a model of keras.applications "
+        "(its weights are fetched)",
+    )
+    explain.add_argument(
+        "--method",
+        action="append",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="e.g. smoothgrad:samples=100; may be given several times; default gradient. See: tfsaliency methods",
+    )
+    explain.add_argument(
+        "--target",
+        default="top",
+        help="top, a class, or one class per photo: 285,967 (default: top)",
+    )
+    explain.add_argument(
+        "--preprocess",
+        choices=["auto", "raw", "unit", "signed", "imagenet"],
+        default="auto",
+        help="what the model takes: numbers in 0..255 (raw), 0..1 (unit), -1..1 (signed), or of ImageNet's mean 0 and "
+        "deviation 1 (imagenet). auto knows zoo: and keras: models, and is raw for a file",
+    )
+    explain.add_argument(
+        "--labels",
+        type=Path,
+        help="a file of class names, one per line; zoo: and keras: models know theirs",
+    )
+    explain.add_argument("--size", type=int, help="side of the input in pixels, where the model does not tell")
+    explain.add_argument(
+        "--out",
+        type=Path,
+        default=Path("explanations"),
+        help="folder to write to (default: %(default)s)",
+    )
+    explain.add_argument("--force", action="store_true", help="replace files that exist")
+    explain.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="also load .h5 files and SavedModel folders. Loading one runs whatever code its author put in, "
+        "with your rights: only for files that you made or would run as a program",
+    )
+    explain.set_defaults(run=_explain)
+
+    methods = commands.add_parser("methods", help="list the methods and their options")
+    methods.set_defaults(run=_methods)
+
+    demo = commands.add_parser("demo", help="explain four photographs with a real ImageNet model, by every method")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: %(default)s)")
+    demo.add_argument("--force", action="store_true", help="replace files that exist")
+    demo.set_defaults(run=_demo)
+    return parser
+
+
+# Imported when they run: --help does not wait for models and pictures.
+def _explain(options: argparse.Namespace) -> None:
+    from tfsaliency.cli.explain import explain
+
+    explain(options)
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from tfsaliency.cli.methods import print_methods
+
+    print_methods()
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from tfsaliency.cli.demo import demo
+
+    demo(options.out, options.force)

@@ -1,0 +1,103 @@
+"""Models by name or from a file."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+# RGB in 0..255, float32, (N, height, width, 3) -> what the model takes.
+Preprocess = Callable[[np.ndarray], np.ndarray]
+
+IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], "float32")
+IMAGENET_DEVIATION = np.array([58.395, 57.12, 57.375], "float32")
+
+PREPROCESS: dict[str, Preprocess] = {
+    "raw": lambda pixels: pixels,
+    "unit": lambda pixels: pixels / 255,
+    "signed": lambda pixels: pixels / 127.5 - 1,
+    "imagenet": lambda pixels: (pixels - IMAGENET_MEAN) / IMAGENET_DEVIATION,
+}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with what its photographs need.
+
+    Attributes:
+        model: the model.
+        preprocess: turns RGB in 0..255 into its input.
+        labels: its class names, None where they are not known.
+    """
+
+    model: keras.Model
+    preprocess: Preprocess
+    labels: list[str] | None
+
+
+def load_model(name: str, trust: bool) -> LoadedModel:
+    """Loads ``zoo:efficientnet-lite0``, ``keras:NAME`` or a file.
+
+    Args:
+        name: what to load.
+        trust: whether files may be loaded that can run code.
+
+    Raises:
+        ValueError: no such model, or a file that needs ``trust``.
+        FileNotFoundError: there is no such file.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "zoo":
+        return _from_zoo(rest)
+    if kind == "keras" and rest:
+        return _from_applications(rest)
+    return LoadedModel(_from_file(Path(name), trust), PREPROCESS["raw"], None)
+
+
+def read_labels(path: Path) -> list[str]:
+    """Class names, one per line."""
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _from_zoo(name: str) -> LoadedModel:
+    from tfsaliency import zoo
+
+    if name != "efficientnet-lite0":
+        raise ValueError(f"The zoo has no model {name!r}. It has: efficientnet-lite0")
+    return LoadedModel(zoo.efficientnet_lite0(), PREPROCESS["imagenet"], zoo.labels())
+
+
+def _from_applications(name: str) -> LoadedModel:
+    build = getattr(keras.applications, name, None)
+    if not callable(build):
+        names = sorted(each for each in dir(keras.applications) if each[0].isupper())
+        raise ValueError(f"keras.applications has no model {name!r}. It has: {', '.join(names)}")
+    try:
+        model = build()
+    except Exception as error:
+        raise ValueError(f"The weights of {name} could not be fetched: {error}") from error
+    from tfsaliency import zoo
+
+    return LoadedModel(model, sys.modules[build.__module__].preprocess_input, zoo.labels())
+
+
+def _from_file(path: Path, trust: bool) -> keras.Model:
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no model {str(path)!r}. Pass a .keras file, zoo:efficientnet-lite0 or keras:NAME"
+        )
+    if path.is_file() and path.suffix == ".keras":
+        return keras.saving.load_model(path, safe_mode=True, compile=False)
+    if not (path.is_dir() or path.suffix in (".h5", ".hdf5")):
+        raise ValueError(f"A model is a .keras file. Received: {path}")
+    if not trust:
+        raise ValueError(
+            f"{path} is {'a SavedModel folder' if path.is_dir() else 'an .h5 file'}: loading it can run any code that "
+            "its author put in, with your rights. If you would run it as a program, pass --trust-model; "
+            "else ask for a .keras file."
+        )
+    if path.is_dir():
+        return keras.Sequential([keras.layers.TFSMLayer(path, call_endpoint="serving_default")])
+    return keras.saving.load_model(path, safe_mode=False, compile=False)

@@ -1,0 +1,59 @@
+"""Files that appear complete or not at all, under names that are safe, and replace nothing unasked."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from tfsaliency.explanation import Explanation
+from tfsaliency.plot import png
+
+
+def safe_names(texts: Iterable[str]) -> list[str]:
+    """File names of letters, digits, dots, dashes and underscores, each once."""
+    names: list[str] = []
+    for text in texts:
+        name = stem = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:80] or "unnamed"
+        number = 2
+        while name in names:
+            name, number = f"{stem}-{number}", number + 1
+        names.append(name)
+    return names
+
+
+def check_free(paths: Iterable[Path], force: bool) -> None:
+    """Raises before any work is done where a file would be replaced."""
+    taken = [path for path in paths if path.exists() or path.is_symlink()]
+    if taken and not force:
+        raise FileExistsError(
+            f"{taken[0]} exists{f', and {len(taken) - 1} more' if taken[1:] else ''}. Pass --force to replace."
+        )
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_bytes(png(figure))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def target_of(explanation: Explanation, sample: int) -> int:
+    """The explained class of a sample."""
+    assert explanation.target is not None
+    return int(explanation.target[sample])
+
+
+def diagnostics_text(explanation: Explanation, sample: int) -> str:
+    """``relative_error=1.26``, one for each diagnostic."""
+    return ", ".join(f"{name}={values[sample]:.3g}" for name, values in explanation.diagnostics.items())
+
+
+def print_table(header: list[str], rows: list[list[str]]) -> None:
+    """Prints columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, ["-" * width for width in widths], *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

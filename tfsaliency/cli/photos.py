@@ -1,0 +1,50 @@
+"""Photographs from strangers: checked before they are decoded."""
+
+from pathlib import Path
+
+import numpy as np
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+MOST_BYTES = 100 * 2**20
+MOST_PIXELS = 100_000_000
+
+
+def read_photo(path: Path) -> np.ndarray:
+    """Reads a photograph upright.
+
+    Returns:
+        RGB uint8, ``(height, width, 3)``.
+
+    Raises:
+        ValueError: no picture of a known format, or too large; its header is read before anything is decoded.
+        FileNotFoundError: there is no such file.
+    """
+    # Pillow comes with matplotlib.
+    from PIL import Image, ImageOps
+
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no photo {str(path)!r}")
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes. At most {MOST_BYTES:,} are read.")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MOST_PIXELS:
+                raise ValueError(f"{path} has {width} x {height} pixels. At most {MOST_PIXELS:,} are decoded.")
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a picture of the formats {', '.join(FORMATS)}: {error}") from error
+
+
+def square(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The largest centred part of the wanted proportions, resized by area averaging; uint8."""
+    import cv2
+
+    scale = min(image.shape[0] / height, image.shape[1] / width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    return cv2.resize(
+        image[top : top + rows, left : left + columns],
+        (width, height),
+        interpolation=cv2.INTER_AREA,
+    )
