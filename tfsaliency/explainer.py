@@ -121,7 +121,7 @@ class Explainer(ABC):
 
     def detached(self) -> "Explainer":
         """A copy that does not keep the model alive."""
-        return dataclasses.replace(self, model=weakref.proxy(self.model))
+        return dataclasses.replace(self, model=weakref.proxy(self.model))  # type: ignore[type-var]
 
     def __post_init__(self) -> None:
         """Checks the model; an option is checked by the class that has it."""
@@ -139,7 +139,7 @@ class Explainer(ABC):
         return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
 
     def _options(self) -> list[tuple[str, Any]]:
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        fields = dataclasses.fields(self)
         return [(field.name, getattr(self, field.name)) for field in fields if field.name != "model"]
 
 

@@ -141,8 +141,8 @@ class Explanation:
         """
         path = _npz(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+                arrays = dict(archive)
             record = json.loads(str(arrays.pop("record")))
             kind = _KINDS[record["kind"]]
             parts = {
