@@ -139,7 +139,7 @@ class Explainer(ABC):
         return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
 
     def _options(self) -> list[tuple[str, Any]]:
-        fields = dataclasses.fields(self)
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return [(field.name, getattr(self, field.name)) for field in fields if field.name != "model"]
 
 
@@ -150,7 +150,7 @@ class Wrapper(Explainer):
     inner: Explainer
 
     @property
-    def model(self) -> keras.Model:  # type: ignore[override]
+    def model(self) -> keras.Model:
         """The model of the innermost explainer."""
         return self.inner.model
 

@@ -109,21 +109,31 @@ def _warn_of_hidden_link(output: tf.Tensor) -> None:
     """Warns where the output comes out of a nested tf.function that ends in a softmax or sigmoid."""
     if output.op.type not in CALLS:
         return
-    name = output.op.get_attr("f").name
-    library = output.graph.as_graph_def().library.function
-    body = next(function for function in library if function.signature.name == name)
-    types = {node.name: (node.op, node.input) for node in body.node_def}
-    returned = body.signature.output_arg[output.value_index].name
-    node = body.ret[returned].split(":")[0]
-    while node in types and types[node][0] in ("Identity", "Cast"):
-        node = types[node][1][0].split(":")[0]
-    if node in types and types[node][0] in LINKS:
+    library = {function.signature.name: function for function in output.graph.as_graph_def().library.function}
+    if link := _last_link(library, output.op.get_attr("f").name, output.value_index):
         warnings.warn(
-            f"The model ends in a tf.function that hides its {types[node][0]}: the output itself is explained, "
+            f"The model ends in a tf.function that hides its {link}: the output itself is explained, "
             "whose gradient vanishes where the model is sure. Take @tf.function off the model's call, "
             "or return logits from it.",
             stacklevel=2,
         )
+
+
+def _last_link(library: dict[str, Any], name: str, place: int) -> str:
+    """The softmax or sigmoid at the end of a function's output, also of functions that it calls; "" for none."""
+    function = library[name]
+    nodes = {node.name: node for node in function.node_def}
+    # "node:output:place" or, for an argument of the function, "argument".
+    source = function.ret[function.signature.output_arg[place].name]
+    while (node := nodes.get(source.split(":")[0])) is not None:
+        if node.op in LINKS:
+            return node.op
+        if node.op in CALLS:
+            return _last_link(library, node.attr["f"].func.name, int(source.split(":")[-1]))
+        if node.op not in ("Identity", "Cast"):
+            break
+        source = node.input[0]
+    return ""
 
 
 def _past_integer_casts(model: keras.Model, x: Any, dtypes: Any) -> Logits:

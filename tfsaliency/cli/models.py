@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 # RGB in 0..255, float32, (N, height, width, 3) -> what the model takes.
 Preprocess = Callable[[np.ndarray], np.ndarray]
@@ -83,6 +84,14 @@ def _from_applications(name: str) -> LoadedModel:
     return LoadedModel(model, sys.modules[build.__module__].preprocess_input, zoo.labels())
 
 
+def _from_saved_model(path: Path) -> keras.Model:
+    signature = tf.saved_model.load(path).signatures["serving_default"]
+    (spec,) = signature.structured_input_signature[1].values()
+    return keras.Sequential(
+        [keras.Input(batch_shape=spec.shape), keras.layers.TFSMLayer(path, call_endpoint="serving_default")]
+    )
+
+
 def _from_file(path: Path, trust: bool) -> keras.Model:
     if not path.exists():
         raise FileNotFoundError(
@@ -99,5 +108,5 @@ def _from_file(path: Path, trust: bool) -> keras.Model:
             "else ask for a .keras file."
         )
     if path.is_dir():
-        return keras.Sequential([keras.layers.TFSMLayer(path, call_endpoint="serving_default")])
+        return _from_saved_model(path)
     return keras.saving.load_model(path, safe_mode=False, compile=False)

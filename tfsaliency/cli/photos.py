@@ -6,7 +6,7 @@ import numpy as np
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MOST_BYTES = 100 * 2**20
-MOST_PIXELS = 100_000_000
+MOST_PIXELS = 80_000_000
 
 
 def read_photo(path: Path) -> np.ndarray:
@@ -32,7 +32,9 @@ def read_photo(path: Path) -> np.ndarray:
             if width * height > MOST_PIXELS:
                 raise ValueError(f"{path} has {width} x {height} pixels. At most {MOST_PIXELS:,} are decoded.")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} has too many pixels. At most {MOST_PIXELS:,} are decoded. {error}") from error
+    except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} is not a picture of the formats {', '.join(FORMATS)}: {error}") from error
 
 

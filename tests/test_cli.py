@@ -1,0 +1,188 @@
+"""The command line, as a process."""
+
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+
+import keras
+import numpy as np
+import pytest
+import tfsaliency as tfs
+from keras import layers
+from PIL import Image
+
+
+def run(*arguments, cwd=None):
+    """Exit status, output and error stream of ``tfsaliency ARGUMENTS``."""
+    command = [os.path.join(os.path.dirname(sys.executable), "tfsaliency"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A photo, a model with known weights, and labels."""
+    path = tmp_path_factory.mktemp("cli")
+    generator = np.random.default_rng(0)
+    Image.fromarray(generator.integers(0, 255, (40, 60, 3), "uint8")).save(path / "photo.png")
+    Image.fromarray(generator.integers(0, 255, (30, 30, 3), "uint8")).save(path / "a b;rm -rf.jpg")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(3, activation="softmax", name="head")]
+    )
+    model.save(path / "model.keras")
+    keras.saving.save_model(model, path / "model.h5")
+    model.export(path / "saved", verbose=False)
+    (path / "labels.txt").write_text("cat\ndog\nfish\n")
+    return path
+
+
+def test_explain(folder, tmp_path):
+    code, out, err = run(
+        "explain",
+        folder / "photo.png",
+        folder / "a b;rm -rf.jpg",
+        "--model",
+        folder / "model.keras",
+        "--method",
+        "smoothgrad:samples=4,noise=0.2",
+        "--method",
+        "gradient",
+        "--target",
+        "2",
+        "--labels",
+        folder / "labels.txt",
+        "--out",
+        tmp_path,
+    )
+    assert code == 0, err
+    assert sorted(os.listdir(tmp_path)) == [
+        "a_b_rm_-rf.gradient.npz",
+        "a_b_rm_-rf.gradient.png",
+        "a_b_rm_-rf.smoothgrad_samples4_noise0.2.npz",
+        "a_b_rm_-rf.smoothgrad_samples4_noise0.2.png",
+        "photo.gradient.npz",
+        "photo.gradient.png",
+        "photo.smoothgrad_samples4_noise0.2.npz",
+        "photo.smoothgrad_samples4_noise0.2.png",
+    ]
+    table = out.splitlines()
+    assert len(table) == 6
+    assert "2 fish" in table[2]
+    assert "relative_error=" in table[2]
+
+    explanation = tfs.Explanation.load(tmp_path / "photo.gradient.npz")
+    model = keras.saving.load_model(folder / "model.keras")
+    weights = model.get_layer("head").kernel.numpy()[:, 2].reshape(1, 16, 16, 3)
+    np.testing.assert_allclose(explanation.values, weights, rtol=1e-5)
+    assert explanation.inputs.max() > 1
+    smooth = tfs.Explanation.load(tmp_path / "photo.smoothgrad_samples4_noise0.2.npz")
+    assert smooth.method == "SmoothGrad(Gradient, samples=4, noise=0.2, seed=0)"
+
+
+@pytest.mark.parametrize(("preprocess", "low", "high"), [("raw", 0, 255), ("unit", 0, 1), ("signed", -1, 1)])
+def test_preprocess(folder, tmp_path, preprocess, low, high):
+    code, _, err = run(
+        "explain", folder / "photo.png", "--model", folder / "model.keras", "--preprocess", preprocess, "--out", tmp_path
+    )
+    assert code == 0, err
+    inputs = tfs.Explanation.load(tmp_path / "photo.gradient.npz").inputs
+    assert low <= inputs.min() < low + 0.3 * (high - low)
+    assert high - 0.3 * (high - low) < inputs.max() <= high
+
+
+def test_nothing_is_replaced_unasked(folder, tmp_path):
+    arguments = ("explain", folder / "photo.png", "--model", folder / "model.keras", "--out", tmp_path)
+    assert run(*arguments)[0] == 0
+    (tmp_path / "photo.gradient.npz").write_bytes(b"precious")
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert "photo.gradient.png exists, and 1 more. Pass --force" in err
+    assert (tmp_path / "photo.gradient.npz").read_bytes() == b"precious"
+    assert run(*arguments, "--force")[0] == 0
+    assert tfs.Explanation.load(tmp_path / "photo.gradient.npz").values.shape == (1, 16, 16, 3)
+
+
+def png_header(width, height):
+    """A PNG that announces its size and holds nothing: decoding it would need gigabytes."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"photo": "none.png"}, "There is no photo"),
+        ({"photo": "labels.txt"}, "is not a picture of the formats JPEG, PNG"),
+        ({"photo": "bomb.png"}, "has too many pixels. At most 80,000,000 are decoded"),
+        ({"photo": "large.png"}, "has 9000 x 9000 pixels. At most 80,000,000 are decoded"),
+        ({"model": "none.keras"}, "There is no model"),
+        ({"model": "labels.txt"}, "A model is a .keras file"),
+        ({"model": "model.h5"}, "an .h5 file: loading it can run any code.*--trust-model"),
+        ({"model": "saved"}, "a SavedModel folder: loading it can run any code.*--trust-model"),
+        ({"model": "zoo:resnet"}, "The zoo has no model 'resnet'"),
+        ({"model": "keras:ResNet5"}, "keras.applications has no model 'ResNet5'. It has: .*ResNet50"),
+        ({"method": "magic"}, "no method 'magic'. The methods: gradient, "),
+        ({"method": "smoothgrad:size=3"}, "no option 'size'. Its options: samples, noise, seed"),
+        ({"method": "smoothgrad:samples=x"}, "option 'samples' of 'smoothgrad' is a whole number. Received: 'x'"),
+        ({"method": "smoothgrad:samples=0"}, "samples is at least 1. Received: 0"),
+        ({"target": "3"}, "classes 0 to 2. Received: target 3"),
+        ({"target": "cat"}, "--target is top, a class number.*Received: 'cat'"),
+        ({"target": "1,2"}, "names 2 classes for 1 photos"),
+        ({"size": "0"}, "--size is at least 1. Received: 0"),
+        ({"labels": "none.txt"}, "No such file"),
+    ],
+)
+def test_bad_input_gets_a_message(folder, tmp_path, change, message):
+    (folder / "bomb.png").write_bytes(png_header(60000, 60000))
+    (folder / "large.png").write_bytes(png_header(9000, 9000))
+    options = {"photo": "photo.png", "model": "model.keras"} | change
+    photo = folder / options.pop("photo")
+    arguments = ["explain", photo]
+    for name, value in options.items():
+        path = folder / value
+        arguments += [f"--{name}", path if name in ("model", "labels") and ":" not in value else value]
+    code, out, err = run(*arguments, "--out", tmp_path / "out")
+    assert code == 1
+    assert out == ""
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("tfsaliency: error: ")
+    assert re.search(message, last)
+    assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
+
+
+@pytest.mark.parametrize("model", ["model.h5", "saved"])
+def test_trusted_models(folder, tmp_path, model):
+    code, _, err = run(
+        "explain",
+        folder / "photo.png",
+        *("--model", folder / model, "--trust-model", "--target", "1", "--out", tmp_path),
+    )
+    assert code == 0, err
+    values = tfs.Explanation.load(tmp_path / "photo.gradient.npz").values
+    if model == "model.h5":
+        expected = keras.saving.load_model(folder / "model.keras").get_layer("head").kernel.numpy()[:, 1]
+        np.testing.assert_allclose(values.ravel(), expected, rtol=1e-5)
+    else:
+        assert "hides its Softmax" in err
+
+
+def test_usage_error():
+    code, _, err = run("explain")
+    assert code == 2
+    assert "usage: tfsaliency explain" in err
+
+
+def test_methods_lists_every_method():
+    code, out, _ = run("methods")
+    assert code == 0
+    assert "smoothgrad:samples=50,noise=0.15,seed=0" in out
+    assert "Vanilla saliency" in out
