@@ -10,9 +10,10 @@ import zlib
 import keras
 import numpy as np
 import pytest
-import tfsaliency as tfs
 from keras import layers
 from PIL import Image
+
+import tfsaliency as tfs
 
 
 def run(*arguments, cwd=None):
@@ -87,7 +88,14 @@ def test_explain(folder, tmp_path):
 @pytest.mark.parametrize(("preprocess", "low", "high"), [("raw", 0, 255), ("unit", 0, 1), ("signed", -1, 1)])
 def test_preprocess(folder, tmp_path, preprocess, low, high):
     code, _, err = run(
-        "explain", folder / "photo.png", "--model", folder / "model.keras", "--preprocess", preprocess, "--out", tmp_path
+        "explain",
+        folder / "photo.png",
+        "--model",
+        folder / "model.keras",
+        "--preprocess",
+        preprocess,
+        "--out",
+        tmp_path,
     )
     assert code == 0, err
     inputs = tfs.Explanation.load(tmp_path / "photo.gradient.npz").inputs

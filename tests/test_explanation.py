@@ -10,8 +10,9 @@ import keras
 import matplotlib
 import numpy as np
 import pytest
-import tfsaliency as tfs
 from keras import layers
+
+import tfsaliency as tfs
 from tests.kinds import KINDS
 from tfsaliency import plot
 from tfsaliency.plot import image as paint

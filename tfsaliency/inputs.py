@@ -36,7 +36,7 @@ class Inputs:
     @property
     def key(self) -> Any:
         """Equal for batches that one compiled function takes; a dict and a list of the same parts differ."""
-        kinds = [(part.shape[1:], part.dtype.kind, part.dtype.itemsize) for part in tf.nest.flatten(self.given)]
+        kinds = zip(tf.nest.flatten(self.specs), tf.nest.flatten(self.dtypes), strict=True)
         return repr(tf.nest.map_structure(lambda part: 0, self.given)), tuple(kinds)
 
     def rows(self, start: int, stop: int) -> Any:

@@ -1,0 +1,43 @@
+"""Models of keras.applications with random weights: the gradient is that of the logits, at any depth."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfsaliency as tfs
+from tests.test_contract import close
+
+SIZES = {
+    "VGG16": 32,
+    "ResNet50": 32,
+    "DenseNet121": 32,
+    "MobileNetV2": 32,
+    "EfficientNetB0": 32,
+    "ConvNeXtTiny": 32,
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_gradient_and_smoothgrad(name):
+    keras.utils.set_random_seed(0)
+    size = SIZES[name]
+    build = getattr(keras.applications, name)
+    model = build(weights=None, input_shape=(size, size, 3), classes=10)
+    twin = build(weights=None, input_shape=(size, size, 3), classes=10, classifier_activation=None)
+    twin.set_weights(model.get_weights())
+    x = np.random.default_rng(0).uniform(0, 255, size=(2, size, size, 3)).astype("float32")
+
+    @tf.function(autograph=False)
+    def reference(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            score = twin(x, training=False)[:, 3]
+        return tape.gradient(score, x)
+
+    explanation = tfs.Gradient(model).explain(x, 3)
+    assert explanation.explained == "the logits under Softmax"
+    close(explanation.values, reference(tf.constant(x)).numpy(), 1e-4)
+    still = tfs.SmoothGrad(model, samples=2, noise=0).explain(x, 3)
+    close(still.values, explanation.values, 1e-4)
+    keras.backend.clear_session()

@@ -1,0 +1,176 @@
+"""What is compiled is compiled once, kept while the model lives, and never stale."""
+
+import gc
+import resource
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+from tfsaliency import forward
+from tfsaliency.compiled import KEPT, MOST_ROWS, rows_for
+from tfsaliency.transforms import absolute, clip_percentile
+
+
+@pytest.fixture
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((6,)), layers.Dense(8, activation="relu"), layers.Dense(3)])
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """How often a model was traced."""
+    count = []
+    original = forward.logits
+    monkeypatch.setattr(forward, "logits", lambda *arguments: count.append(1) or original(*arguments))
+    return count
+
+
+X = np.random.default_rng(0).normal(size=(10, 6))
+
+
+def test_one_trace_for_all_batches(model, traces):
+    explainer = tfs.Gradient(model)
+    explainer.explain(X)
+    assert len(traces) == 1
+    explainer.explain(X)
+    explainer.explain(X[:3])
+    explainer.explain(X, batch_size=4)
+    explainer.explain(X.astype("float32"))
+    assert len(traces) == 1
+    explainer.explain(X, 0)
+    assert len(traces) == 2
+    explainer.explain(X, 2)
+    explainer.explain(X, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0])
+    assert len(traces) == 2
+
+
+def test_smoothgrad_traces_the_model_twice_whatever_its_samples(model, traces):
+    """Once for the target on the inputs themselves, once for the noisy copies."""
+    tfs.SmoothGrad(model, samples=500).explain(X)
+    assert len(traces) == 2
+    tfs.SmoothGrad(model, samples=500).explain(X[:1], batch_size=3)
+    assert len(traces) == 2
+
+
+def test_equal_options_share(model, traces):
+    def make(**options):
+        return tfs.SmoothGrad(tfs.Gradient(model).then(absolute), **options).then(clip_percentile(95))
+
+    make(samples=5).explain(X)
+    before = len(traces)
+    make(samples=5).explain(X)
+    assert len(traces) == before
+    for different in (
+        make(samples=6),
+        make(samples=5, noise=0.1),
+        make(samples=5, seed=1),
+        tfs.SmoothGrad(model, samples=5).then(clip_percentile(95)),
+        tfs.VarGrad(tfs.Gradient(model).then(absolute), samples=5).then(clip_percentile(95)),
+    ):
+        before = len(traces)
+        different.explain(X)
+        assert len(traces) > before
+
+
+def test_equal_targets_share(model, traces):
+    for _ in range(3):
+        tfs.Gradient(model).explain(X, tfs.target.margin(0, 1))
+    assert len(traces) == 1
+    tfs.Gradient(model).explain(X, tfs.target.margin(0, 2))
+    assert len(traces) == 2
+
+
+def test_new_weights_are_seen(model):
+    explainer = tfs.Gradient(model)
+    explainer.explain(X, 0)
+    model.set_weights([np.full(weight.shape, 0.5) for weight in model.get_weights()])
+    # Eight units, each open where the sum of the inputs is above -1: 8 * 0.5 * 0.5.
+    expected = np.where(X.sum(axis=1, keepdims=True) > -1, 2.0, 0.0) * np.ones_like(X)
+    with pytest.warns(UserWarning, match="zero everywhere"):
+        np.testing.assert_allclose(explainer.explain(X, 0).values, expected)
+
+
+def test_new_layers_are_seen(model):
+    explainer = tfs.Gradient(model)
+    before = explainer.explain(X, 0).values
+    double = layers.Dense(3, use_bias=False)
+    model.add(double)
+    double.set_weights([2 * np.eye(3)])
+    np.testing.assert_allclose(explainer.explain(X, 0).values, 2 * before, rtol=1e-5)
+
+
+def test_the_cache_does_not_keep_a_model_alive():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+    tfs.SmoothGrad(tfs.Gradient(model).then(absolute), samples=3).explain(X)
+    tfs.Gradient(model).explain(X, lambda z: z[:, 0])
+    alive = weakref.ref(model)
+    keras.backend.clear_session()
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+def test_new_functions_do_not_pile_up(model):
+    """Each lambda is a target of its own."""
+    kept = []
+    for place in range(KEPT + 5):
+
+        def target(z, place=place):
+            return z[:, 0] * (1 + place)
+
+        kept.append(weakref.ref(target))
+        tfs.Gradient(model).explain(X[:1], target)
+    del target
+    gc.collect()
+    assert sum(reference() is not None for reference in kept) <= KEPT
+
+
+def test_two_thousand_calls_leave_memory_flat(model):
+    explainer = tfs.SmoothGrad(model, samples=4)
+    inputs = np.random.default_rng(0).normal(size=(64, 6))
+
+    def peak():
+        gc.collect()
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    for _ in range(200):
+        explainer.explain(inputs)
+    objects, before = len(gc.get_objects()), peak()
+    for _ in range(2000):
+        explainer.explain(inputs)
+    assert peak() - before < 10, "MiB"
+    assert len(gc.get_objects()) - objects < 1000
+
+
+def test_rows():
+    """A power of two, within the budget, enough of them to be fast."""
+    assert rows_for(0) == MOST_ROWS
+    assert rows_for(100 * 2**20) == 16
+    assert rows_for(2**40) == 1
+    sizes = [rows_for(2**power) for power in range(40)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(size * 2**power <= 2 * 2**30 or size == 1 for power, size in enumerate(sizes))
+
+
+def test_chunks_follow_the_models_memory():
+    def rows(size):
+        x = keras.Input((size, size, 3))
+        y = layers.Flatten()(layers.Conv2D(16, 3)(x))
+        model = keras.Model(x, layers.Dense(2)(y))
+        largest = []
+
+        def record(values, inputs):
+            noted = tf.numpy_function(lambda n: largest.append(n) or n, [tf.shape(values)[0]], tf.int32)
+            with tf.control_dependencies([noted]):
+                return tf.identity(values)
+
+        tfs.SmoothGrad(tfs.Gradient(model).then(record), samples=600).explain(np.random.rand(1, size, size, 3), 0)
+        return max(largest)
+
+    assert rows(8) > rows(128) >= 16
