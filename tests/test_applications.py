@@ -1,4 +1,4 @@
-"""Models of keras.applications with random weights: the gradient is that of the logits, at any depth."""
+"""Every explainer on models of keras.applications: the gradient is that of the logits, at any depth."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfsaliency as tfs
-from tests.test_contract import close
+from tests.test_contract import EXPLAINERS, close
 
 SIZES = {
     "VGG16": 32,
@@ -19,7 +19,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_gradient_and_smoothgrad(name):
+def test_application(name):
     keras.utils.set_random_seed(0)
     size = SIZES[name]
     build = getattr(keras.applications, name)
@@ -40,4 +40,10 @@ def test_gradient_and_smoothgrad(name):
     close(explanation.values, reference(tf.constant(x)).numpy(), 1e-4)
     still = tfs.SmoothGrad(model, samples=2, noise=0).explain(x, 3)
     close(still.values, explanation.values, 1e-4)
+
+    for explainer in EXPLAINERS.values():
+        together = explainer(model).explain(x, 3)
+        alone = explainer(model).explain(x[1:], 3)
+        assert np.abs(together.values).max() > 0
+        close(alone.values, together.values[1:], 2e-3)
     keras.backend.clear_session()
