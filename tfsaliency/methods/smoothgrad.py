@@ -81,7 +81,8 @@ class NoisyCopies(Wrapper):
             count = tf.minimum(copies, self.samples - done)
             return done + count, _merge(so_far, done, Moments(*traced(done, count)), count)
 
-        _, moments = tf.while_loop(lambda done, _: done < self.samples, step, (0, start))
+        # One block at a time: the next ones depend on nothing, and would all be started at once.
+        _, moments = tf.while_loop(lambda done, _: done < self.samples, step, (0, start), parallel_iterations=1)
         return moments
 
     def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
