@@ -27,7 +27,7 @@ def report(name: str, model: keras.Model) -> None:
 
 def chosen_rows(model: keras.Model) -> int:
     traced = []
-    trace = tf.function(lambda x: traced.append(forward.logits(model, x, tf.float32)), autograph=False)
+    trace = tf.function(lambda x: traced.append(forward.logits(model, x)), autograph=False)
     trace.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:])))
     return rows_for(traced[0].row_bytes)
 

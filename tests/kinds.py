@@ -238,6 +238,23 @@ def integer_images(link: Link) -> keras.Model:
     return keras.Model(x, layers.Dense(CLASSES, activation=link)(layers.Flatten()(y)))
 
 
+def integer_images_of_silu(link: Link) -> keras.Model:
+    x = keras.Input((12, 12, 3), dtype="uint8" if link else "float32")
+    y = layers.Conv2D(4, 3, activation="silu")(layers.Rescaling(1 / 255)(x))
+    return keras.Model(x, layers.Dense(CLASSES, activation=link)(layers.GlobalAveragePooling2D()(y)))
+
+
+def integer_series(link: Link) -> keras.Model:
+    x = keras.Input((6, 3), dtype="uint8" if link else "float32")
+    y = layers.LSTM(5)(layers.Rescaling(1 / 255)(x))
+    return keras.Model(x, layers.Dense(CLASSES, activation=link)(y))
+
+
+def list_of_one(link: Link) -> keras.Model:
+    x = keras.Input((7,))
+    return keras.Model([x], [layers.Dense(CLASSES, activation=link)(layers.Dense(5, activation="tanh")(x))])
+
+
 def one_unit(link: Link) -> keras.Model:
     return keras.Sequential([layers.Dense(6, activation="relu"), layers.Dense(1, activation=link)])
 
@@ -262,5 +279,8 @@ KINDS = {
     "recurrent": Kind(recurrent, (6, 3)),
     "integer_images": Kind(integer_images, (12, 12, 3), integers=True),
     "subclassed_integers": Kind(SubclassedIntegers, (12, 12, 3), integers=True),
+    "integer_images_of_silu": Kind(integer_images_of_silu, (12, 12, 3), integers=True),
+    "integer_series": Kind(integer_series, (6, 3), integers=True),
+    "list_of_one": Kind(list_of_one, (7,)),
     "no_link": Kind(table, (7,), link=None),
 }

@@ -142,8 +142,8 @@ def test_the_model_is_left_as_it_was(network):
         ({}, None, ValueError, "needs a target.*Received: None"),
         ({}, 3, ValueError, "classes 0 to 2. Received: target 3"),
         ({"low": 1, "high": 1}, 0, ValueError, "low is below high. Received: low=1, high=1"),
-        ({"steps": 0}, 0, ValueError, "steps is at least 1. Received: 0"),
-        ({"penalty": -1.0}, 0, ValueError, "penalty is at least 0. Received: -1.0"),
+        ({"steps": 0}, 0, ValueError, "steps is a whole number, at least 1. Received: 0"),
+        ({"penalty": -1.0}, 0, ValueError, "penalty is a finite number, at least 0. Received: -1.0"),
     ],
 )
 def test_errors(network, options, target, error, message):
@@ -167,6 +167,18 @@ def test_pictures_of_a_model_of_tables(linear):
 def test_errors_of_views(options, message):
     with pytest.raises(ValueError, match=message):
         Views(**options)
+
+
+def test_a_model_without_gradient_is_refused():
+    model = keras.Sequential([keras.Input((5,)), layers.Embedding(9, 3), layers.Flatten(), layers.Dense(2)])
+    with pytest.raises(ValueError, match="No gradient reaches the input.*GatherV2"):
+        tfs.ClassVisualization.simonyan(model, steps=2).explain(0)
+
+
+def test_one_picture_per_class_however_the_classes_are_given(network):
+    visualizer = tfs.ClassVisualization(network, steps=2)
+    for target, count in ((1, 1), (np.array(1), 1), (tf.constant([0, 1]), 2), ((0, 1, 2), 3)):
+        assert len(visualizer.explain(target)) == count
 
 
 def test_not_a_model():

@@ -14,6 +14,7 @@ from keras import layers
 from PIL import Image
 
 import tfsaliency as tfs
+from tfsaliency.cli.photos import read_photo
 
 
 def run(*arguments, cwd=None):
@@ -39,6 +40,8 @@ def folder(tmp_path_factory):
     keras.saving.save_model(model, path / "model.h5")
     model.export(path / "saved", verbose=False)
     (path / "labels.txt").write_text("cat\ndog\nfish\n")
+    (path / "latin.txt").write_bytes("Bär".encode("latin-1"))
+    (path / "broken.keras").write_bytes(b"no model")
     return path
 
 
@@ -115,6 +118,33 @@ def test_nothing_is_replaced_unasked(folder, tmp_path):
     assert tfs.Explanation.load(tmp_path / "photo.gradient.npz").values.shape == (1, 16, 16, 3)
 
 
+def test_a_failure_leaves_nothing_half_done(folder, tmp_path):
+    photos = (folder / "photo.png", folder / "a b;rm -rf.jpg")
+    code, _, err = run(
+        "explain", *photos, "--model", folder / "model.keras", "--target", "1,9", "--out", tmp_path / "out"
+    )
+    assert code == 1
+    assert "Received: target 9" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_named_twice(folder, tmp_path):
+    methods = ("--method", "gradient", "--method", "gradient")
+    code, _, err = run("explain", folder / "photo.png", "--model", folder / "model.keras", *methods, "--out", tmp_path)
+    assert code == 1
+    assert "A method is named twice" in err
+
+
+def test_photos_of_every_mode(tmp_path):
+    grey = np.arange(0, 65536, 256, dtype="uint16").reshape(16, 16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    np.testing.assert_allclose(read_photo(tmp_path / "deep.png")[..., 0], grey / 257, atol=0.5)
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_photo(tmp_path / "clear.png") == 255).all()
+    Image.new("L", (4, 4), 7).save(tmp_path / "grey.png")
+    assert read_photo(tmp_path / "grey.png").shape == (4, 4, 3)
+
+
 def png_header(width, height):
     """A PNG that announces its size and holds nothing: decoding it would need gigabytes."""
 
@@ -141,12 +171,15 @@ def png_header(width, height):
         ({"method": "magic"}, "no method 'magic'. The methods: gradient, "),
         ({"method": "smoothgrad:size=3"}, "no option 'size'. Its options: samples, noise, seed"),
         ({"method": "smoothgrad:samples=x"}, "option 'samples' of 'smoothgrad' is a whole number. Received: 'x'"),
-        ({"method": "smoothgrad:samples=0"}, "samples is at least 1. Received: 0"),
+        ({"method": "smoothgrad:samples=0"}, "samples is a whole number, at least 1. Received: 0"),
         ({"target": "3"}, "classes 0 to 2. Received: target 3"),
         ({"target": "cat"}, "--target is top, a class number.*Received: 'cat'"),
         ({"target": "1,2"}, "names 2 classes for 1 photos"),
-        ({"size": "0"}, "--size is at least 1. Received: 0"),
+        ({"size": "0"}, "--size is at least 1 and at most 4096. Received: 0"),
         ({"labels": "none.txt"}, "No such file"),
+        ({"labels": "latin.txt"}, "latin.txt is not a text in UTF-8"),
+        ({"size": "1000000"}, "--size is at least 1 and at most 4096. Received: 1000000"),
+        ({"model": "broken.keras"}, "broken.keras cannot be loaded in safe mode"),
     ],
 )
 def test_bad_input_gets_a_message(folder, tmp_path, change, message):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
-from tfsaliency import forward
+from tfsaliency import compiled, forward
 from tfsaliency.compiled import KEPT, MOST_ROWS, rows_for
 from tfsaliency.transforms import absolute, clip_percentile
 
@@ -105,6 +105,112 @@ def test_new_layers_are_seen(model):
     np.testing.assert_allclose(explainer.explain(X, 0).values, 2 * before, rtol=1e-5)
 
 
+def test_a_new_activation_is_seen(model):
+    explainer = tfs.Gradient(model)
+    explainer.explain(X, 0)
+    model.layers[0].activation = keras.activations.linear
+    first, second = model.layers[0].kernel.numpy(), model.layers[1].kernel.numpy()
+    np.testing.assert_allclose(explainer.explain(X, 0).values, [(first @ second)[:, 0]] * 10, rtol=1e-4)
+
+
+def test_new_layers_of_a_nested_model_are_seen():
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(3, use_bias=False)])
+
+    class Outer(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = inner
+
+        def call(self, x):
+            return self.inner(x)
+
+    model = Outer()
+    model(X)
+    tfs.Gradient(model).explain(X, 0)
+    for _ in range(5):
+        inner.pop()
+        inner.add(layers.Dense(3, use_bias=False))
+        kernel = inner.layers[-1].kernel.numpy()
+        np.testing.assert_allclose(tfs.Gradient(model).explain(X, 0).values, [kernel[:, 0]] * 10, rtol=1e-5)
+
+
+def test_a_change_that_only_python_sees_needs_forget():
+    class Scaled(keras.Model):
+        factor = 1.0
+
+        def call(self, x):
+            return tf.reduce_sum(x, axis=1, keepdims=True) * self.factor
+
+    model = Scaled()
+    model.built = True
+    tfs.Gradient(model).explain(X, 0)
+    model.factor = 3.0
+    tfs.forget(model)
+    np.testing.assert_allclose(tfs.Gradient(model).explain(X, 0).values, 3 * np.ones_like(X))
+
+
+WANTED = 0
+
+
+def reads_global(z):
+    return z[:, WANTED]
+
+
+def test_a_function_that_reads_something_new_is_another_function(model):
+    global WANTED
+    weights = [tfs.Gradient(model).explain(X, index).scores for index in range(3)]
+    wanted = 0
+
+    def local(z):
+        return z[:, wanted]
+
+    for index in range(3):
+        wanted = WANTED = index
+        np.testing.assert_array_equal(tfs.Gradient(model).explain(X, local).scores, weights[index])
+        np.testing.assert_array_equal(tfs.Gradient(model).explain(X, reads_global).scores, weights[index])
+
+
+def test_the_same_lambda_in_a_loop_shares(model, traces):
+    for _ in range(4):
+        tfs.Gradient(model).explain(X, lambda z: z[:, 0] * 2)
+    assert len(traces) == 1
+
+
+def test_a_target_that_holds_the_model_does_not_keep_it_alive():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+    tfs.Gradient(model).explain(X, lambda z, model=model: z[:, 0])
+    alive = weakref.ref(model)
+    keras.backend.clear_session()
+    del model
+    gc.collect()
+    assert alive() is None
+
+
+def test_the_state_of_a_model_is_left_as_it_was():
+    keras.utils.set_random_seed(0)
+    recurrent = keras.Sequential([keras.Input(batch_shape=(2, 4, 3)), layers.LSTM(5, stateful=True), layers.Dense(2)])
+    series = np.random.default_rng(0).normal(size=(2, 4, 3))
+    first = tfs.Gradient(recurrent).explain(series, 0).values
+    np.testing.assert_array_equal(tfs.Gradient(recurrent).explain(series, 0).values, first)
+    assert all((state.numpy() == 0).all() for state in recurrent.layers[0].states)
+
+    class Counting(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+            self.head = layers.Dense(2)
+
+        def call(self, x):
+            self.calls.assign_add(1.0)
+            return self.head(x)
+
+    counting = Counting()
+    counting(X)
+    tfs.SmoothGrad(counting, samples=3).explain(X, 0)
+    assert counting.calls.numpy() == 1
+
+
 def test_the_cache_does_not_keep_a_model_alive():
     model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
     tfs.SmoothGrad(tfs.Gradient(model).then(absolute), samples=3).explain(X)
@@ -116,19 +222,16 @@ def test_the_cache_does_not_keep_a_model_alive():
     assert alive() is None
 
 
-def test_new_functions_do_not_pile_up(model):
-    """Each lambda is a target of its own."""
-    kept = []
+def test_compiled_functions_do_not_pile_up(model):
+    """A loop over targets that differ keeps the latest only."""
     for place in range(KEPT + 5):
 
         def target(z, place=place):
             return z[:, 0] * (1 + place)
 
-        kept.append(weakref.ref(target))
         tfs.Gradient(model).explain(X[:1], target)
-    del target
-    gc.collect()
-    assert sum(reference() is not None for reference in kept) <= KEPT
+    kept = compiled._kept[model]
+    assert len(kept) == KEPT
 
 
 def test_two_thousand_calls_leave_memory_flat(model):

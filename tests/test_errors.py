@@ -61,7 +61,12 @@ def test_inputs(model, inputs, message):
         (lambda z: z[:2, 0], r"returned 2 scores for 4 samples"),
         (lambda z: tf.argmax(z, axis=1), r"returned int64 scores, which cannot be differentiated"),
         (lambda z: tf.round(z[:, 0]), r"the operation .*Round.* has none"),
-        (tfs.target.output("left", 0), r"no output 'left'. Its outputs: \[0\]"),
+        (tfs.target.output(0), r"has one output. Received: target.output\(0, ...\)"),
+        (tfs.target.margin(0, 99), r"classes 0 to 2. Received: 99"),
+        (tfs.target.margin(0, -1), r"classes 0 to 2. Received: -1"),
+        (2**40, r"target is a class index. Received: 1099511627776"),
+        ([[0], [1, 2]], r"a list of class numbers, one per sample. Received: \[\[0\], \[1, 2\]\]"),
+        (lambda z: None, r"target function returned NoneType for logits.*made with TensorFlow operations"),
         (tfs.target.binary(1), r"output of one unit.*\(None, 3\)"),
         (
             tfs.target.region(np.ones((2, 2)), 0),
@@ -77,10 +82,15 @@ def test_target(model, target, message):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda m: tfs.SmoothGrad(m, samples=0), ValueError, "samples is at least 1. Received: 0"),
-        (lambda m: tfs.SmoothGrad(m, noise=-0.1), ValueError, "noise is a share.*Received: -0.1"),
+        (lambda m: tfs.SmoothGrad(m, samples=0), ValueError, "samples is a whole number, at least 1. Received: 0"),
+        (lambda m: tfs.SmoothGrad(m, noise=-0.1), ValueError, "noise is a finite number, at least 0. Received: -0.1"),
         (lambda m: tfs.SmoothGrad(m, noise=float("nan")), ValueError, "Received: nan"),
-        (lambda m: tfs.VarGrad(m, samples=1), ValueError, "at least 2 samples. Received: 1"),
+        (lambda m: tfs.VarGrad(m, samples=1), ValueError, "samples is a whole number, at least 2. Received: 1"),
+        (lambda m: tfs.SmoothGrad(m, samples=5.0), ValueError, "samples is a whole number.*Received: 5.0"),
+        (lambda m: tfs.SmoothGrad(m, samples=True), ValueError, "samples is a whole number.*Received: True"),
+        (lambda m: tfs.SmoothGrad(m, noise="0.1"), ValueError, "noise is a finite number.*Received: '0.1'"),
+        (lambda m: tfs.SmoothGrad(m, noise=float("inf")), ValueError, "noise is a finite number.*Received: inf"),
+        (lambda m: tfs.SmoothGrad(m, seed=None), ValueError, "seed is a whole number.*Received: None"),
         (
             lambda m: tfs.Gradient("model.keras"),
             TypeError,
@@ -103,7 +113,7 @@ def test_target(model, target, message):
         (
             lambda m: tfs.Gradient(m).explain(X, batch_size=0),
             ValueError,
-            "batch_size is at least 1. Received: 0",
+            "batch_size is a whole number, at least 1. Received: 0",
         ),
     ],
 )
@@ -113,10 +123,10 @@ def test_options(model, make, error, message):
 
 
 def test_lists_of_numbers_are_told_apart_from_several_inputs():
-    model = keras.Sequential([layers.Dense(2)])
-    model.build((None, 2))
-    with pytest.raises(ValueError, match=r"numpy.asarray\(inputs\)"):
-        tfs.Gradient(Untyped(model)).explain([[1.0, 2.0]])
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2)])
+    for each in (model, Untyped(model)):
+        with pytest.raises(ValueError, match=r"numpy.asarray\(inputs\)"):
+            tfs.Gradient(each).explain([[1.0, 2.0]])
 
 
 class Untyped(keras.Model):
@@ -151,6 +161,8 @@ def test_model_without_weights():
 def test_several_outputs_need_a_choice():
     x = keras.Input((3,))
     model = keras.Model(x, {"kind": layers.Dense(2)(x), "age": layers.Dense(1)(x)})
+    with pytest.raises(ValueError, match=r"no output 'size'. Its outputs: \['age', 'kind'\]"):
+        tfs.Gradient(model).explain(np.ones((1, 3)), tfs.target.output("size", 0))
     with pytest.raises(ValueError, match=r"several outputs, \['age', 'kind'\].*target.output\(name, class\)"):
         tfs.Gradient(model).explain(np.ones((1, 3)))
 

@@ -46,11 +46,20 @@ def test_arrays_cannot_be_written_to(any_explanation):
         any_explanation.values = 0
 
 
-def test_the_callers_array_stays_writable():
+def test_the_callers_array_stays_his():
     kind = KINDS["table"]
     x = kind.inputs(2)
-    tfs.Gradient(kind.models()[0]).explain(x)
+    explanation = tfs.Gradient(kind.models()[0]).explain(x)
+    before = explanation.inputs.copy()
     x[0] = 0
+    np.testing.assert_array_equal(explanation.inputs, before)
+
+
+def test_records_cannot_be_written_to(explanation):
+    with pytest.raises(TypeError):
+        explanation.diagnostics["other"] = 0
+    with pytest.raises(TypeError):
+        explanation.provenance["model"] = "other"
 
 
 def test_save_and_load_are_exact(any_explanation, tmp_path):
@@ -132,7 +141,7 @@ def test_provenance(explanation):
     assert record["keras"] == keras.__version__
     assert record["model"].startswith("functional")
     assert 0 < record["seconds"] < 100
-    assert json.loads(json.dumps(record)) == record
+    assert json.loads(json.dumps(dict(record))) == record
     assert explanation.method == "SmoothGrad(Gradient, samples=3, noise=0.15, seed=0)"
 
 
@@ -210,7 +219,7 @@ def test_overlay_colours_only_where_the_map_is_strong():
 
 
 def test_plot_draws_every_kind():
-    axes = {"functional": 6, "time_series": 2, "table": 2, "volume": 6, "two_inputs_list": 8}
+    axes = {"functional": 6, "time_series": 2, "table": 2, "volume": 6, "two_inputs_list": 8, "two_inputs_dict": 8}
     for name, expected in axes.items():
         kind = KINDS[name]
         figure = tfs.Gradient(kind.models()[0]).explain(kind.inputs(2), kind.target(0)).plot()
@@ -233,6 +242,19 @@ def test_shared_scale_uses_one_limit(explanation):
     own, shared = contrast(loud.plot()), contrast(loud.plot(shared_scale=True))
     assert own[0] == pytest.approx(own[1], rel=0.5)
     assert shared[0] < 0.1 * shared[1]
+
+
+def test_shared_scale_shares_the_colours():
+    values = np.array([np.full((4, 4, 1), 1.0), np.full((4, 4, 1), -1.0)], "float32")
+    explanation = tfs.Explanation(values, np.ones((2, 4, 4, 1)), None, np.ones(2), "m")
+    zero = matplotlib.colormaps[paint.DIVERGING](1.0)[:3]
+    first = np.asarray(explanation.plot(shared_scale=True).axes[1].images[0].get_array())
+    np.testing.assert_allclose(first[0, 0] / 255, zero, atol=0.01)
+
+
+def test_the_percentile_reaches_the_overlay(explanation):
+    first, second = (explanation.plot(percentile=percentile).axes[2].images[0].get_array() for percentile in (99, 50))
+    assert (np.asarray(first) != np.asarray(second)).any()
 
 
 def test_plot_shows_labels_scores_and_given_images(explanation):

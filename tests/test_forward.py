@@ -203,6 +203,43 @@ def test_uint8_images_equal_their_floats():
     assert explanation.inputs.dtype == np.uint8
 
 
+def test_small_gradients_survive_float16():
+    """A gradient of a pixel, behind Rescaling and a mean over many places, is below what float16 holds."""
+    keras.utils.set_random_seed(0)
+
+    def build(policy):
+        options = {"dtype": policy}
+        return keras.Sequential(
+            [
+                keras.Input((64, 64, 3)),
+                layers.Rescaling(1 / 255, **options),
+                layers.Conv2D(8, 3, **options),
+                layers.GlobalAveragePooling2D(**options),
+                layers.Dense(3, activation="softmax", **options),
+            ]
+        )
+
+    half, full = build("mixed_float16"), build("float32")
+    full.set_weights(half.get_weights())
+    x = np.random.default_rng(0).uniform(0, 255, size=(2, 64, 64, 3))
+    values, expected = (tfs.Gradient(model).explain(x, 1).values for model in (half, full))
+    assert np.linalg.norm(values - expected) < 3e-3 * np.linalg.norm(expected)
+
+
+def test_an_integer_output_beside_the_explained_one():
+    x = keras.Input((2,))
+    z = dense()(x)
+    model = keras.Model(x, {"logits": z, "best": keras.ops.argmax(z, axis=-1)})
+    explanation = tfs.Gradient(model).explain(X, tfs.target.output("logits", 1))
+    np.testing.assert_array_equal(explanation.values, [W[:, 1]] * 2)
+
+
+def test_rounding_above_the_softmax_is_not_looked_through():
+    model = Call(lambda z: tf.cast(tf.cast(tf.nn.softmax(z) * 100, tf.int32), tf.float32))
+    with pytest.raises(ValueError, match="No gradient reaches the input"):
+        tfs.Gradient(model).explain(X, 0)
+
+
 @register_keras_serializable("tests")
 class Branch(layers.Layer):
     """Control flow that only the graph sees."""

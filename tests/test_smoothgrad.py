@@ -170,6 +170,11 @@ def test_relative_error_of_one_sample_and_of_pure_noise(network):
     assert np.inf in errors
 
 
+def test_relative_error_is_not_claimed_over_a_noisy_inner_explainer(network):
+    nested = tfs.SmoothGrad(tfs.SmoothGrad(network, samples=2), samples=5).explain(X, 1)
+    assert np.isnan(nested.diagnostics["relative_error"]).all()
+
+
 def test_options_change_the_map(network):
     base = tfs.SmoothGrad(network, samples=5).explain(X, 1).values
     for options in ({"samples": 6}, {"samples": 5, "noise": 0.2}, {"samples": 5, "seed": 1}):

@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from tfsaliency import target, transforms
+from tfsaliency.compiled import forget
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
 from tfsaliency.methods.class_visualization import ClassVisualization
@@ -24,6 +25,7 @@ __all__ = [
     "Visualization",
     "Wrapper",
     "__version__",
+    "forget",
     "plot",
     "target",
     "transforms",

@@ -1,6 +1,8 @@
 """What can be wrong with a model, a target and a result, said in words."""
 
+import math
 import warnings
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -8,6 +10,18 @@ import numpy as np
 import tensorflow as tf
 
 ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raises where an option is not a whole number, or too small."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} is a whole number, at least {least}. Received: {value!r}")
+
+
+def check_amount(name: str, value: float) -> None:
+    """Raises where an option is not a finite number, at least 0."""
+    if not isinstance(value, float | Integral) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} is a finite number, at least 0. Received: {value!r}")
 
 
 def check_built(model: keras.Model) -> None:
@@ -59,6 +73,7 @@ def check_values(values: Any) -> None:
         warnings.warn(
             f"The values of the samples {np.flatnonzero(zero)[:5].tolist()} are zero everywhere. Either the target "
             "does not depend on the input, or every path to it is closed there: dead ReLU units, or a saturated "
-            "activation below the explained output.",
+            ""
+            "activation below the explained output; or the noise was none, as for an input without range.",
             stacklevel=3,
         )

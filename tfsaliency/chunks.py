@@ -51,6 +51,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
             pieces.append(Result(*tf.nest.map_structure(lambda tensor: tensor.numpy(), piece)))
             progress.update(stop - done)
             done = stop
-    if len(pieces) == 1:
-        return pieces[0]
-    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+    whole = pieces[0] if len(pieces) == 1 else tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+    for array in tf.nest.flatten(whole):
+        array.flags.writeable = False
+    return whole

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency import forward
@@ -31,7 +32,8 @@ MOST_ROWS = 4096
 class Compiled:
     """``attribute`` of one explainer on one model, traced once for every batch size.
 
-    It holds the model weakly: the cache must not keep a model alive that its user has dropped.
+    It keeps the graph and nothing of what the graph was traced from: the cache must not keep a model alive that its
+    user has dropped.
 
     Attributes:
         units: how many classes the target chooses from; None where it chooses none.
@@ -40,36 +42,44 @@ class Compiled:
     """
 
     def __init__(self, explainer: "Explainer", target: Target, inputs: Inputs):
-        model = weakref.ref(explainer.model)
-        detached = explainer.detached()
-        dtypes = inputs.dtypes
         resolved = not target.chooses or target.given(inputs.samples) is not None
         traced: list[forward.Logits] = []
         units: list[int | None] = []
 
         def logits(x: Any) -> forward.Logits:
-            alive = model()
-            assert alive is not None
-            traced.append(forward.logits(alive, x, dtypes))
+            traced.append(forward.logits(explainer.model, x))
             return traced[-1]
 
         def run(x: Any, index: tf.Tensor, rows: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor, dict]:
             score = Score(logits, target, index if resolved else None, x, rows)
-            values, diagnostics = detached.attribute(x, score)
+            values, diagnostics = explainer.attribute(x, score)
             scores = score.resolve()
             units.append(target.units(traced[0]))
             return values, scores, score.index, diagnostics
 
         signature = [inputs.specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)]
-        self._function = tf.function(run, input_signature=signature, autograph=False)
-        self._function.get_concrete_function()
+        self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
+        self._writes = _writes(self._graph)
         self.units = units[0]
         self.explained = traced[0].describe()
         self.rows = rows_for(traced[0].row_bytes)
 
-    def __call__(self, x: Any, index: tf.Tensor, rows: int) -> tuple[Any, Any, Any, Any]:
+    def __call__(self, x: Any, index: np.ndarray, rows: int) -> tuple[Any, Any, Any, Any]:
         """Values, scores, classes and diagnostics of a batch, as tensors."""
-        return self._function(x, index, tf.constant(rows, tf.int32))
+        # A stateful layer writes when it is called, and the model is to be left as it was.
+        state = [(each, each.numpy()) for each in self._graph.variables if not each.trainable] if self._writes else []
+        try:
+            return self._graph(x, tf.constant(index), tf.constant(rows, tf.int32))
+        finally:
+            for variable, value in state:
+                variable.assign(value)
+
+
+def _writes(function: tf.types.experimental.ConcreteFunction) -> bool:
+    """Whether a graph, or a function that it calls, assigns to a variable."""
+    graph = function.graph.as_graph_def()
+    bodies = [graph.node, *(each.node_def for each in graph.library.function)]
+    return any(node.op.startswith("Assign") for nodes in bodies for node in nodes)
 
 
 def rows_for(row_bytes: int) -> int:
@@ -84,15 +94,37 @@ _kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Compiled]] =
 
 def compiled(explainer: "Explainer", target: Target, inputs: Inputs) -> Compiled:
     """The compiled function for these, traced now if it is the first time."""
-    model = explainer.model
-    functions = _kept.setdefault(model, OrderedDict())
-    # A layer that was added or taken away since makes another function.
-    layers = tuple(map(id, model.layers))
+    functions = _kept.setdefault(explainer.model, OrderedDict())
     chosen = target.given(inputs.samples) is not None
-    key = (explainer.key(), target.key, chosen, inputs.key, layers)
+    key = (explainer.key(), target.key, chosen, inputs.key, _anatomy(explainer.model))
     if key not in functions:
         functions[key] = Compiled(explainer, target, inputs)
         if len(functions) > KEPT:
             functions.popitem(last=False)
     functions.move_to_end(key)
     return functions[key]
+
+
+def forget(model: keras.Model) -> None:
+    """Drops what was compiled for a model.
+
+    New weights, new layers and new activations are seen without it. Needed after a change that only Python sees, such
+    as of an attribute that ``call`` reads.
+
+    Example:
+        >>> import keras, tfsaliency as tfs
+        >>> tfs.forget(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    """
+    _kept.pop(model, None)
+
+
+def _anatomy(layer: keras.Layer) -> Hashable:
+    """Changes when a layer, variable or activation is added, taken away or replaced, at any depth of models."""
+    variables = tuple((variable.path, id(variable)) for variable in layer.variables)
+    return variables, _organs(layer)
+
+
+def _organs(layer: keras.Layer) -> Hashable:
+    parts = getattr(layer, "layers", None)
+    inner = tuple(map(_organs, parts)) if isinstance(parts, list) else ()
+    return layer.name, id(layer), id(getattr(layer, "activation", None)), inner

@@ -1,6 +1,5 @@
 import dataclasses
 import time
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.checks import check_built, check_range, check_scores, check_values
+from tfsaliency.checks import check_built, check_count, check_range, check_scores, check_values
 from tfsaliency.chunks import run_in_chunks
 from tfsaliency.compiled import compiled
 from tfsaliency.explanation import Explanation
 from tfsaliency.inputs import check_inputs
 from tfsaliency.provenance import provenance
 from tfsaliency.score import Score
+from tfsaliency.state import state_of
 from tfsaliency.target import as_target
 from tfsaliency.transforms import Transform, check_transform, name_of
 
@@ -79,8 +79,8 @@ class Explainer(ABC):
             MemoryError: one row alone does not fit into memory.
         """
         start = time.perf_counter()
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size is at least 1. Received: {batch_size}")
+        if batch_size is not None:
+            check_count("batch_size", batch_size)
         check_built(self.model)
         batch = check_inputs(self.model, inputs)
         chosen = as_target(target)
@@ -117,11 +117,8 @@ class Explainer(ABC):
 
     def key(self) -> Hashable:
         """Equal for explainers of one model that compute the same."""
-        return type(self), *(_key(value) for name, value in self._options())
-
-    def detached(self) -> "Explainer":
-        """A copy that does not keep the model alive."""
-        return dataclasses.replace(self, model=weakref.proxy(self.model))  # type: ignore[type-var]
+        options = (value for _, value in self._options())
+        return type(self), *(value.key() if isinstance(value, Explainer) else state_of(value) for value in options)
 
     def __post_init__(self) -> None:
         """Checks the model; an option is checked by the class that has it."""
@@ -154,10 +151,6 @@ class Wrapper(Explainer):
         """The model of the innermost explainer."""
         return self.inner.model
 
-    def detached(self) -> "Explainer":
-        """A copy that does not keep the model alive."""
-        return dataclasses.replace(self, inner=self.inner.detached())
-
 
 @dataclass(frozen=True, eq=False)
 class Then(Wrapper):
@@ -175,11 +168,3 @@ class Then(Wrapper):
 
     def __str__(self) -> str:
         return f"{self.inner}.then({name_of(self.transform)})"
-
-
-def _key(value: Any) -> Hashable:
-    if isinstance(value, Explainer):
-        return value.key()
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, value.tobytes()
-    return value

@@ -2,8 +2,10 @@ import dataclasses
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,9 +41,9 @@ class Explanation:
     target: np.ndarray | None
     scores: np.ndarray
     method: str
-    diagnostics: dict[str, np.ndarray] = field(default_factory=dict)
+    diagnostics: Mapping[str, np.ndarray] = field(default_factory=dict)
     explained: str = ""
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("values", "inputs"):
@@ -49,7 +51,8 @@ class Explanation:
         object.__setattr__(self, "target", None if self.target is None else _frozen(self.target))
         object.__setattr__(self, "scores", _frozen(self.scores))
         diagnostics = {name: _frozen(array) for name, array in self.diagnostics.items()}
-        object.__setattr__(self, "diagnostics", diagnostics)
+        object.__setattr__(self, "diagnostics", MappingProxyType(diagnostics))
+        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -105,7 +108,7 @@ class Explanation:
             "inputs": skeleton(self.inputs),
             "method": self.method,
             "explained": self.explained,
-            "provenance": self.provenance,
+            "provenance": dict(self.provenance),
         }
         arrays: dict[str, Any] = {"record": np.array(json.dumps(record)), "scores": self.scores}
         if self.target is not None:
@@ -178,10 +181,12 @@ _KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}
 
 
 def _frozen(array: Any) -> np.ndarray:
-    """A view that cannot be written to; the caller's own array stays writable."""
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
+    """An array that nobody can write to: the caller's own is copied and stays writable."""
+    array = np.asarray(array)
+    if array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 def _count(arrays: dict[str, np.ndarray], name: str) -> int:

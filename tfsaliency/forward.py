@@ -4,7 +4,7 @@ The model is called once inside the graph that is being built, as it is; everyth
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -38,51 +38,60 @@ class Logits(NamedTuple):
         return texts[0] if len(set(texts)) == 1 else str(tf.nest.pack_sequence_as(self.links, texts))
 
 
-def logits(model: keras.Model, x: Any, dtypes: Any) -> Logits:
+def logits(model: keras.Model, x: Any) -> Logits:
     """Calls the model in inference mode and looks under the softmax or sigmoid at its end.
 
     Args:
         model: the user's model, left as it is.
         x: float tensors of the graph under construction, in the structure that the model takes.
-        dtypes: in the same structure, the data types that the user passed.
 
     Returns:
         The logits, in the structure of the model's output.
     """
     try:
-        if all(tf.as_dtype(dtype).is_floating for dtype in tf.nest.flatten(dtypes)):
-            return _look_under(model(x, training=False))
-        return _past_integer_casts(model, x, dtypes)
-    except UndifferentiableError:
-        raise
+        outputs = _call(model, x)
     except Exception as error:
         shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), x)
         raise ValueError(
             f"The model cannot be called on inputs of shape {shapes}, batch first. "
             f"If the batch axis is missing, pass x[None]. It said: {error}"
         ) from error
-
-
-class UndifferentiableError(ValueError):
-    """The model's output has no gradient."""
-
-
-def _look_under(outputs: Any) -> Logits:
     flat = tf.nest.flatten(outputs)
     for output in flat:
-        if not (tf.is_tensor(output) and output.dtype.is_floating):
-            received = f"{output.dtype.name} numbers" if tf.is_tensor(output) else type(output).__name__
-            raise UndifferentiableError(
-                f"The model's output cannot be differentiated. Received: {received}. "
-                "Explain a model that returns scores as floating point numbers, e.g. without a final argmax."
-            )
         _warn_of_hidden_link(output)
     values, links = zip(*map(_under_link, flat), strict=True)
     return Logits(
-        tf.nest.pack_sequence_as(outputs, [tf.cast(value, tf.float32) for value in values]),
+        tf.nest.pack_sequence_as(outputs, [_as_float32(value) for value in values]),
         tf.nest.pack_sequence_as(outputs, links),
         sum(map(_row_bytes, ancestors(*flat))),
     )
+
+
+def _call(model: keras.Model, x: Any) -> Any:
+    """The model's outputs for floats, also where it declares integers.
+
+    A functional model rounds its inputs to the type that it declares, and nothing differentiates a rounding. Behind it
+    the network is a function of real numbers, whose gradient is what is asked for: so its layers are run on the floats.
+    """
+    declared = declared_inputs(model)
+    if declared is None or all(tf.as_dtype(part.dtype).is_floating for part in tf.nest.flatten(declared)):
+        return model(x, training=False)
+    outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    return keras.Function(declared, outputs)(x)
+
+
+def declared_inputs(model: keras.Model) -> Any:
+    """The symbolic inputs in the model's own structure, None for a model that declares none."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0] if model.inputs else None
+    try:
+        return model.input
+    except (AttributeError, ValueError):
+        return None
+
+
+def _as_float32(value: tf.Tensor) -> tf.Tensor:
+    return tf.cast(value, tf.float32) if value.dtype.is_floating else value
 
 
 def _under_link(output: tf.Tensor) -> tuple[tf.Tensor, str]:
@@ -90,7 +99,7 @@ def _under_link(output: tf.Tensor) -> tuple[tf.Tensor, str]:
     op = output.op
     if op.type in LINKS:
         return op.inputs[0], op.type
-    if op.type in ("Identity", "Cast", *_MOVES):
+    if op.type in ("Identity", "Cast", *_MOVES) and output.dtype.is_floating and op.inputs[0].dtype.is_floating:
         value, link = _under_link(op.inputs[0])
         if link:
             return _MOVES.get(op.type, lambda op, value: value)(op, value), link
@@ -134,59 +143,6 @@ def _last_link(library: dict[str, Any], name: str, place: int) -> str:
             break
         source = node.input[0]
     return ""
-
-
-def _past_integer_casts(model: keras.Model, x: Any, dtypes: Any) -> Logits:
-    """Calls the model on integers, and feeds the floats in where it casts those integers to float.
-
-    A cast of integers has no gradient. Behind it the network is a function of real numbers, and that is the one
-    whose gradient is asked for: so the trace of the model is taken with the result of the cast as its input.
-    """
-    specs = tf.nest.map_structure(lambda t, dtype: tf.TensorSpec(t.shape, dtype), x, dtypes)
-    call = tf.function(lambda integers: model(integers, training=False), autograph=False)
-    trace = call.get_concrete_function(specs)
-    found: list[Logits] = []
-
-    # A tape does not record imported operations; tf.gradients reads them from the graph.
-    @tf.custom_gradient
-    def imported(*parts: tf.Tensor) -> Any:
-        results = tf.graph_util.import_graph_def(
-            trace.graph.as_graph_def(),
-            _feeds(trace, parts),
-            [output.name for output in trace.outputs],
-            name="integers",
-        )
-        found.append(_look_under(tf.nest.pack_sequence_as(trace.structured_outputs, results)))
-        values = tf.nest.flatten(found[-1].values)
-
-        def backward(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
-            return tf.gradients(values, parts, upstream)
-
-        return values, backward
-
-    values = imported(*tf.nest.flatten(x))
-    return found[-1]._replace(values=tf.nest.pack_sequence_as(found[-1].values, tf.nest.flatten(values)))
-
-
-def _feeds(trace: tf.types.experimental.ConcreteFunction, parts: tuple[tf.Tensor, ...]) -> dict[str, tf.Tensor]:
-    feeds = {}
-    for placeholder, part in zip(trace.inputs, parts, strict=False):
-        feeds[placeholder.name] = tf.cast(part, placeholder.dtype)
-        if not placeholder.dtype.is_floating:
-            feeds |= {cast.name: tf.cast(part, cast.dtype) for cast in _casts_to_float(placeholder)}
-    for placeholder, variable in zip(trace.inputs[len(parts) :], trace.captured_inputs, strict=True):
-        feeds[placeholder.name] = tf.identity(variable)
-    return feeds
-
-
-def _casts_to_float(integers: tf.Tensor) -> Iterator[tf.Tensor]:
-    for op in integers.consumers():
-        if op.type in ("Cast", "Identity"):
-            result = op.outputs[0]
-            if result.dtype.is_floating:
-                yield result
-            else:
-                yield from _casts_to_float(result)
 
 
 def _row_bytes(op: tf.Operation) -> int:

@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.forward import declared_inputs
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -21,14 +23,6 @@ class Inputs:
     samples: int
 
     @property
-    def dtypes(self) -> Any:
-        """The data types as given, with every float as float32."""
-        return tf.nest.map_structure(
-            lambda part: tf.float32 if part.dtype.kind == "f" else tf.as_dtype(part.dtype),
-            self.given,
-        )
-
-    @property
     def specs(self) -> Any:
         """What a compiled function for such batches takes: float32 of any batch size."""
         return tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), tf.float32), self.given)
@@ -36,8 +30,7 @@ class Inputs:
     @property
     def key(self) -> Any:
         """Equal for batches that one compiled function takes; a dict and a list of the same parts differ."""
-        kinds = zip(tf.nest.flatten(self.specs), tf.nest.flatten(self.dtypes), strict=True)
-        return repr(tf.nest.map_structure(lambda part: 0, self.given)), tuple(kinds)
+        return repr(tf.nest.map_structure(lambda part: 0, self.given)), tuple(tf.nest.flatten(self.specs))
 
     def rows(self, start: int, stop: int) -> Any:
         """Samples ``start`` to ``stop``, as float32 tensors."""
@@ -55,26 +48,32 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     """
     given = tf.nest.map_structure(_as_array, inputs)
     parts = tf.nest.flatten(given)
-    _check_against_model(model, given, parts)
     for part in parts:
         if part.ndim == 0:
             raise ValueError(
                 f"Each input is an array with the batch first. Received: the number {part}. "
                 "A nested list of numbers must become an array: numpy.asarray(inputs)."
             )
+    _check_against_model(model, given, parts)
     sizes = {len(part) for part in parts}
     if len(sizes) != 1:
         raise ValueError(f"All inputs need the same number of samples. Received: {[len(part) for part in parts]}")
     if sizes == {0}:
         raise ValueError("The batch is empty: there is nothing to explain. Received: " + _shapes(parts))
     for part in parts:
-        if part.dtype.kind == "f" and not (np.isfinite(part.min()) and np.isfinite(part.max())):
-            rows = np.unique(np.argwhere(~np.isfinite(part))[:, 0])
+        if part.dtype.kind == "f" and not np.isfinite(_extremes(part)).all():
+            rows = np.unique(np.argwhere(~np.isfinite(part) | (np.abs(part) > np.finfo("float32").max))[:, 0])
             raise ValueError(
                 f"The inputs hold NaN or infinity in the samples {rows[:5].tolist()}"
                 f"{' and more' if len(rows) > 5 else ''}. Replace these values first, e.g. with numpy.nan_to_num."
             )
     return Inputs(given, sizes.pop())
+
+
+def _extremes(part: np.ndarray) -> np.ndarray:
+    """Smallest and largest number as float32: NaN and infinity are extremes too, and nothing is copied."""
+    with np.errstate(over="ignore"):
+        return np.array([part.min(), part.max()]).astype("float32")
 
 
 def _as_array(part: Any) -> np.ndarray:
@@ -85,16 +84,19 @@ def _as_array(part: Any) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise ValueError(
             f"Inputs are numbers. Received: {type(part).__name__} of dtype {array.dtype}. "
-            "Strings go through the model's own preprocessing first."
+            "Anything else goes through the model's own preprocessing first."
         )
     return array
 
 
 def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]) -> None:
     """Compares structure and shapes with the model's own, where it declares any (a subclassed model does not)."""
-    declared = _declared(model)
+    declared = declared_inputs(model)
     if declared is None:
         return
+    if len(parts) == len(tf.nest.flatten(declared)) == 1:
+        # Keras takes one array for a list of one.
+        declared, given = tf.nest.flatten(declared)[0], parts[0]
     try:
         tf.nest.assert_same_structure(declared, given, check_types=False)
     except (ValueError, TypeError) as error:
@@ -113,16 +115,6 @@ def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]
             f"The model takes shape {tuple(tensor.shape)} for input {tensor.name!r}, batch first. "
             f"Received: shape {part.shape}{hint}"
         )
-
-
-def _declared(model: keras.Model) -> Any:
-    """The symbolic inputs in the model's own structure, None for a model that declares none."""
-    if isinstance(model, keras.Sequential):
-        return model.inputs[0] if model.inputs else None
-    try:
-        return model.input
-    except (AttributeError, ValueError):
-        return None
 
 
 def _fits(declared: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:

@@ -42,7 +42,7 @@ def fingerprint(model: keras.Model) -> str:
     return digest.hexdigest()[:16]
 
 
-_samplers: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], tf.types.experimental.PolymorphicFunction]] = (
+_samplers: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], tf.types.experimental.ConcreteFunction]] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -55,13 +55,13 @@ def _sample(model: keras.Model) -> tf.Tensor:
     return _samplers[model][1]()
 
 
-def _sampler(model: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+def _sampler(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
     variables = [weight.value for weight in model.weights if tf.as_dtype(weight.dtype).is_numeric]
 
     def sample() -> tf.Tensor:
-        return tf.concat([_spread(variable) for variable in variables], axis=0)
+        return tf.concat([tf.zeros([0], tf.float64), *map(_spread, variables)], axis=0)
 
-    return tf.function(sample, autograph=False)
+    return tf.function(sample, autograph=False).get_concrete_function()
 
 
 def _spread(variable: tf.Variable) -> tf.Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.forward import Logits
+from tfsaliency.state import state_of
 
 __all__ = ["binary", "margin", "output", "region"]
 
@@ -43,6 +44,10 @@ class Target(ABC):
     def given(self, samples: int) -> np.ndarray | None:
         """``(N,)`` int32 classes that the user chose, None for the top class."""
         return None
+
+    def count(self) -> int:
+        """For how many samples there is a class of their own; 1 where one target serves all."""
+        return 1
 
     @property
     @abstractmethod
@@ -84,6 +89,9 @@ class ClassTarget(Target):
             )
         return np.broadcast_to(np.asarray(self.index, "int32"), samples)
 
+    def count(self) -> int:
+        return len(self.index) if isinstance(self.index, tuple) else 1
+
     @property
     def key(self) -> Hashable:
         return ClassTarget
@@ -100,7 +108,14 @@ class FunctionTarget(Target):
         return None
 
     def score(self, logits: Logits, index: tf.Tensor) -> tf.Tensor:
-        scores = tf.convert_to_tensor(self.function(logits.values))
+        scores = self.function(logits.values)
+        try:
+            scores = tf.convert_to_tensor(scores)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"The target function returned {type(scores).__name__} for logits of shape {_shapes(logits.values)}. "
+                "Return one score per sample, a tensor of shape (N,), made with TensorFlow operations."
+            ) from error
         rows = tf.nest.flatten(logits.values)[0].shape[0]
         if scores.shape.rank != 1 or (rows and scores.shape[0] not in (None, rows)):
             raise ValueError(
@@ -116,14 +131,14 @@ class FunctionTarget(Target):
 
     @property
     def key(self) -> Hashable:
-        return self.function
+        return state_of(self.function)
 
 
 @dataclass(frozen=True)
 class OutputTarget(Target):
     """A target on one of several outputs."""
 
-    name: Hashable
+    name: Any
     inner: Target
 
     @property
@@ -132,10 +147,14 @@ class OutputTarget(Target):
 
     def _select(self, logits: Logits) -> Logits:
         values = logits.values
+        if not isinstance(values, dict | list | tuple):
+            raise ValueError(
+                f"The model has one output. Received: target.output({self.name!r}, ...). Pass the target alone."
+            )
         try:
             return Logits(values[self.name], logits.links[self.name], logits.row_bytes)
         except (KeyError, IndexError, TypeError):
-            names = sorted(values) if isinstance(values, dict) else list(range(len(tf.nest.flatten(values))))
+            names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
             raise ValueError(f"The model has no output {self.name!r}. Its outputs: {names}") from None
 
     def units(self, logits: Logits) -> int | None:
@@ -150,6 +169,9 @@ class OutputTarget(Target):
     def given(self, samples: int) -> np.ndarray | None:
         return self.inner.given(samples)
 
+    def count(self) -> int:
+        return self.inner.count()
+
     @property
     def key(self) -> Hashable:
         return OutputTarget, self.name, self.inner.key
@@ -163,13 +185,18 @@ def as_target(target: Any) -> Target:
         return ClassTarget()
     if callable(target):
         return FunctionTarget(target)
-    index = np.asarray(target)
+    try:
+        index = np.asarray(target)
+    except ValueError:
+        raise ValueError(f"target is a list of class numbers, one per sample. Received: {target!r}") from None
     if index.dtype.kind not in "iu" or index.ndim > 1:
         raise ValueError(
             "target is None, a class index, one index per sample, or a function of the logits. "
             f"Received: {type(target).__name__} of dtype {index.dtype} and shape {index.shape}"
             + (". For one-hot labels pass labels.argmax(axis=-1)" if index.ndim == 2 else "")
         )
+    if np.abs(index.astype("int64")).max(initial=0) > np.iinfo("int32").max:
+        raise ValueError(f"target is a class index. Received: {target}")
     return ClassTarget(int(index) if index.ndim == 0 else tuple(index.tolist()))
 
 
@@ -196,6 +223,8 @@ class _Margin:
     loser: int
 
     def __call__(self, logits: tf.Tensor) -> tf.Tensor:
+        _check_class(self.winner, logits)
+        _check_class(self.loser, logits)
         return logits[..., self.winner] - logits[..., self.loser]
 
 
@@ -257,6 +286,7 @@ class _Region:
                 f"target.region has a mask of shape {self.mask.shape} for logits of shape {_shapes(logits)}. "
                 "The mask covers what lies between the first and the last axis."
             )
+        _check_class(self.index, logits)
         weights = tf.constant(self.mask / self.mask.sum(), logits.dtype)
         return tf.reduce_sum(logits[..., self.index] * weights, axis=list(range(1, logits.shape.rank - 1)))
 
@@ -283,7 +313,7 @@ def region(mask: np.ndarray, index: int) -> Target:
     if not weights.sum() > 0 or weights.min() < 0:
         raise ValueError(
             "target.region takes a mask with at least one positive and no negative weight. "
-            f"Received: weights from {weights.min():g} to {weights.max():g}"
+            f"Received: {weights.size} weights that sum to {weights.sum():g}"
         )
     return FunctionTarget(_Region(weights, index))
 
@@ -299,6 +329,11 @@ def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
             f"The model has several outputs, {names}: say which is explained with "
             "target=tfsaliency.target.output(name, class), or pass a function of all of them."
         )
+    if not values.dtype.is_floating:
+        raise ValueError(
+            f"The model's output cannot be differentiated. Received: {values.dtype.name} numbers. "
+            "Explain a model that returns scores as floating point numbers, e.g. without a final argmax."
+        )
     if values.shape.rank == 1:
         values = values[:, None]
     if values.shape.rank != 2:
@@ -307,6 +342,12 @@ def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
             "use tfsaliency.target.region(mask, class), or pass a function of the logits that returns shape (N,)."
         )
     return values, values.shape[-1] == 1 and links == "Sigmoid"
+
+
+def _check_class(index: int, logits: tf.Tensor) -> None:
+    classes = logits.shape[-1]
+    if classes is not None and not 0 <= index < classes:
+        raise ValueError(f"The output has the classes 0 to {classes - 1}. Received: {index}")
 
 
 def _shapes(values: Any) -> Any:

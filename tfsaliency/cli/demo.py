@@ -4,7 +4,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tfsaliency import zoo
-from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_of, write_figure
+from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_text, write_figure
 from tfsaliency.cli.photos import square
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import METHODS
@@ -34,12 +34,12 @@ def demo(out: Path, force: bool) -> None:
         explanations.append(explanation)
         write_figure(plot(explanation, images=pictures, labels=labels), out / f"{name}.png")
         for sample, photo in enumerate(photographs):
-            target = target_of(explanation, sample)
+            target = target_text(explanation, sample, labels)
             seconds = f"{explanation.provenance['seconds'] / len(inputs):.2f}"
             rows.append(
                 [
                     photo,
-                    f"{target} {labels[target]}",
+                    target,
                     name,
                     seconds,
                     diagnostics_text(explanation, sample),

@@ -11,16 +11,20 @@ from tfsaliency.cli.outputs import (
     diagnostics_text,
     print_table,
     safe_names,
-    target_of,
+    target_text,
     write_figure,
 )
 from tfsaliency.cli.photos import read_photo, square
 from tfsaliency.plot import plot
 
+LARGEST = 4096
+
 
 def explain(options: argparse.Namespace) -> None:
     """Explains photographs one by one, writes a PNG and an npz for each and each method, and prints a table."""
     methods = options.method or ["gradient"]
+    if len(set(methods)) < len(methods):
+        raise ValueError(f"A method is named twice: {', '.join(methods)}")
     targets = _targets(options.target, len(options.photos))
     photos = safe_names(path.stem for path in options.photos)
     folders = safe_names(method.replace("=", "") for method in methods)
@@ -41,28 +45,32 @@ def explain(options: argparse.Namespace) -> None:
     height, width = _size(loaded.model, options.size)
     pictures = [square(read_photo(path), height, width) for path in options.photos]
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows = []
+    # All work comes before the first file: what fails leaves nothing half done.
+    explanations = {}
     with tqdm(total=len(files), desc="explaining", unit="map") as bar:
         for photo, picture, target in zip(photos, pictures, targets, strict=True):
             for method, explainer in zip(methods, explainers, strict=True):
                 explanation = explainer.explain(preprocess(picture[None].astype("float32")), target)
-                path = files[photo, method]
-                write_figure(plot(explanation, images=picture[None], labels=labels), path)
-                explanation.save(path.with_suffix(".npz"))
-                index = target_of(explanation, 0)
-                rows.append(
-                    [
-                        photo,
-                        f"{index} {labels[index]}" if labels else str(index),
-                        f"{explanation.scores[0]:.3f}",
-                        method,
-                        f"{explanation.provenance['seconds']:.2f}",
-                        diagnostics_text(explanation, 0),
-                        str(path),
-                    ]
-                )
+                explanations[photo, method] = explanation, picture
                 bar.update()
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for (photo, method), (explanation, picture) in explanations.items():
+        path = files[photo, method]
+        write_figure(plot(explanation, images=picture[None], labels=labels), path)
+        explanation.save(path.with_suffix(".npz"))
+        rows.append(
+            [
+                photo,
+                target_text(explanation, 0, labels),
+                f"{explanation.scores[0]:.3f}",
+                method,
+                f"{explanation.provenance['seconds']:.2f}",
+                diagnostics_text(explanation, 0),
+                str(path),
+            ]
+        )
     print_table(["photo", "target", "score", "method", "seconds", "diagnostics", "file"], rows)
 
 
@@ -84,10 +92,12 @@ def _targets(text: str, count: int) -> list[int | None]:
 
 def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
     if size is not None:
-        if size < 1:
-            raise ValueError(f"--size is at least 1. Received: {size}")
+        if not 1 <= size <= LARGEST:
+            raise ValueError(f"--size is at least 1 and at most {LARGEST}. Received: {size}")
         return size, size
     shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 4 and shape[3] != 3:
+        raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
     if isinstance(shape, tuple) and len(shape) == 4 and shape[3] == 3 and np.all([shape[1], shape[2]]):
         return shape[1], shape[2]
     raise ValueError(

@@ -10,9 +10,10 @@ from tfsaliency.version import __version__
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, or 1 with one message on the error stream."""
     options = _parser().parse_args(arguments)
-    warnings.showwarning = _show_warning
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            options.run(options)
     except KeyboardInterrupt:
         return _fail("interrupted")
     # Whatever a foreign model or file raises, the user gets a message rather than a traceback.

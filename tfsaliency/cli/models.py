@@ -1,6 +1,6 @@
 """Models by name or from a file."""
 
-import sys
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,10 @@ def load_model(name: str, trust: bool) -> LoadedModel:
 
 def read_labels(path: Path) -> list[str]:
     """Class names, one per line."""
-    return path.read_text(encoding="utf-8").splitlines()
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
 
 
 def _from_zoo(name: str) -> LoadedModel:
@@ -78,10 +81,13 @@ def _from_applications(name: str) -> LoadedModel:
     try:
         model = build()
     except Exception as error:
-        raise ValueError(f"The weights of {name} could not be fetched: {error}") from error
+        raise ValueError(f"keras.applications.{name} could not be built with its ImageNet weights: {error}") from error
     from tfsaliency import zoo
 
-    return LoadedModel(model, sys.modules[build.__module__].preprocess_input, zoo.labels())
+    (family, *_) = (
+        module for module in vars(keras.applications).values() if inspect.ismodule(module) and hasattr(module, name)
+    )
+    return LoadedModel(model, family.preprocess_input, zoo.labels())
 
 
 def _from_saved_model(path: Path) -> keras.Model:
@@ -98,7 +104,10 @@ def _from_file(path: Path, trust: bool) -> keras.Model:
             f"There is no model {str(path)!r}. Pass a .keras file, zoo:efficientnet-lite0 or keras:NAME"
         )
     if path.is_file() and path.suffix == ".keras":
-        return keras.saving.load_model(path, safe_mode=True, compile=False)
+        try:
+            return keras.saving.load_model(path, safe_mode=True, compile=False)
+        except Exception as error:
+            raise ValueError(f"{path} cannot be loaded in safe mode: {error}") from error
     if not (path.is_dir() or path.suffix in (".h5", ".hdf5")):
         raise ValueError(f"A model is a .keras file. Received: {path}")
     if not trust:

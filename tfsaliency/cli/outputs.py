@@ -41,10 +41,11 @@ def write_figure(figure: Figure, path: Path) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def target_of(explanation: Explanation, sample: int) -> int:
-    """The explained class of a sample."""
+def target_text(explanation: Explanation, sample: int, labels: list[str] | None) -> str:
+    """The explained class of a sample, by number and by name where it has one."""
     assert explanation.target is not None
-    return int(explanation.target[sample])
+    index = int(explanation.target[sample])
+    return f"{index} {labels[index]}" if labels and index < len(labels) else str(index)
 
 
 def diagnostics_text(explanation: Explanation, sample: int) -> str:

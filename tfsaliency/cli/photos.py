@@ -1,8 +1,12 @@
 """Photographs from strangers: checked before they are decoded."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MOST_BYTES = 100 * 2**20
@@ -13,7 +17,7 @@ def read_photo(path: Path) -> np.ndarray:
     """Reads a photograph upright.
 
     Returns:
-        RGB uint8, ``(height, width, 3)``.
+        RGB uint8, ``(height, width, 3)``; what is transparent is white.
 
     Raises:
         ValueError: no picture of a known format, or too large; its header is read before anything is decoded.
@@ -31,11 +35,23 @@ def read_photo(path: Path) -> np.ndarray:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise ValueError(f"{path} has {width} x {height} pixels. At most {MOST_PIXELS:,} are decoded.")
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            return _to_rgb(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} has too many pixels. At most {MOST_PIXELS:,} are decoded. {error}") from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} is not a picture of the formats {', '.join(FORMATS)}: {error}") from error
+
+
+def _to_rgb(image: "Image.Image") -> np.ndarray:
+    if image.mode.startswith("I"):
+        # 16 bits of grey, which Pillow would cut off at 255.
+        grey = (np.asarray(image).astype("float64") / 257).round().clip(0, 255).astype("uint8")
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = np.asarray(image.convert("RGBA")).astype("float32")
+        share = rgba[..., 3:] / 255
+        return (rgba[..., :3] * share + 255 * (1 - share)).round().astype("uint8")
+    return np.asarray(image.convert("RGB"))
 
 
 def square(image: np.ndarray, height: int, width: int) -> np.ndarray:

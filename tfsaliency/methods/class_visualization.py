@@ -8,9 +8,10 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tfsaliency import forward
-from tfsaliency.checks import check_built, check_range
+from tfsaliency.checks import check_amount, check_built, check_count, check_range, check_values
 from tfsaliency.compiled import rows_for
 from tfsaliency.explanation import Visualization
+from tfsaliency.methods.gradient import gradient
 from tfsaliency.methods.parametrization import Fourier, Pixels
 from tfsaliency.methods.views import Views
 from tfsaliency.provenance import provenance
@@ -73,11 +74,10 @@ class ClassVisualization:
             raise TypeError(f"ClassVisualization takes a keras.Model. Received: {type(self.model).__name__}")
         if not self.low < self.high:
             raise ValueError(f"low is below high. Received: low={self.low}, high={self.high}")
-        if self.steps < 1:
-            raise ValueError(f"steps is at least 1. Received: {self.steps}")
+        check_count("steps", self.steps)
+        check_count("seed", self.seed, 0)
         for name in ("learning_rate", "rivals", "penalty", "total_variation"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is at least 0. Received: {getattr(self, name)}")
+            check_amount(name, getattr(self, name))
 
     @classmethod
     def simonyan(
@@ -125,7 +125,7 @@ class ClassVisualization:
         """
         start = time.perf_counter()
         chosen = as_target(target)
-        count = len(target) if isinstance(target, list | tuple | np.ndarray) else 1
+        count = chosen.count()
         index = chosen.given(count)
         if index is None and chosen.chooses:
             raise ValueError("A class visualization needs a target: the class, or a list of classes. Received: None")
@@ -156,7 +156,12 @@ class ClassVisualization:
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec((None, *shape))])
         def trace(x: tf.Tensor) -> None:
-            logits = forward.logits(self.model, x, tf.float32)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                logits = forward.logits(self.model, x)
+                score = target.score(logits, tf.zeros([tf.shape(x)[0]], tf.int32))
+            # Says which operation lets no gradient through, before any step is made.
+            gradient(tape, score, x)
             found.append((logits, target.units(logits)))
 
         trace.get_concrete_function()
@@ -177,20 +182,25 @@ class ClassVisualization:
         @tf.function(autograph=False)
         def look() -> tuple[tf.Tensor, tf.Tensor]:
             seen = picture()
-            logits = forward.logits(self.model, seen, tf.float32)
+            logits = forward.logits(self.model, seen)
             return seen, target.score(logits, index)
 
         @tf.function(autograph=False)
         def step(done: tf.Tensor) -> None:
+            with tf.GradientTape() as painting:
+                seen = picture()
             with tf.GradientTape() as tape:
-                loss = -tf.reduce_sum(self._objective(picture(), target, index, done))
-            optimizer.apply([tape.gradient(loss, numbers)], [numbers])
+                tape.watch(seen)
+                worth = self._objective(seen, target, index, done)
+            ascent = gradient(tape, worth, seen)
+            optimizer.apply([painting.gradient(seen, numbers, output_gradients=-ascent)], [numbers])
 
         starts, scores_at_start = look()
         for done in range(self.steps):
             step(tf.constant(done))
             bar.update()
         values, scores = look()
+        check_values(values.numpy())
         return values.numpy(), starts.numpy(), scores.numpy(), scores_at_start.numpy()
 
     def _objective(self, pictures: tf.Tensor, target: Target, index: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
@@ -200,7 +210,7 @@ class ClassVisualization:
         if self.views is not None:
             progress = tf.cast(done, tf.float32) / self.steps
             seen = self.views((pictures - middle) / half, progress, tf.stack([self.seed, done + 1])) * half + middle
-        logits = forward.logits(self.model, seen, tf.float32)
+        logits = forward.logits(self.model, seen)
         worth = target.score(logits, index)
         if self.rivals and isinstance(target, ClassTarget) and logits.links in ("Softmax", "LogSoftmax"):
             worth -= self.rivals * tf.reduce_logsumexp(logits.values, axis=-1)

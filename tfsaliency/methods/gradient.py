@@ -5,9 +5,12 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.explainer import Attribution, Explainer
-from tfsaliency.forward import first_without_gradient
+from tfsaliency.forward import ancestors, first_without_gradient
 from tfsaliency.score import Score
 from tfsaliency.transforms import times_input
+
+# Gradients of pixels are often smaller than float16 goes: they are computed as much larger, and divided in float32.
+HALF_SCALE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +78,9 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
         ValueError: an operation on the way has no gradient.
     """
     parts = tf.nest.flatten(x)
+    scale = float(HALF_SCALE) if any(_is_half(op) for op in ancestors(y)) else 1.0
     try:
-        gradients = tape.gradient(y, parts)
+        gradients = tape.gradient(y, parts, output_gradients=tf.fill(tf.shape(y), scale))
     except LookupError:
         gradients = [None] * len(parts)
     for part, part_gradient in zip(parts, gradients, strict=True):
@@ -89,10 +93,14 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
                 "scores it is made of."
             )
     filled = [
-        tf.zeros_like(part) if part_gradient is None else tf.convert_to_tensor(part_gradient)
+        tf.zeros_like(part) if part_gradient is None else tf.convert_to_tensor(part_gradient) / scale
         for part, part_gradient in zip(parts, gradients, strict=True)
     ]
     return tf.nest.pack_sequence_as(x, filled)
+
+
+def _is_half(op: tf.Operation) -> bool:
+    return any(output.dtype == tf.float16 for output in op.outputs)
 
 
 def as_explainer(explained: keras.Model | Explainer) -> Explainer:

@@ -1,9 +1,10 @@
 import zlib
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
+from tfsaliency.checks import check_amount, check_count
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.methods.gradient import as_explainer
 from tfsaliency.score import Score
@@ -32,7 +33,8 @@ class NoisyCopies(Wrapper):
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
         samples: how many noisy copies, at least 1.
-        noise: standard deviation of the noise as a share of each input's ``max - min``.
+        noise: standard deviation of the noise as a share of each input's ``max - min``; an input that has none gets
+            none.
         seed: the same seed gives the same map.
     """
 
@@ -40,19 +42,28 @@ class NoisyCopies(Wrapper):
     samples: int = 50
     noise: float = 0.15
     seed: int = 0
+    fewest: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner", as_explainer(self.inner))
         super().__post_init__()
-        if self.samples < 1:
-            raise ValueError(f"samples is at least 1. Received: {self.samples}")
-        if not self.noise >= 0:
-            raise ValueError(f"noise is a share of the input's range, at least 0. Received: {self.noise}")
+        check_count("samples", self.samples, self.fewest)
+        check_amount("noise", self.noise)
+        check_count("seed", self.seed, 0)
 
     @property
     def asked(self) -> Explainer:
         """Whose values are averaged."""
         return self.inner
+
+    @property
+    def _depth(self) -> int:
+        """How many wrappers inside this one draw noise too."""
+        depth, inner = 0, self.inner
+        while isinstance(inner, Wrapper):
+            depth += isinstance(inner, NoisyCopies)
+            inner = inner.inner
+        return depth
 
     def moments(self, x: Any, score: Score) -> Moments:
         """Asks about all copies, a device batch at a time, in one loop of the graph."""
@@ -99,11 +110,7 @@ class NoisyCopies(Wrapper):
     def _draws(self, place: int, shape: tf.TensorShape, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Standard normal draws, ``(count, *shape)``, of which each depends on its own number alone."""
         # Nested wrappers and the parts of an input draw from streams of their own: shared draws would be correlated.
-        depth, inner = 0, self.inner
-        while isinstance(inner, Wrapper):
-            depth += isinstance(inner, NoisyCopies)
-            inner = inner.inner
-        stream = zlib.crc32(f"{self.seed}/{depth}/{place}".encode()) >> 1
+        stream = zlib.crc32(f"{self.seed}/{self._depth}/{place}".encode()) >> 1
         return tf.map_fn(
             lambda draw: tf.random.stateless_normal(shape, tf.stack([stream, draw])),
             tf.range(first, first + count),
@@ -161,7 +168,8 @@ class SmoothGrad(NoisyCopies):
         return Attribution(mean, {"relative_error": self._relative_error(mean, spread)})
 
     def _relative_error(self, mean: Any, spread: Any) -> tf.Tensor:
-        if self.samples == 1:
+        # The draws of a noisy inner explainer are the same for all copies: their error does not show between copies.
+        if self.samples == 1 or self._depth:
             return tf.fill([tf.shape(tf.nest.flatten(mean)[0])[0]], float("nan"))
         variance = _sum(spread) / (self.samples * (self.samples - 1))
         # The mean's own square holds its variance once too much: E |m|^2 = |E m|^2 + Var m.
@@ -226,10 +234,8 @@ class VarGrad(NoisyCopies):
         True
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples < 2:
-            raise ValueError(f"A variance needs at least 2 samples. Received: {self.samples}")
+    # One sample has no variance.
+    fewest: ClassVar[int] = 2
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         _, spread = self.moments(x, score)

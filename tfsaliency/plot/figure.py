@@ -1,6 +1,6 @@
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,8 +33,9 @@ def plot(
         images: pictures to show instead of the inputs, e.g. before preprocessing; in the structure of the inputs.
         labels: class names, for the titles.
         percentile: ``|v|`` above this percentile gets the strongest colour.
-        shared_scale: whether one colour means the same number in all rows, rather than in its own.
-        most: draw at most this many samples.
+        shared_scale: whether one colour of the maps means the same number in all rows, rather than in its own. An
+            overlay shows where, by its own strongest place.
+        most: draw at most this many samples, at least 1.
 
     Returns:
         A figure that belongs to no window: it works without a display, and ``savefig`` writes it.
@@ -46,8 +47,10 @@ def plot(
         >>> len(figure.axes)
         6
     """
-    if isinstance(explanation, Visualization):
+    if isinstance(explanation, Visualization) and explanation.values.ndim == 4:
         return _gallery(explanation, labels, most)
+    if most is not None and most < 1:
+        raise ValueError(f"most is at least 1. Received: {most}")
     samples = range(len(explanation) if most is None else min(most, len(explanation)))
     shown = flatten(explanation.inputs if images is None else images)
     rows = [
@@ -55,19 +58,18 @@ def plot(
         for sample in samples
         for given, values in zip(shown, flatten(explanation.values), strict=True)
     ]
-    limit = None
+    limits = [paint.limit_of(_flat(values), percentile) for _, _, values in rows]
+    signs = [paint.is_signed(values) for _, _, values in rows]
     if shared_scale:
-        limit = max(paint.limit_of(_flat(values), percentile) for _, _, values in rows)
+        limits, signs = [max(limits)] * len(rows), [any(signs)] * len(rows)
     columns = 3 if any(_is_picture(values) for *_, values in rows) else 1
     width = columns * INCHES if columns == 3 else 3 * INCHES
     figure = Figure(figsize=(width, len(rows) * INCHES), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes, (sample, given, values) in zip(grid, rows, strict=True):
-        draw = _drawing(values)
-        draw(axes, given, values, limit or paint.limit_of(_flat(values), percentile))
+    for axes, (sample, given, values), limit, signed in zip(grid, rows, limits, signs, strict=True):
+        _drawing(values)(axes, given, values, Scale(limit, signed, percentile))
         axes[0].set_title(_title(explanation, sample, labels), fontsize=8)
-    if columns == 3:
-        grid[0, 1].set_title(explanation.method, fontsize=8, wrap=True)
+    figure.suptitle(explanation.method, fontsize=8, wrap=True)
     return figure
 
 
@@ -133,7 +135,15 @@ def _gallery(visualization: Visualization, labels: Sequence[str] | None, most: i
     return figure
 
 
-Drawing = Callable[[np.ndarray, np.ndarray, np.ndarray, float], None]
+class Scale(NamedTuple):
+    """Which colour a number gets: the ``|v|`` of the strongest, whether zero is the middle, and where overlays clip."""
+
+    limit: float
+    signed: bool
+    percentile: float
+
+
+Drawing = Callable[[np.ndarray, np.ndarray, np.ndarray, Scale], None]
 
 
 def _drawing(values: np.ndarray) -> Drawing:
@@ -147,31 +157,31 @@ def _drawing(values: np.ndarray) -> Drawing:
         ) from None
 
 
-def _pictures(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+def _pictures(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
     flat, shown = _flat(values), paint.picture(np.asarray(given))
     _show(axes[0], shown)
-    _show(axes[1], paint.heatmap(flat, limit=limit))
-    _show(axes[2], paint.overlay(shown, flat))
+    _show(axes[1], paint.heatmap(flat, limit=scale.limit, signed=scale.signed))
+    _show(axes[2], paint.overlay(shown, flat, percentile=scale.percentile))
 
 
-def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
     middle = len(values) // 2
-    _pictures(axes, given[middle], values[middle], limit)
+    _pictures(axes, given[middle], values[middle], scale)
     axes[1].set_xlabel(f"slice {middle} of {len(values)}", fontsize=8)
 
 
-def _lines(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+def _lines(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
     axis, steps = _only(axes), np.arange(len(values))
-    strip = paint.heatmap(_flat(values)[None], limit=limit)
+    strip = paint.heatmap(_flat(values)[None], limit=scale.limit, signed=scale.signed)
     axis.plot(steps, given, linewidth=1, color="black")
     bottom, top = axis.get_ylim()
     axis.imshow(strip, extent=(-0.5, len(values) - 0.5, bottom, top), aspect="auto", alpha=0.8)
     axis.tick_params(labelsize=8)
 
 
-def _bars(axes: np.ndarray, given: np.ndarray, values: np.ndarray, limit: float) -> None:
+def _bars(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
     axis, features = _only(axes), np.arange(len(values))
-    colours = paint.heatmap(values[None], limit=limit, signed=True)[0] / 255
+    colours = paint.heatmap(values[None], limit=scale.limit, signed=True)[0] / 255
     axis.bar(features, values, color=colours, edgecolor="black", linewidth=0.5)
     axis.axhline(0, color="black", linewidth=0.5)
     axis.tick_params(labelsize=8)
@@ -203,7 +213,8 @@ def _title(explanation: Explanation, sample: int, labels: Sequence[str] | None) 
     if explanation.target is None:
         return f"score {score}"
     target = int(explanation.target[sample])
-    return f"{labels[target] if labels else f'class {target}'}: {score}"
+    named = labels is not None and target < len(labels)
+    return f"{labels[target] if named else f'class {target}'}: {score}"  # type: ignore[index]
 
 
 def _same(first: Any, second: Any) -> bool:

@@ -1,0 +1,42 @@
+"""What a traced function depends on, as a value that can be compared: equal values share a compiled function."""
+
+import inspect
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+_BY_VALUE = (bool, int, float, complex, str, bytes, type(None))
+
+
+def state_of(value: Any, depth: int = 3) -> Hashable:
+    """Equal for values that trace alike; holds nothing alive but plain values.
+
+    A function is its code with its defaults and what it reads from outside: a closure whose variable has changed is
+    another function, and the same lambda written in a loop is the same one. What an object of another kind holds is
+    not looked into: a dataclass with equality says it by its fields, any other object by being itself.
+    """
+    if isinstance(value, _BY_VALUE):
+        return type(value), value
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, list | tuple):
+        return type(value), *(state_of(item, depth) for item in value)
+    if inspect.isfunction(value) and depth:
+        return _of_function(value, depth - 1)
+    if inspect.ismethod(value):
+        return _of_function(value.__func__, depth - 1), id(value.__self__)
+    if getattr(type(value), "__dataclass_params__", None) and type(value).__dataclass_params__.eq:
+        return type(value), *(state_of(getattr(value, name), depth) for name in value.__dataclass_fields__)
+    return type(value), id(value)
+
+
+def _of_function(function: Callable, depth: int) -> Hashable:
+    read = inspect.getclosurevars(function)
+    outside = {**read.globals, **read.nonlocals}
+    defaults = (function.__defaults__ or (), *sorted((function.__kwdefaults__ or {}).items()))
+    return (
+        function.__code__,
+        state_of(defaults, depth),
+        *((name, state_of(outside[name], depth)) for name in sorted(outside)),
+    )
