@@ -171,6 +171,26 @@ def test_a_function_that_reads_something_new_is_another_function(model):
         np.testing.assert_array_equal(tfs.Gradient(model).explain(X, reads_global).scores, weights[index])
 
 
+def test_targets_that_came_and_went_are_not_taken_for_each_other():
+    """Objects made one after the other often get the same address."""
+    model = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(1, 1, use_bias=False)])
+    model.layers[0].set_weights([np.ones((1, 1, 1, 1))])
+
+    class Pick:
+        def __init__(self, place):
+            self.place = place
+
+        def __call__(self, logits):
+            return logits[:, self.place, 0, 0]
+
+    for place in range(4):
+        mask = np.zeros((4, 4))
+        mask[place, 0] = 1
+        for target in (tfs.target.region(mask, 0), Pick(place)):
+            values = tfs.Gradient(model).explain(np.ones((1, 4, 4, 1)), target).values
+            np.testing.assert_array_equal(values[0, ..., 0], mask)
+
+
 def test_the_same_lambda_in_a_loop_shares(model, traces):
     for _ in range(4):
         tfs.Gradient(model).explain(X, lambda z: z[:, 0] * 2)

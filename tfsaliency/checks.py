@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import keras
@@ -18,9 +18,9 @@ def check_count(name: str, value: object, least: int = 1) -> None:
         raise ValueError(f"{name} is a whole number, at least {least}. Received: {value!r}")
 
 
-def check_amount(name: str, value: float) -> None:
+def check_amount(name: str, value: object) -> None:
     """Raises where an option is not a finite number, at least 0."""
-    if not isinstance(value, float | Integral) or isinstance(value, bool) or not 0 <= value < math.inf:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < math.inf:
         raise ValueError(f"{name} is a finite number, at least 0. Received: {value!r}")
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfsaliency import forward
 from tfsaliency.inputs import Inputs
 from tfsaliency.score import Score
+from tfsaliency.state import SameObject
 from tfsaliency.target import Target
 
 if TYPE_CHECKING:
@@ -120,11 +121,12 @@ def forget(model: keras.Model) -> None:
 
 def _anatomy(layer: keras.Layer) -> Hashable:
     """Changes when a layer, variable or activation is added, taken away or replaced, at any depth of models."""
-    variables = tuple((variable.path, id(variable)) for variable in layer.variables)
+    variables = tuple(map(SameObject, layer.variables))
     return variables, _organs(layer)
 
 
 def _organs(layer: keras.Layer) -> Hashable:
     parts = getattr(layer, "layers", None)
     inner = tuple(map(_organs, parts)) if isinstance(parts, list) else ()
-    return layer.name, id(layer), id(getattr(layer, "activation", None)), inner
+    activation = getattr(layer, "activation", None)
+    return SameObject(layer), None if activation is None else SameObject(activation), inner

@@ -1,11 +1,12 @@
 import hashlib
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.state import SameObject
 from tfsaliency.target import Target
 from tfsaliency.version import __version__
 
@@ -34,29 +35,32 @@ def fingerprint(model: keras.Model) -> str:
     A hash of the path, shape and type of every weight and of 64 numbers spread evenly over it: an explanation pays for
     it at each call, so it does not read every number, and a change of single numbers can escape it.
     """
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        digest.update(f"{weight.path} {tuple(weight.shape)} {weight.dtype}".encode())
-    if model.weights:
-        digest.update(_sample(model).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    weights = model.weights
+    known = tuple(map(SameObject, weights))
+    if model not in _readers or _readers[model].weights != known:
+        _readers[model] = _Reader(known, _describe(weights), _sampler(weights))
+    reader = _readers[model]
+    return hashlib.sha256(reader.description + reader.sample().numpy().tobytes()).hexdigest()[:16]
 
 
-_samplers: weakref.WeakKeyDictionary[keras.Model, tuple[tuple[int, ...], tf.types.experimental.ConcreteFunction]] = (
-    weakref.WeakKeyDictionary()
-)
+class _Reader(NamedTuple):
+    """What does not change between two states of the same weights."""
+
+    weights: tuple[SameObject, ...]
+    description: bytes
+    sample: tf.types.experimental.ConcreteFunction
 
 
-def _sample(model: keras.Model) -> tf.Tensor:
+_readers: weakref.WeakKeyDictionary[keras.Model, _Reader] = weakref.WeakKeyDictionary()
+
+
+def _describe(weights: list[keras.Variable]) -> bytes:
+    return "\n".join(f"{weight.path} {tuple(weight.shape)} {weight.dtype}" for weight in weights).encode()
+
+
+def _sampler(weights: list[keras.Variable]) -> tf.types.experimental.ConcreteFunction:
     """Reads all samples in one compiled call: one by one, hundreds of weights would take tens of milliseconds."""
-    weights = tuple(map(id, model.weights))
-    if model not in _samplers or _samplers[model][0] != weights:
-        _samplers[model] = weights, _sampler(model)
-    return _samplers[model][1]()
-
-
-def _sampler(model: keras.Model) -> tf.types.experimental.ConcreteFunction:
-    variables = [weight.value for weight in model.weights if tf.as_dtype(weight.dtype).is_numeric]
+    variables = [weight.value for weight in weights if tf.as_dtype(weight.dtype).is_numeric]
 
     def sample() -> tf.Tensor:
         return tf.concat([tf.zeros([0], tf.float64), *map(_spread, variables)], axis=0)

@@ -1,6 +1,7 @@
 """What a traced function depends on, as a value that can be compared: equal values share a compiled function."""
 
 import inspect
+import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -24,11 +25,33 @@ def state_of(value: Any, depth: int = 3) -> Hashable:
         return type(value), *(state_of(item, depth) for item in value)
     if inspect.isfunction(value) and depth:
         return _of_function(value, depth - 1)
-    if inspect.ismethod(value):
-        return _of_function(value.__func__, depth - 1), id(value.__self__)
+    if inspect.ismethod(value) and depth:
+        return _of_function(value.__func__, depth - 1), SameObject(value.__self__)
     if getattr(type(value), "__dataclass_params__", None) and type(value).__dataclass_params__.eq:
         return type(value), *(state_of(getattr(value, name), depth) for name in value.__dataclass_fields__)
-    return type(value), id(value)
+    return SameObject(value)
+
+
+class SameObject:
+    """Equal for one and the same object, as long as it lives; does not keep it alive.
+
+    An ``id`` alone would be given again to another object once this one is gone.
+    """
+
+    def __init__(self, value: Any):
+        self._hash = id(value)
+        try:
+            self._value: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            # What cannot be referred to weakly, such as a number of a foreign type, is kept.
+            self._value = lambda: value
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        mine = self._value()
+        return isinstance(other, SameObject) and mine is not None and mine is other._value()
 
 
 def _of_function(function: Callable, depth: int) -> Hashable:

@@ -275,7 +275,7 @@ def binary(side: int) -> Target:
     return FunctionTarget(_Binary(int(side)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Region:
     mask: np.ndarray
     index: int

@@ -92,8 +92,9 @@ class NoisyCopies(Wrapper):
             count = tf.minimum(copies, self.samples - done)
             return done + count, _merge(so_far, done, Moments(*traced(done, count)), count)
 
-        # One block at a time: the next ones depend on nothing, and would all be started at once.
-        _, moments = tf.while_loop(lambda done, _: done < self.samples, step, (0, start), parallel_iterations=1)
+        # Two blocks in flight: the noise of the next is drawn beside the gradient of this one. Not more: they would all
+        # be started at once, and memory would grow with the samples.
+        _, moments = tf.while_loop(lambda done, _: done < self.samples, step, (0, start), parallel_iterations=2)
         return moments
 
     def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
