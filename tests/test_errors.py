@@ -187,6 +187,19 @@ def test_token_ids_name_the_operation():
         tfs.Gradient(model).explain(np.ones((2, 5), "int32"))
 
 
+def test_a_model_that_scales_by_the_type_of_its_input():
+    class Scaling(keras.Model):
+        def call(self, x):
+            return tf.reduce_sum(tf.image.convert_image_dtype(x, tf.float32), axis=(1, 2))
+
+    model = Scaling()
+    model.built = True
+    x = np.random.default_rng(0).integers(1, 255, (2, 4, 4, 3)).astype("uint8")
+    with pytest.raises(ValueError, match="answers differently to these integers.*convert_image_dtype.*Pass floats"):
+        tfs.Gradient(model).explain(x, 0)
+    np.testing.assert_allclose(tfs.Gradient(model).explain(x / 255, 0).values[..., 0], 1)
+
+
 def test_integer_output():
     x = keras.Input((3,))
     model = keras.Model(x, keras.ops.argmax(layers.Dense(2)(x), axis=-1))

@@ -9,6 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency import forward
+from tfsaliency.inputs import Inputs
+
 ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
 
 
@@ -33,6 +36,28 @@ def check_built(model: keras.Model) -> None:
         )
     if not model.built:
         raise ValueError(f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights.")
+
+
+def check_integers(model: keras.Model, inputs: Inputs) -> None:
+    """Raises where the model answers differently to integers and to the same numbers as floats.
+
+    Integers are explained as floats; what scales by the type of its input, as ``tf.image.convert_image_dtype`` does, is
+    another function of those.
+    """
+    if all(part.dtype.kind == "f" for part in tf.nest.flatten(inputs.given)):
+        return
+    try:
+        answer = model(tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:1]), inputs.given), training=False)
+    except Exception:
+        # It takes no integers at all, only their floats.
+        return
+    as_floats = forward.call(model, inputs.rows(0, 1))
+    for first, second in zip(tf.nest.flatten(answer), tf.nest.flatten(as_floats), strict=True):
+        if not np.allclose(first, second, rtol=1e-2, atol=1e-3):
+            raise ValueError(
+                "The model answers differently to these integers and to the same numbers as floats, so it reads their "
+                "type (tf.image.convert_image_dtype does). Pass floats as the model is to see them."
+            )
 
 
 def check_range(index: np.ndarray | None, units: int | None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency import forward
+from tfsaliency.checks import check_integers
 from tfsaliency.inputs import Inputs
 from tfsaliency.score import Score
 from tfsaliency.state import SameObject
@@ -99,6 +100,7 @@ def compiled(explainer: "Explainer", target: Target, inputs: Inputs) -> Compiled
     chosen = target.given(inputs.samples) is not None
     key = (explainer.key(), target.key, chosen, inputs.key, _anatomy(explainer.model))
     if key not in functions:
+        check_integers(explainer.model, inputs)
         functions[key] = Compiled(explainer, target, inputs)
         if len(functions) > KEPT:
             functions.popitem(last=False)

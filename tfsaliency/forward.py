@@ -49,7 +49,7 @@ def logits(model: keras.Model, x: Any) -> Logits:
         The logits, in the structure of the model's output.
     """
     try:
-        outputs = _call(model, x)
+        outputs = call(model, x)
     except Exception as error:
         shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), x)
         raise ValueError(
@@ -67,7 +67,7 @@ def logits(model: keras.Model, x: Any) -> Logits:
     )
 
 
-def _call(model: keras.Model, x: Any) -> Any:
+def call(model: keras.Model, x: Any) -> Any:
     """The model's outputs for floats, also where it declares integers.
 
     A functional model rounds its inputs to the type that it declares, and nothing differentiates a rounding. Behind it

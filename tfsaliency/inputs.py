@@ -30,7 +30,8 @@ class Inputs:
     @property
     def key(self) -> Any:
         """Equal for batches that one compiled function takes; a dict and a list of the same parts differ."""
-        return repr(tf.nest.map_structure(lambda part: 0, self.given)), tuple(tf.nest.flatten(self.specs))
+        kinds = tuple(part.dtype.kind for part in tf.nest.flatten(self.given))
+        return repr(tf.nest.map_structure(lambda part: 0, self.given)), kinds, tuple(tf.nest.flatten(self.specs))
 
     def rows(self, start: int, stop: int) -> Any:
         """Samples ``start`` to ``stop``, as float32 tensors."""
