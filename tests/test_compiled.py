@@ -207,14 +207,20 @@ def test_a_target_that_holds_the_model_does_not_keep_it_alive():
     assert alive() is None
 
 
-def test_the_state_of_a_model_is_left_as_it_was():
+@pytest.mark.skipif(
+    tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15),
+    reason="older Keras compares the batch size of a stateful layer in Python, which no graph of any batch size has",
+)
+def test_the_state_of_a_recurrent_model_is_left_as_it_was():
     keras.utils.set_random_seed(0)
-    recurrent = keras.Sequential([keras.Input(batch_shape=(2, 4, 3)), layers.LSTM(5, stateful=True), layers.Dense(2)])
+    model = keras.Sequential([keras.Input(batch_shape=(2, 4, 3)), layers.LSTM(5, stateful=True), layers.Dense(2)])
     series = np.random.default_rng(0).normal(size=(2, 4, 3))
-    first = tfs.Gradient(recurrent).explain(series, 0).values
-    np.testing.assert_array_equal(tfs.Gradient(recurrent).explain(series, 0).values, first)
-    assert all((state.numpy() == 0).all() for state in recurrent.layers[0].states)
+    first = tfs.Gradient(model).explain(series, 0).values
+    np.testing.assert_array_equal(tfs.Gradient(model).explain(series, 0).values, first)
+    assert all((state.numpy() == 0).all() for state in model.layers[0].states)
 
+
+def test_a_counter_of_calls_is_left_as_it_was():
     class Counting(keras.Model):
         def __init__(self):
             super().__init__()

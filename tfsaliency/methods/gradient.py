@@ -78,9 +78,9 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
         ValueError: an operation on the way has no gradient.
     """
     parts = tf.nest.flatten(x)
-    scale = float(HALF_SCALE) if any(_is_half(op) for op in ancestors(y)) else 1.0
+    scale = HALF_SCALE if any(map(_is_half, ancestors(y))) else 1
     try:
-        gradients = tape.gradient(y, parts, output_gradients=tf.fill(tf.shape(y), scale))
+        gradients = tape.gradient(y, parts, output_gradients=tf.fill(tf.shape(y), float(scale)))
     except LookupError:
         gradients = [None] * len(parts)
     for part, part_gradient in zip(parts, gradients, strict=True):
@@ -92,11 +92,11 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
                 "vectors, keras.Model(embedding.output, model.output). An output such as argmax has none: explain the "
                 "scores it is made of."
             )
-    filled = [
-        tf.zeros_like(part) if part_gradient is None else tf.convert_to_tensor(part_gradient) / scale
+    dense = [
+        tf.zeros_like(part) if part_gradient is None else tf.convert_to_tensor(part_gradient)
         for part, part_gradient in zip(parts, gradients, strict=True)
     ]
-    return tf.nest.pack_sequence_as(x, filled)
+    return tf.nest.pack_sequence_as(x, dense if scale == 1 else [part / scale for part in dense])
 
 
 def _is_half(op: tf.Operation) -> bool:
