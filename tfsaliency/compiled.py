@@ -26,8 +26,8 @@ KEPT = 32
 # and larger ones only fall out of the caches (benchmarks/chunks.py shows the curve)...
 ENOUGH_BYTES = 256 * 2**20
 ENOUGH_ROWS = 16
-# ... and may never ask for more than this.
-BUDGET_BYTES = 2 * 2**30
+# ... and may never write more than this. Much of it is freed again on the way: about a third is held at once.
+BUDGET_BYTES = 4 * 2**30
 MOST_ROWS = 4096
 
 

@@ -68,7 +68,7 @@ class Explainer(ABC):
                 function of the logits (in the model's output structure, any number of rows) that returns ``(N,)``, or
                 what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1.
             batch_size: how many rows go through the model at once, copies made by a method included. By default it is
-                chosen for speed within 2 GiB. It does not change the values.
+                chosen for speed within its memory budget. It does not change the values.
             progress: draws a progress bar over the batches.
 
         Returns:
