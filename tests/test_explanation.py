@@ -114,6 +114,14 @@ def test_a_file_of_something_else(tmp_path):
         tfs.Explanation.load(path)
 
 
+def test_a_file_of_another_format(explanation, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 2)
+    explanation.save(tmp_path / "map.npz")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="it has format 2, and format 1 is read"):
+        tfs.Explanation.load(tmp_path / "map.npz")
+
+
 def test_path_without_its_ending(explanation, tmp_path):
     with pytest.raises(ValueError, match="ends in .npz. Received: .*map.zip"):
         explanation.save(tmp_path / "map.zip")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfsaliency.files import appearing_whole
 from tfsaliency.structure import flatten, map_parts, skeleton, unflatten
 from tfsaliency.transforms import Transform, check_transform, name_of
 
@@ -116,13 +117,8 @@ class Explanation:
         for name in ("values", "inputs"):
             arrays |= {f"{name}/{place}": part for place, part in enumerate(flatten(getattr(self, name)))}
         arrays |= {f"diagnostics/{name}": array for name, array in self.diagnostics.items()}
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            with open(unfinished, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with appearing_whole(path) as unfinished, open(unfinished, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Explanation":
@@ -147,6 +143,8 @@ class Explanation:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
             record = json.loads(str(arrays.pop("record")))
+            if record["format"] != FORMAT:
+                raise ValueError(f"it has format {record['format']}, and format {FORMAT} is read")
             kind = _KINDS[record["kind"]]
             parts = {
                 name: unflatten(record[name], [arrays[f"{name}/{i}"] for i in range(_count(arrays, name))])

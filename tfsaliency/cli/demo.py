@@ -5,7 +5,7 @@ from tqdm.auto import tqdm
 
 from tfsaliency import zoo
 from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_text, write_figure
-from tfsaliency.cli.photos import square
+from tfsaliency.crop import centre_crop
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import METHODS
 from tfsaliency.methods.class_visualization import ClassVisualization
@@ -23,7 +23,7 @@ def demo(out: Path, force: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model, labels, photographs = zoo.efficientnet_lite0(), zoo.labels(), zoo.photographs()
     inputs = np.concatenate([zoo.preprocess(photo) for photo in photographs.values()])
-    pictures = np.stack([square(photo, IMAGE_SIZE, IMAGE_SIZE) for photo in photographs.values()])
+    pictures = np.stack([centre_crop(photo, IMAGE_SIZE, IMAGE_SIZE) for photo in photographs.values()])
     probabilities = model.predict(inputs, verbose=0)
 
     _print_predictions(list(photographs), probabilities, labels)

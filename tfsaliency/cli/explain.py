@@ -1,7 +1,6 @@
 import argparse
 
 import keras
-import numpy as np
 from tqdm.auto import tqdm
 
 from tfsaliency.cli.methods import make_explainer
@@ -14,7 +13,8 @@ from tfsaliency.cli.outputs import (
     target_text,
     write_figure,
 )
-from tfsaliency.cli.photos import read_photo, square
+from tfsaliency.cli.photos import read_photo
+from tfsaliency.crop import centre_crop
 from tfsaliency.plot import plot
 
 LARGEST = 4096
@@ -43,7 +43,7 @@ def explain(options: argparse.Namespace) -> None:
     preprocess = loaded.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
     explainers = [make_explainer(method, loaded.model) for method in methods]
     height, width = _size(loaded.model, options.size)
-    pictures = [square(read_photo(path), height, width) for path in options.photos]
+    pictures = [centre_crop(read_photo(path), height, width) for path in options.photos]
 
     # All work comes before the first file: what fails leaves nothing half done.
     explanations = {}
@@ -96,10 +96,12 @@ def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
             raise ValueError(f"--size is at least 1 and at most {LARGEST}. Received: {size}")
         return size, size
     shape = getattr(model, "input_shape", None)
-    if isinstance(shape, tuple) and len(shape) == 4 and shape[3] != 3:
-        raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
-    if isinstance(shape, tuple) and len(shape) == 4 and shape[3] == 3 and np.all([shape[1], shape[2]]):
-        return shape[1], shape[2]
+    if isinstance(shape, tuple) and len(shape) == 4:
+        _, height, width, channels = shape
+        if channels != 3:
+            raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
+        if height and width:
+            return height, width
     raise ValueError(
         f"The model declares the input shape {shape}, not the size of an RGB image. Pass --size, e.g. --size 224"
     )

@@ -9,17 +9,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.zoo.efficientnet_lite import MEAN, STD
+
 # RGB in 0..255, float32, (N, height, width, 3) -> what the model takes.
 Preprocess = Callable[[np.ndarray], np.ndarray]
-
-IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], "float32")
-IMAGENET_DEVIATION = np.array([58.395, 57.12, 57.375], "float32")
 
 PREPROCESS: dict[str, Preprocess] = {
     "raw": lambda pixels: pixels,
     "unit": lambda pixels: pixels / 255,
     "signed": lambda pixels: pixels / 127.5 - 1,
-    "imagenet": lambda pixels: (pixels - IMAGENET_MEAN) / IMAGENET_DEVIATION,
+    "imagenet": lambda pixels: (pixels / 255 - MEAN) / STD,
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from tfsaliency.explanation import Explanation
+from tfsaliency.files import appearing_whole
 from tfsaliency.plot import png
 
 
@@ -33,12 +34,8 @@ def check_free(paths: Iterable[Path], force: bool) -> None:
 
 def write_figure(figure: Figure, path: Path) -> None:
     """Writes a PNG."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
+    with appearing_whole(path) as unfinished:
         unfinished.write_bytes(png(figure))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def target_text(explanation: Explanation, sample: int, labels: list[str] | None) -> str:

@@ -52,17 +52,3 @@ def _to_rgb(image: "Image.Image") -> np.ndarray:
         share = rgba[..., 3:] / 255
         return (rgba[..., :3] * share + 255 * (1 - share)).round().astype("uint8")
     return np.asarray(image.convert("RGB"))
-
-
-def square(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The largest centred part of the wanted proportions, resized by area averaging; uint8."""
-    import cv2
-
-    scale = min(image.shape[0] / height, image.shape[1] / width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
-    return cv2.resize(
-        image[top : top + rows, left : left + columns],
-        (width, height),
-        interpolation=cv2.INTER_AREA,
-    )

@@ -200,8 +200,9 @@ class ClassVisualization:
             step(tf.constant(done))
             bar.update()
         values, scores = look()
-        check_values(values.numpy())
-        return values.numpy(), starts.numpy(), scores.numpy(), scores_at_start.numpy()
+        painted = values.numpy()
+        check_values(painted)
+        return painted, starts.numpy(), scores.numpy(), scores_at_start.numpy()
 
     def _objective(self, pictures: tf.Tensor, target: Target, index: tf.Tensor, done: tf.Tensor) -> tf.Tensor:
         """``(n,)``: what each picture is worth at this step."""

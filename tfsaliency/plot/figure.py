@@ -47,11 +47,11 @@ def plot(
         >>> len(figure.axes)
         6
     """
-    if isinstance(explanation, Visualization) and explanation.values.ndim == 4:
-        return _gallery(explanation, labels, most)
     if most is not None and most < 1:
         raise ValueError(f"most is at least 1. Received: {most}")
     samples = range(len(explanation) if most is None else min(most, len(explanation)))
+    if isinstance(explanation, Visualization) and explanation.values.ndim == 4:
+        return _gallery(explanation, labels, samples)
     shown = flatten(explanation.inputs if images is None else images)
     rows = [
         (sample, given[sample], values[sample])
@@ -126,10 +126,9 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _gallery(visualization: Visualization, labels: Sequence[str] | None, most: int | None) -> Figure:
-    count = len(visualization) if most is None else min(most, len(visualization))
-    figure = Figure(figsize=(count * INCHES, INCHES * 1.15), layout="constrained")
-    for sample, axis in enumerate(figure.subplots(1, count, squeeze=False)[0]):
+def _gallery(visualization: Visualization, labels: Sequence[str] | None, samples: range) -> Figure:
+    figure = Figure(figsize=(len(samples) * INCHES, INCHES * 1.15), layout="constrained")
+    for sample, axis in zip(samples, figure.subplots(1, len(samples), squeeze=False)[0], strict=True):
         _show(axis, paint.picture(visualization.values[sample]))
         axis.set_title(_title(visualization, sample, labels), fontsize=8)
     return figure

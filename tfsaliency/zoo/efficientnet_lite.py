@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 
+from tfsaliency.crop import centre_crop
 from tfsaliency.zoo.extra import require
 from tfsaliency.zoo.torch_pickle import load_state_dict
 
@@ -68,14 +69,8 @@ def preprocess(image: np.ndarray) -> np.ndarray:
             "preprocess takes one RGB image of dtype uint8 and shape (height, width, 3). "
             f"Received: dtype {image.dtype}, shape {image.shape}"
         )
-    import cv2
-
-    height, width, _ = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    resized = cv2.resize(square, (IMAGE_SIZE, IMAGE_SIZE), interpolation=cv2.INTER_AREA)
-    return ((resized.astype("float32") / 255 - MEAN) / STD)[None]
+    pixels = centre_crop(image, IMAGE_SIZE, IMAGE_SIZE).astype("float32")
+    return ((pixels / 255 - MEAN) / STD)[None]
 
 
 def _build() -> keras.Model:
