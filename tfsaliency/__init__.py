@@ -3,22 +3,28 @@
 import importlib
 from typing import Any
 
-from tfsaliency import target, transforms
+from tfsaliency import rules, target, transforms
 from tfsaliency.compiled import forget
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
 from tfsaliency.methods.class_visualization import ClassVisualization
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
+from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
+from tfsaliency.methods.lrp import LRP, DeepTaylor
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from tfsaliency.version import __version__
 
 __all__ = [
+    "LRP",
     "Attribution",
     "ClassVisualization",
+    "DeconvNet",
+    "DeepTaylor",
     "Explainer",
     "Explanation",
     "Gradient",
     "GradientTimesInput",
+    "GuidedBackprop",
     "SmoothGrad",
     "SmoothGradSquared",
     "VarGrad",
@@ -27,6 +33,7 @@ __all__ = [
     "__version__",
     "forget",
     "plot",
+    "rules",
     "target",
     "transforms",
     "zoo",

@@ -90,6 +90,12 @@ def declared_inputs(model: keras.Model) -> Any:
         return None
 
 
+def layer_names(model: keras.Model) -> set[str]:
+    """The names of the layers of a model and of the models in it."""
+    layers = list(getattr(model, "layers", []))
+    return {layer.name for layer in layers}.union(*map(layer_names, layers))
+
+
 def _as_float32(value: tf.Tensor) -> tf.Tensor:
     return tf.cast(value, tf.float32) if value.dtype.is_floating else value
 

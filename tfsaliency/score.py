@@ -1,10 +1,28 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfsaliency.forward import Logits
 from tfsaliency.target import Target
+
+
+class Trace(NamedTuple):
+    """What one call of the model was traced to.
+
+    Attributes:
+        score: ``(N,)`` float32.
+        logits: the model's outputs, before their softmax or sigmoid.
+    """
+
+    score: tf.Tensor
+    logits: list[tf.Tensor]
+
+    def slopes(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """The logits that the score depends on, each with the gradient of the score."""
+        slopes = tf.gradients(self.score, self.logits, stop_gradients=self.logits)
+        pairs = zip(self.logits, slopes, strict=True)
+        return [(logit, tf.convert_to_tensor(slope)) for logit, slope in pairs if slope is not None]
 
 
 class Score:
@@ -35,6 +53,10 @@ class Score:
         self.at_inputs: tf.Tensor | None = None
 
     def __call__(self, x: Any) -> tf.Tensor:
+        return self.trace(x).score
+
+    def trace(self, x: Any) -> "Trace":
+        """The score with the logits it is made of, for methods that go back through the operations in between."""
         parts = tf.nest.flatten(x)
         is_given = all(part is given for part, given in zip(parts, self._inputs, strict=True))
         logits = self._logits(x)
@@ -49,7 +71,7 @@ class Score:
         score = self._target.score(logits, tf.tile(self.index, [copies]))
         if is_given:
             self.at_inputs = score
-        return score
+        return Trace(score, [value for value in tf.nest.flatten(logits.values) if value.dtype.is_floating])
 
     def resolve(self) -> tf.Tensor:
         """Scores the inputs as given, once, which settles the target; ``(N,)`` float32."""

@@ -23,6 +23,8 @@ def state_of(value: Any, depth: int = 3) -> Hashable:
         return value.shape, value.dtype.str, value.tobytes()
     if isinstance(value, list | tuple):
         return type(value), *(state_of(item, depth) for item in value)
+    if isinstance(value, dict):
+        return dict, *((name, state_of(item, depth)) for name, item in value.items())
     if inspect.isfunction(value) and depth:
         return _of_function(value, depth - 1)
     if inspect.ismethod(value) and depth:

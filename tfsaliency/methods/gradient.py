@@ -83,8 +83,19 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
         gradients = tape.gradient(y, parts, output_gradients=tf.fill(tf.shape(y), float(scale)))
     except LookupError:
         gradients = [None] * len(parts)
-    for part, part_gradient in zip(parts, gradients, strict=True):
-        blocking = first_without_gradient(y, part) if part_gradient is None else None
+    dense = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
+    return in_structure(x, dense if scale == 1 else [None if each is None else each / scale for each in dense], y)
+
+
+def in_structure(x: Any, flows: list[tf.Tensor | None], y: tf.Tensor) -> Any:
+    """What reached each part of the inputs, in their structure; zero for a part that ``y`` does not depend on.
+
+    Raises:
+        ValueError: ``y`` depends on a part that nothing reached, since an operation on the way has no gradient.
+    """
+    parts = tf.nest.flatten(x)
+    for part, flow in zip(parts, flows, strict=True):
+        blocking = first_without_gradient(y, part) if flow is None else None
         if blocking is not None:
             raise ValueError(
                 f"No gradient reaches the input {part.shape}: the operation {blocking.name!r} of type {blocking.type} "
@@ -92,11 +103,8 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
                 "vectors, keras.Model(embedding.output, model.output). An output such as argmax has none: explain the "
                 "scores it is made of."
             )
-    dense = [
-        tf.zeros_like(part) if part_gradient is None else tf.convert_to_tensor(part_gradient)
-        for part, part_gradient in zip(parts, gradients, strict=True)
-    ]
-    return tf.nest.pack_sequence_as(x, dense if scale == 1 else [part / scale for part in dense])
+    filled = [tf.zeros_like(part) if flow is None else flow for part, flow in zip(parts, flows, strict=True)]
+    return tf.nest.pack_sequence_as(x, filled)
 
 
 def _is_half(op: tf.Operation) -> bool:

@@ -1,0 +1,230 @@
+"""The rules of layer-wise relevance propagation at an affine map ``z = w x + b``.
+
+A rule is a function ``(affine, relevance) -> relevance``: it shares the relevance of each result ``z_j`` among the ``x_i``
+it is made of. All of them share in proportion to some contribution ``q_ij``,
+
+    ``R_i = sum_j q_ij / (sum_i q_ij + b_j) R_j``
+
+and differ in which contribution and which part of the bias they count. Below, ``+`` and ``-`` mark positive and negative
+parts: ``x = x+ + x-``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.checks import check_amount
+from tfsaliency.rules.affine import Affine
+
+RelevanceRule = Callable[[Affine, tf.Tensor], tf.Tensor]
+
+# Keeps a division by almost nothing finite, where a rule has no epsilon of its own.
+STABILIZER = 1e-6
+
+
+def stabilized(z: tf.Tensor, epsilon: float = STABILIZER) -> tf.Tensor:
+    """``z`` moved away from zero by epsilon; zero counts as positive."""
+    return z + tf.where(z >= 0, tf.constant(epsilon, z.dtype), tf.constant(-epsilon, z.dtype))
+
+
+def shared(
+    affine: Affine,
+    contributions: list[tuple[tf.Tensor, tf.Tensor]],
+    bias: tf.Tensor | float,
+    relevance: tf.Tensor,
+    epsilon: float = STABILIZER,
+) -> tf.Tensor:
+    """``sum_j q_ij / (sum_i q_ij + b_j) R_j``, with ``q_ij`` the sum of ``x_i w_ij`` over pairs of signal and weights."""
+    signals = [signal for signal, _ in contributions]
+    with tf.GradientTape() as tape:
+        tape.watch(signals)
+        terms = [affine.linear(signal, weights) for signal, weights in contributions]
+    ratio = tf.math.divide_no_nan(relevance, stabilized(tf.add_n(terms) + bias, epsilon))
+    slopes = tape.gradient(terms, signals, output_gradients=[ratio] * len(terms))
+    return tf.add_n([signal * slope for signal, slope in zip(signals, slopes, strict=True)])
+
+
+def positive(value: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(value, 0)
+
+
+def negative(value: tf.Tensor) -> tf.Tensor:
+    return tf.minimum(value, 0)
+
+
+def split(affine: Affine, rising: tf.Tensor, falling: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """The pairs ``(x+, rising), (x-, falling)``; the first alone where the signal is never negative."""
+    pairs = [(positive(affine.x), rising)]
+    return pairs if affine.never_negative else [*pairs, (negative(affine.x), falling)]
+
+
+@dataclass(frozen=True)
+class Epsilon:
+    """``R_i = sum_j x_i w_ij / (z_j + epsilon sign(z_j)) R_j``; LRP-0 with ``epsilon=0``.
+
+    Args:
+        epsilon: what is added to the size of each ``z_j``: relevance of weak results is absorbed.
+
+    Source:
+        Bach et al. 2015, On Pixel-Wise Explanations by Layer-Wise Relevance Propagation, equation 58.
+    """
+
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_amount("epsilon", self.epsilon)
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        ratio = tf.math.divide_no_nan(relevance, stabilized(affine.z, self.epsilon))
+        with tf.GradientTape() as tape:
+            tape.watch(affine.x)
+            y = affine.linear(affine.x)
+        return affine.x * tape.gradient(y, affine.x, output_gradients=ratio)
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """Favours what is positive: ``q_ij = x_i (w_ij + gamma w_ij+)`` for positive ``x_i``.
+
+    In general, where ``z_j > 0``, ``q_ij = x_i+ (w_ij + gamma w_ij+) + x_i- (w_ij + gamma w_ij-)`` with the bias
+    ``b + gamma b+``; where ``z_j < 0``, the same with the signs of the favoured parts exchanged.
+
+    Args:
+        gamma: how much more what agrees with the result counts.
+
+    Source:
+        Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview, section 10.2; for signals of either sign
+        Andeol et al. 2021.
+    """
+
+    gamma: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_amount("gamma", self.gamma)
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        w, b, z = affine.weights, affine.bias, affine.z
+        raised, lowered = w + self.gamma * positive(w), w + self.gamma * negative(w)
+        above = shared(
+            affine,
+            split(affine, raised, lowered),
+            b + self.gamma * positive(b),
+            tf.where(z > 0, relevance, 0),
+        )
+        below = shared(
+            affine,
+            split(affine, lowered, raised),
+            b + self.gamma * negative(b),
+            tf.where(z < 0, relevance, 0),
+        )
+        return above + below
+
+
+@dataclass(frozen=True)
+class AlphaBeta:
+    """``R_i = sum_j (alpha q_ij+ / (sum_i q_ij+ + b_j+) - beta q_ij- / (sum_i q_ij- + b_j-)) R_j``, ``q_ij = x_i w_ij``.
+
+    Args:
+        alpha: weight of what speaks for a result.
+        beta: weight of what speaks against it; ``alpha - beta = 1``.
+
+    Source:
+        Bach et al. 2015, equation 60.
+    """
+
+    alpha: float = 2.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_amount("alpha", self.alpha)
+        check_amount("beta", self.beta)
+        if not np.isclose(self.alpha - self.beta, 1):
+            raise ValueError(f"alpha - beta is 1, to conserve relevance. Received: {self.alpha} - {self.beta}")
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        w, b = affine.weights, affine.bias
+        result = shared(affine, split(affine, positive(w), negative(w)), positive(b), self.alpha * relevance)
+        if self.beta:
+            result -= shared(affine, split(affine, negative(w), positive(w)), negative(b), self.beta * relevance)
+        return result
+
+
+@dataclass(frozen=True)
+class ZPlus:
+    """``R_i = sum_j q_ij+ / (sum_i q_ij+ + b_j+) R_j``, ``q_ij = x_i w_ij``: only what speaks for a result counts.
+
+    Relevance is conserved but for what goes to positive biases and to results without any positive contribution.
+
+    Source:
+        Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition, section 4.1;
+        with signals of either sign it is `AlphaBeta` (1, 0).
+    """
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        return AlphaBeta(1.0, 0.0)(affine, relevance)
+
+
+@dataclass(frozen=True)
+class WSquare:
+    """``R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j``: for inputs without bounds, whatever their values.
+
+    Source:
+        Montavon et al. 2017, section 4.1.
+    """
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        return shared(affine, [(tf.ones_like(affine.x), tf.square(affine.weights))], 0.0, relevance)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """``R_i = sum_j 1 / n_j R_j``, with ``n_j`` the number of inputs of ``z_j``: evenly.
+
+    Source:
+        Lapuschkin et al. 2019, Unmasking Clever Hans Predictors, supplementary note 3.
+    """
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        return shared(affine, [(tf.ones_like(affine.x), tf.ones_like(affine.weights))], 0.0, relevance)
+
+
+@dataclass(frozen=True)
+class ZBox:
+    """``q_ij = x_i w_ij - l_i w_ij+ - h_i w_ij-``: for inputs between bounds, as pixels are.
+
+    Args:
+        low: the smallest value an input can have: a number, or an array that broadcasts to an input.
+        high: the largest.
+
+    Source:
+        Montavon et al. 2017, section 4.1.
+    """
+
+    low: Any
+    high: Any
+
+    def __post_init__(self) -> None:
+        low, high = np.asarray(self.low), np.asarray(self.high)
+        if low.dtype.kind not in "fiu" or high.dtype.kind not in "fiu" or not (low <= high).all() or (low == high).all():
+            raise ValueError(f"low and high are numbers, low under high. Received: low={self.low!r}, high={self.high!r}")
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        x, w = affine.x, affine.weights
+        low, high = (tf.constant(np.asarray(bound), x.dtype) + tf.zeros_like(x) for bound in (self.low, self.high))
+        return shared(affine, [(x, w), (-low, positive(w)), (-high, negative(w))], 0.0, relevance)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """``R_i = R_i``: a result made of one number gives everything to it.
+
+    For scales and shifts that stand alone, as of a normalization: there it is what `Flat` and `WSquare` come to.
+    """
+
+    def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
+        if affine.x.shape.rank != affine.z.shape.rank:
+            raise ValueError(f"Pass is for maps of one number to one. Received: {affine.name!r}, {affine.operations}")
+        return relevance
