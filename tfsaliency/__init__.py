@@ -8,6 +8,7 @@ from tfsaliency.compiled import forget
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
 from tfsaliency.methods.class_visualization import ClassVisualization
+from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
 from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
 from tfsaliency.methods.lrp import LRP, DeepTaylor
@@ -19,6 +20,7 @@ __all__ = [
     "Attribution",
     "ClassVisualization",
     "DeconvNet",
+    "DeepLIFT",
     "DeepTaylor",
     "Explainer",
     "Explanation",

@@ -25,10 +25,11 @@ CURVES = (
     "Sqrt",
     "Tanh",
 )
+# What makes a function of several operations more than a scale and shift.
+BENDS = (*CURVES, "Abs", "Maximum", "Minimum", "SelectV2")
 # Operations that treat every number on its own; of several that depend on the inputs, they can join.
 ELEMENTWISE = (
-    *CURVES,
-    "Abs",
+    *BENDS,
     "Add",
     "AddN",
     "AddV2",
@@ -36,15 +37,12 @@ ELEMENTWISE = (
     "Cast",
     "Identity",
     "Inv",
-    "Maximum",
-    "Minimum",
     "Mul",
     "Neg",
     "Pow",
     "RealDiv",
     "Reciprocal",
     "Rsqrt",
-    "SelectV2",
     "Square",
     "SquaredDifference",
     "Sub",
@@ -75,7 +73,7 @@ def joined_activations(steps: list[Step]) -> list[Step]:
         parent[step.results[0].ref()] = origin
         if len(operands) > 1:
             between = _between(step, origin, made_by)
-            if any(each.type in CURVES for each in between):
+            if any(each.type in BENDS for each in between):
                 joined[step.name] = _activation(origin, between)
     return [joined.get(step.name, step) for step in steps]
 

@@ -6,7 +6,7 @@ normalization).
 
 import tensorflow as tf
 
-from tfsaliency.rules.activation import ACTIVATION
+from tfsaliency.rules.activation import ACTIVATION, CURVES
 from tfsaliency.rules.network import Rule
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.rules.step import Step
@@ -108,33 +108,7 @@ PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Con
 
 RULES: dict[str, Rule] = (
     dict.fromkeys(
-        (
-            ACTIVATION,
-            "Abs",
-            "Cast",
-            "Elu",
-            "Erf",
-            "Erfc",
-            "Exp",
-            "Expm1",
-            "Identity",
-            "LeakyRelu",
-            "Log",
-            "Log1p",
-            "Neg",
-            "Pow",
-            "Reciprocal",
-            "Relu",
-            "Relu6",
-            "Rsqrt",
-            "Selu",
-            "Sigmoid",
-            "Softplus",
-            "Softsign",
-            "Sqrt",
-            "Square",
-            "Tanh",
-        ),
+        (ACTIVATION, *CURVES, "Abs", "Cast", "Identity", "Inv", "Neg", "Pow", "Reciprocal", "Rsqrt", "Square"),
         unchanged,
     )
     | dict.fromkeys(

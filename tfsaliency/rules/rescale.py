@@ -1,0 +1,269 @@
+"""DeepLIFT's rules: multipliers between an input and a reference, exact where a gradient is only local.
+
+A multiplier ``m`` of a tensor says by how much the score differs per difference of that tensor. Every rule below keeps
+``sum m_i dx_i = sum m_j dy_j`` with ``d`` the difference to the reference: nothing is lost on the way (completeness).
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfsaliency.rules.activation import ACTIVATION, CURVES
+from tfsaliency.rules.affine import Affine
+from tfsaliency.rules.relevance import negative, positive
+from tfsaliency.rules.step import Step
+
+Flows = list[tf.Tensor | None]
+# A rule sees the step at the input and the same step at the reference.
+PairRule = Callable[[Step, Step, Flows], Flows]
+
+# Differences smaller than this share of their operands are rounding: there the gradient is the multiplier.
+ROUNDING = 1e-6
+
+
+def linear(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """The gradient: of a linear operation it is the multiplier."""
+    return step.gradient(multipliers)
+
+
+def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``m_x = m_y dy / dx`` for a function of one number; its gradient where ``dx`` vanishes.
+
+    Source:
+        Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences, section 3.5.
+    """
+    (m,) = multipliers
+    x, x0 = step.input, reference.input
+    dx, dy = x - x0, step.output - reference.output
+    tiny = tf.abs(dx) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
+    local = step.gradient([m])[step.depends.index(True)]
+    return step.to_sources(tf.where(tiny, local, m * dy / tf.where(tiny, tf.ones_like(dx), dx)))
+
+
+def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """A selection between ``x`` and something fixed is a function of ``x``; between two signals there is no rule."""
+    if step.depends.count(True) != 1:
+        raise ValueError(f"There is no rule for {step.name!r}, which selects between two signals.")
+    return rescale(step, reference, multipliers)
+
+
+def product(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``d(a b) = mean(b) da + mean(a) db``: the gradient between the two points, for any bilinear operation."""
+    if step.depends.count(True) == 1 and step.type != "Mul":
+        # Weights are the same at both points.
+        return step.gradient(multipliers)
+    return _at(step, _means(step, reference)).gradient(multipliers)
+
+
+def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``a / b`` as the product of ``a`` with ``1 / b``, whose multiplier is ``-1 / (b b0)``."""
+    (m,) = multipliers
+    (a, b), (a0, b0) = step.inputs, reference.inputs
+    with tf.GradientTape() as tape:
+        operands = tf.identity(a), tf.identity(b)
+        tape.watch(operands)
+        # Linear in both, with the slopes of the formula: the tape sums over what was broadcast.
+        y = operands[0] * (1 / b + 1 / b0) / 2 - (a + a0) / 2 * operands[1] / (b * b0)
+    slopes = tape.gradient(y, operands, output_gradients=m)
+    return [slope if depends else None for slope, depends in zip(slopes, step.depends, strict=True)]
+
+
+def squared_difference(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``d((a - b)^2) = 2 mean(a - b) d(a - b)``."""
+    return _at(step, _means(step, reference)).gradient(multipliers)
+
+
+def largest(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """A maximum that rose gives its difference to where it is now, one that fell to where it was.
+
+    There ``x`` differs at least as much as the maximum does, so that the multiplier ``m dy / dx`` is at most ``m``. Of
+    two operands, as of one with many numbers.
+    """
+    (m,) = multipliers
+    dy = step.output - reference.output
+    risen = step.gradient([m * positive(dy)])
+    fallen = reference.gradient([m * negative(dy)])
+    return _over_difference(step, reference, risen, fallen)
+
+
+def smallest(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """A minimum that fell gives its difference to where it is now, one that rose to where it was."""
+    (m,) = multipliers
+    dy = step.output - reference.output
+    fallen = step.gradient([m * negative(dy)])
+    risen = reference.gradient([m * positive(dy)])
+    return _over_difference(step, reference, fallen, risen)
+
+
+def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """A softmax as exponential, sum and quotient, each by its own rule."""
+    (m,) = multipliers
+    x, x0 = step.input, reference.input
+    # The same shift at both points changes neither softmax.
+    top = tf.reduce_max(tf.maximum(x, x0), axis=-1, keepdims=True)
+    e, e0 = tf.exp(x - top), tf.exp(x0 - top)
+    s, s0 = (tf.reduce_sum(each, axis=-1, keepdims=True) for each in (e, e0))
+    m_inverse = tf.reduce_sum(m * (e + e0) / 2, axis=-1, keepdims=True)
+    m_e = m * (1 / s + 1 / s0) / 2 - m_inverse / (s * s0)
+    dx = x - x0
+    tiny = tf.abs(dx) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
+    return [m_e * tf.where(tiny, e, (e - e0) / tf.where(tiny, tf.ones_like(dx), dx))]
+
+
+def log_softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``x - log sum exp x``, with the logarithm by its own rule."""
+    (m,) = multipliers
+    x, x0 = step.input, reference.input
+    top = tf.reduce_max(tf.maximum(x, x0), axis=-1, keepdims=True)
+    e, e0 = tf.exp(x - top), tf.exp(x0 - top)
+    s, s0 = (tf.reduce_sum(each, axis=-1, keepdims=True) for each in (e, e0))
+    ds, dx = s - s0, x - x0
+    flat = tf.abs(ds) <= ROUNDING * (s + s0)
+    slope = tf.where(flat, 1 / s, (tf.math.log(s) - tf.math.log(s0)) / tf.where(flat, tf.ones_like(ds), ds))
+    tiny = tf.abs(dx) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
+    growth = tf.where(tiny, e, (e - e0) / tf.where(tiny, tf.ones_like(dx), dx))
+    return [m - tf.reduce_sum(m, axis=-1, keepdims=True) * slope * growth]
+
+
+def handed_on(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """Identities side by side, as a custom gradient is in a trace: its value is followed, not its gradient."""
+    return [flow if depends else None for flow, depends in zip(multipliers, step.depends, strict=True)]
+
+
+def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tensor) -> tf.Tensor:
+    """What raises and what lowers a unit, each with a multiplier of its own, through an affine map and its activation.
+
+    With ``dz+`` and ``dz-`` the positive and negative contributions ``w_i dx_i`` to ``z`` and ``f`` the activation,
+
+        ``dy+ = (f(z0 + dz+) - f(z0) + f(z0 + dz- + dz+) - f(z0 + dz-)) / 2``,
+
+    ``dy-`` with the signs exchanged, ``m+ = m dy+ / dz+`` and ``m- = m dy- / dz-``.
+
+    Args:
+        step: the affine map.
+        reference: the same at the reference.
+        activation: the function of one number that alone reads its result.
+        m: the multiplier of the result of the activation.
+
+    Source:
+        Shrikumar et al. 2017, section 3.5.3.
+    """
+    x, x0, w = step.x, reference.x, step.weights
+    up, down = positive(x - x0), negative(x - x0)
+    rising, falling = positive(w), negative(w)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch((up, down))
+        raised = step.linear(up, rising), step.linear(down, falling)
+        lowered = step.linear(up, falling), step.linear(down, rising)
+    z0, plus, minus = reference.z, tf.add_n(raised), tf.add_n(lowered)
+    f = activation.with_input
+    m_plus = m * _ratio((f(z0 + plus) - f(z0) + f(z0 + minus + plus) - f(z0 + minus)) / 2, plus)
+    m_minus = m * _ratio((f(z0 + minus) - f(z0) + f(z0 + plus + minus) - f(z0 + plus)) / 2, minus)
+    flows = [m_plus, m_plus, m_minus, m_minus]
+    of_up, of_down = tape.gradient([*raised, *lowered], [up, down], output_gradients=flows)
+    same = (of_up + of_down) / 2
+    return tf.where(x > x0, of_up, tf.where(x < x0, of_down, same))
+
+
+def _ratio(dy: tf.Tensor, dz: tf.Tensor) -> tf.Tensor:
+    return tf.math.divide_no_nan(dy, dz)
+
+
+def _means(step: Step, reference: Step) -> list[tf.Tensor]:
+    # Of all operands: one behind a stop_gradient counts as fixed and yet differs.
+    return [(a + b) / 2 if a.dtype.is_floating else a for a, b in zip(step.inputs, reference.inputs, strict=True)]
+
+
+def _at(step: Step, inputs: list[tf.Tensor]) -> Step:
+    """The step, were its sources these values."""
+    return Step(step.type, step.name, inputs, step.results, step.depends, step.run)
+
+
+def _over_difference(step: Step, reference: Step, *contributions: Flows) -> Flows:
+    """Contributions as multipliers; where an input does not differ, none came."""
+    return [
+        tf.math.divide_no_nan(tf.add_n([each for each in parts if each is not None]), x - x0) if depends else None
+        for *parts, x, x0, depends in zip(*contributions, step.inputs, reference.inputs, step.depends, strict=True)
+    ]
+
+
+RULES: dict[str, PairRule] = (
+    dict.fromkeys((ACTIVATION, *CURVES, "Abs", "Inv", "Pow", "Reciprocal", "Rsqrt", "Square"), rescale)
+    | dict.fromkeys(
+        (
+            "Add",
+            "AddN",
+            "AddV2",
+            "AvgPool",
+            "AvgPool3D",
+            "BatchToSpaceND",
+            "BiasAdd",
+            "BroadcastTo",
+            "Cast",
+            "Concat",
+            "ConcatV2",
+            "Conv2DBackpropInput",
+            "Conv3DBackpropInputV2",
+            "Cumsum",
+            "DepthToSpace",
+            "ExpandDims",
+            "ExtractImagePatches",
+            "FusedBatchNormV3",
+            "GatherNd",
+            "GatherV2",
+            "Identity",
+            "Mean",
+            "MirrorPad",
+            "Neg",
+            "Pack",
+            "Pad",
+            "PadV2",
+            "Reshape",
+            "ResizeBicubic",
+            "ResizeBilinear",
+            "ResizeNearestNeighbor",
+            "ReverseV2",
+            "Roll",
+            "ScaleAndTranslate",
+            "ScatterNd",
+            "Slice",
+            "SpaceToBatchND",
+            "SpaceToDepth",
+            "Split",
+            "SplitV",
+            "Squeeze",
+            "StridedSlice",
+            "Sub",
+            "Sum",
+            "Tile",
+            "Transpose",
+            "Unpack",
+        ),
+        linear,
+    )
+    | dict.fromkeys(
+        (
+            "BatchMatMulV2",
+            "BatchMatMulV3",
+            "Conv2D",
+            "Conv3D",
+            "DepthwiseConv2dNative",
+            "Einsum",
+            "MatMul",
+            "Mul",
+        ),
+        product,
+    )
+    | dict.fromkeys(("Max", "MaxPool", "MaxPool3D"), largest)
+    | {
+        "IdentityN": handed_on,
+        "LogSoftmax": log_softmax,
+        "Maximum": largest,
+        "Min": smallest,
+        "Minimum": smallest,
+        "RealDiv": quotient,
+        "SelectV2": selection,
+        "Softmax": softmax,
+        "SquaredDifference": squared_difference,
+    }
+)
