@@ -86,19 +86,20 @@ class DeepLIFT(Explainer):
             if step.name in absorbed:
                 # What arrives is used where the affine map under it is met.
                 return step.to_sources(multipliers[0])
-            if step.name in paired and multipliers[0] is not None:
-                activation = paired[step.name]
-                pair = reference[step.name]
-                return step.to_sources(reveal_cancel(step, pair, activation, multipliers[0]))
+            pair = reference[step.name]
+            if step.name in paired and isinstance(step, Affine) and isinstance(pair, Affine):
+                return step.to_sources(reveal_cancel(step, pair, paired[step.name], multipliers[0]))
             chosen = linear if isinstance(step, Affine) else RULES.get(step.type)
             if chosen is None:
                 raise ValueError(
                     f"DeepLIFT has no rule for the operation {step.name!r} of type {step.type}. Explain the model "
                     "without it, or by a gradient method."
                 )
-            return chosen(step, reference[step.name], multipliers)
+            return chosen(step, pair, multipliers)
 
-        multipliers = in_structure(x, walk_back(steps, [(traced.score, tf.ones_like(traced.score))], rule, x), traced.score)
+        multipliers = in_structure(
+            x, walk_back(steps, [(traced.score, tf.ones_like(traced.score))], rule, x), traced.score
+        )
         values = tf.nest.map_structure(lambda m, part, part0: m * (part - part0), multipliers, x, x0)
         total = tf.add_n([tf.reduce_sum(part, axis=range(1, part.shape.rank)) for part in tf.nest.flatten(values)])
         return values, total - (traced.score - at_x0.score)

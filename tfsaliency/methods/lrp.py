@@ -24,7 +24,7 @@ class LRP(Explainer):
     """Layer-wise relevance propagation: the score, shared out backwards among what it was made of.
 
     Formula:
-        Relevance starts as the explained score and is handed from layer to layer, ``R_i = sum_j q_ij / sum_i q_ij R_j``;
+        Relevance starts as the explained score and goes from layer to layer, ``R_i = sum_j q_ij / sum_i q_ij R_j``;
         what counts as the contribution ``q_ij`` is the rule of the layer, see `tfsaliency.rules`.
 
     A convolution or matrix product is taken together with its bias and with the batch normalization and scaling before

@@ -13,7 +13,7 @@ from tfsaliency.rules.step import Step, precise
 
 CONVOLUTION, DENSE, NORMALIZATION = "convolution", "dense", "normalization"
 
-# Operations with weights: their kind, and which source is the signal and which the weights in a model as layers make it.
+# Operations with weights: their kind, and which source is the signal and which the weights as layers use them.
 HEADS = {
     "Conv2D": (CONVOLUTION, 0, 1),
     "Conv3D": (CONVOLUTION, 0, 1),
@@ -45,7 +45,9 @@ class Affine(Step):
 
     never_negative = False
 
-    def __init__(self, kind: str, steps: list[Step], weights: Callable[[], tf.Tensor], linear: Callable, bias: Callable):
+    def __init__(
+        self, kind: str, steps: list[Step], weights: Callable[[], tf.Tensor], linear: Callable, bias: Callable
+    ):
         first, last, head = steps[0], steps[-1], next((step for step in steps if step.type in HEADS), steps[0])
         place = first.depends.index(True)
         super().__init__(kind, head.name, [first.sources[place]], [last.results[0]], [True], lambda x: [self.linear(x)])
@@ -83,32 +85,47 @@ def joined_affine(steps: list[Step], outputs: list[tf.Tensor]) -> list[Step]:
     """
     graph = _Readers(steps, outputs)
     free = {step.name: step for step in steps}
-    joined: list[Affine] = []
-    heads = [step for step in steps if step.type in HEADS and step.depends.count(True) == 1 and len(step.sources) > 1]
-    after: dict[str, list[Step]] = {}
-    for head in heads:
-        after[head.name] = _after(head, graph, free)
-        for step in (head, *after[head.name]):
-            free.pop(step.name)
-    for head in heads:
-        before = _before(head, graph, free)
-        for step in before:
-            free.pop(step.name)
-        joined.append(_with_head(before, head, after[head.name]))
-    for step in steps:
-        if step.name in free and _scale_and_shift(step) is not None:
-            run = [step]
-            while (step_after := graph.only_reader(run[-1])) is not None and _is_free_scale(step_after, free):
-                run.append(step_after)
-            for each in run:
-                free.pop(each.name)
-            joined.append(_without_head(run))
+    joined = [*_maps_with_weights(steps, graph, free), *_maps_without(steps, graph, free)]
     not_negative = _never_negative(steps)
     for affine in joined:
         affine.never_negative = affine.sources[0].ref() in not_negative
     last = {affine.names[-1]: affine for affine in joined}
     inside = {name for affine in joined for name in affine.names}
     return [last.get(step.name, step) for step in steps if step.name in last or step.name not in inside]
+
+
+def _maps_with_weights(steps: list[Step], graph: "_Readers", free: dict[str, Step]) -> list[Affine]:
+    """The maps of convolutions and matrix products; takes their steps from the free ones."""
+    heads = [step for step in steps if step.type in HEADS and step.depends.count(True) == 1 and len(step.sources) > 1]
+    after = {}
+    for head in heads:
+        after[head.name] = _after(head, graph, free)
+        _take([head, *after[head.name]], free)
+    joined = []
+    for head in heads:
+        before = _before(head, graph, free)
+        _take(before, free)
+        joined.append(_with_head(before, head, after[head.name]))
+    return joined
+
+
+def _maps_without(steps: list[Step], graph: "_Readers", free: dict[str, Step]) -> list[Affine]:
+    """The maps that the scales and shifts which are still free make, one after the other; takes their steps."""
+    joined = []
+    for step in steps:
+        if not _is_free_scale(step, free):
+            continue
+        run = [step]
+        while (after := graph.only_reader(run[-1])) is not None and _is_free_scale(after, free):
+            run.append(after)
+        _take(run, free)
+        joined.append(_without_head(run))
+    return joined
+
+
+def _take(steps: list[Step], free: dict[str, Step]) -> None:
+    for step in steps:
+        free.pop(step.name)
 
 
 class _Readers:
@@ -152,19 +169,29 @@ def _scale_and_shift(step: Step) -> _Scale | None:
     if step.type == "Neg":
         return _Scale(-1.0, 0.0)
     if step.type == "FusedBatchNormV3":
-        _, gamma, beta, mean, variance = step.inputs
-        scale = gamma * tf.math.rsqrt(variance + step.attribute("epsilon"))
-        return None if step.attribute("is_training") else _Scale(scale, beta - mean * scale)
-    if step.type not in ("Add", "AddV2", "BiasAdd", "Sub", "Mul", "RealDiv") or (step.type == "RealDiv" and place):
+        return _fused_normalization(step)
+    if step.type not in ARITHMETIC or (step.type == "RealDiv" and place):
         return None
     other = _without_leading_ones(step.inputs[1 - place])
-    if step.type == "Mul":
-        return _Scale(other, 0.0)
-    if step.type == "RealDiv":
-        return _Scale(1 / other, 0.0)
-    if step.type == "Sub":
-        return _Scale(-1.0, other) if place else _Scale(1.0, -other)
-    return _Scale(1.0, other)
+    return ARITHMETIC[step.type](other, bool(place))
+
+
+ARITHMETIC: dict[str, Callable[[tf.Tensor, bool], _Scale]] = {
+    "Add": lambda other, second: _Scale(1.0, other),
+    "AddV2": lambda other, second: _Scale(1.0, other),
+    "BiasAdd": lambda other, second: _Scale(1.0, other),
+    "Mul": lambda other, second: _Scale(other, 0.0),
+    "RealDiv": lambda other, second: _Scale(1 / other, 0.0),
+    "Sub": lambda other, second: _Scale(-1.0, other) if second else _Scale(1.0, -other),
+}
+
+
+def _fused_normalization(step: Step) -> _Scale | None:
+    if step.attribute("is_training"):
+        return None
+    _, gamma, beta, mean, variance = step.inputs
+    scale = gamma * tf.math.rsqrt(variance + step.attribute("epsilon"))
+    return _Scale(scale, beta - mean * scale)
 
 
 def _without_leading_ones(tensor: tf.Tensor) -> tf.Tensor:
@@ -195,7 +222,10 @@ def _after(head: Step, graph: _Readers, free: dict[str, Step]) -> list[Step]:
         scale = _scale_and_shift(step)
         if scale is not None and step.results[0].shape[-1] == last.results[0].shape[-1]:
             if not _is_one(scale.scale) and not (
-                scalable and _per_channel(scale.scale) and last.results[0].shape[-1] == channels and head.type != "Einsum"
+                scalable
+                and _per_channel(scale.scale)
+                and last.results[0].shape[-1] == channels
+                and head.type != "Einsum"
             ):
                 break
             steps.append(step)

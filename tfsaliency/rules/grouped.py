@@ -62,12 +62,7 @@ def _read_type(nodes: dict) -> tf.DType:
 
 
 def _grouped(x: tf.Tensor, w: tf.Tensor, strides: list[int], padding: str, dilations: list[int]) -> tf.Tensor:
-    """A grouped convolution that has a gradient on every device.
-
-    Args:
-        x: ``(N, H, W, groups * C)``.
-        w: ``(h, w, C, groups * K)``.
-    """
+    """A convolution of ``(N, H, W, groups * C)`` with ``(h, w, C, groups * K)`` that has a gradient on every device."""
     w = tf.cast(w, x.dtype)
     groups = x.shape[-1] // w.shape[2]
     if w.shape[2] == 1 and strides[1] == strides[2]:

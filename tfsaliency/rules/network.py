@@ -10,7 +10,8 @@ from tfsaliency.rules.grouped import grouped_convolution
 from tfsaliency.rules.step import Step, step_of
 
 # A rule gets a step and what arrives at its results, and says what leaves to each source: None for nothing.
-Rule = Callable[[Step, list[tf.Tensor]], list[tf.Tensor | None]]
+Flows = list[tf.Tensor | None]
+Rule = Callable[[Step, Flows], Flows]
 
 # Nothing flows back through these, by their meaning.
 STOPS = ("StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "Sign", "Floor", "Ceil", "Round", "Rint")

@@ -79,8 +79,12 @@ def chosen_rules(table: Table, steps: list[Step], layers: set[str]) -> dict[str,
     for step in maps:
         selectors = [
             *_layer_names(step, layers),
-            *(each for end, names in (("first", first), ("last", last)) if step.name in names
-              for each in (f"{end} {step.type}", end)),
+            *(
+                each
+                for end, names in (("first", first), ("last", last))
+                if step.name in names
+                for each in (f"{end} {step.type}", end)
+            ),
             *(each for each in step.operations if each in HEADS),
             step.type,
         ]

@@ -1,17 +1,15 @@
 """How relevance goes through everything that has no weights: one table, from the type of an operation to its rule.
 
-Sources: Bach et al. 2015 (sums and pooling), Arras et al. 2017 (gates), Achtibat et al. 2024, AttnLRP (softmax, products,
-normalization).
+Sources: Bach et al. 2015 (sums and pooling), Arras et al. 2017 (gates), Achtibat et al. 2024, AttnLRP (softmax,
+products, normalization).
 """
 
 import tensorflow as tf
 
 from tfsaliency.rules.activation import ACTIVATION, CURVES
-from tfsaliency.rules.network import Rule
+from tfsaliency.rules.network import Flows, Rule
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.rules.step import Step
-
-Flows = list[tf.Tensor | None]
 
 # An operand of a product that is one of these, scaled or moved, only says how much of the other operand passes: a gate,
 # or the deviation that a normalization divides by.
@@ -50,9 +48,7 @@ def in_proportion(step: Step, relevance: Flows) -> Flows:
         None if flow is None else tf.math.divide_no_nan(flow, stabilized(tf.cast(z, flow.dtype)))
         for z, flow in zip(step.results, relevance, strict=True)
     ]
-    return [
-        None if slope is None else x * slope for x, slope in zip(step.inputs, step.gradient(ratios), strict=True)
-    ]
+    return [None if slope is None else x * slope for x, slope in zip(step.inputs, step.gradient(ratios), strict=True)]
 
 
 def halved(step: Step, relevance: Flows) -> Flows:
@@ -72,9 +68,6 @@ class Redistribution:
 
     def __init__(self, steps: list[Step]):
         self._made_by = {result.ref(): step for step in steps for result in step.results}
-
-    def __call__(self, step: Step, relevance: Flows) -> Flows:
-        return self.rule(step)(step, relevance)
 
     def rule(self, step: Step) -> Rule | None:
         """The rule for a step, None where there is none."""

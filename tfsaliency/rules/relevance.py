@@ -1,12 +1,12 @@
 """The rules of layer-wise relevance propagation at an affine map ``z = w x + b``.
 
-A rule is a function ``(affine, relevance) -> relevance``: it shares the relevance of each result ``z_j`` among the ``x_i``
-it is made of. All of them share in proportion to some contribution ``q_ij``,
+A rule is a function ``(affine, relevance) -> relevance``: it shares the relevance of each result ``z_j`` among the
+``x_i`` it is made of. All of them share in proportion to some contribution ``q_ij``,
 
     ``R_i = sum_j q_ij / (sum_i q_ij + b_j) R_j``
 
-and differ in which contribution and which part of the bias they count. Below, ``+`` and ``-`` mark positive and negative
-parts: ``x = x+ + x-``.
+and differ in which contribution and which part of the bias they count. Below, ``+`` and ``-`` mark positive and
+negative parts: ``x = x+ + x-``.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,18 @@ def shared(
     relevance: tf.Tensor,
     epsilon: float = STABILIZER,
 ) -> tf.Tensor:
-    """``sum_j q_ij / (sum_i q_ij + b_j) R_j``, with ``q_ij`` the sum of ``x_i w_ij`` over pairs of signal and weights."""
+    """``R_i = sum_j q_ij / (sum_i q_ij + b_j) R_j``, with ``q_ij`` the sum of ``x_i w_ij`` over the contributions.
+
+    Args:
+        affine: the map.
+        contributions: pairs of a signal, of the shape of ``affine.x``, and weights, of the shape of ``affine.weights``.
+        bias: what counts of the bias, of a shape that broadcasts to that of ``affine.z``.
+        relevance: of the shape of ``affine.z``.
+        epsilon: moves each denominator away from zero.
+
+    Returns:
+        Relevance of the shape of ``affine.x``.
+    """
     signals = [signal for signal, _ in contributions]
     with tf.GradientTape() as tape:
         tape.watch(signals)
@@ -48,10 +59,12 @@ def shared(
 
 
 def positive(value: tf.Tensor) -> tf.Tensor:
+    """``x+``."""
     return tf.maximum(value, 0)
 
 
 def negative(value: tf.Tensor) -> tf.Tensor:
+    """``x-``, which is not positive."""
     return tf.minimum(value, 0)
 
 
@@ -125,7 +138,7 @@ class Gamma:
 
 @dataclass(frozen=True)
 class AlphaBeta:
-    """``R_i = sum_j (alpha q_ij+ / (sum_i q_ij+ + b_j+) - beta q_ij- / (sum_i q_ij- + b_j-)) R_j``, ``q_ij = x_i w_ij``.
+    """``R_i = sum_j (alpha q_ij+ / (sum_i q_ij+ + b_j+) - beta q_ij- / (sum_i q_ij- + b_j-)) R_j``, of ``x_i w_ij``.
 
     Args:
         alpha: weight of what speaks for a result.
@@ -208,8 +221,15 @@ class ZBox:
 
     def __post_init__(self) -> None:
         low, high = np.asarray(self.low), np.asarray(self.high)
-        if low.dtype.kind not in "fiu" or high.dtype.kind not in "fiu" or not (low <= high).all() or (low == high).all():
-            raise ValueError(f"low and high are numbers, low under high. Received: low={self.low!r}, high={self.high!r}")
+        if (
+            low.dtype.kind not in "fiu"
+            or high.dtype.kind not in "fiu"
+            or not (low <= high).all()
+            or (low == high).all()
+        ):
+            raise ValueError(
+                f"low and high are numbers, low under high. Received: low={self.low!r}, high={self.high!r}"
+            )
 
     def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
         x, w = affine.x, affine.weights

@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from tfsaliency.rules.activation import ACTIVATION, CURVES
 from tfsaliency.rules.affine import Affine
+from tfsaliency.rules.network import Flows
 from tfsaliency.rules.relevance import negative, positive
 from tfsaliency.rules.step import Step
 
-Flows = list[tf.Tensor | None]
 # A rule sees the step at the input and the same step at the reference.
 PairRule = Callable[[Step, Step, Flows], Flows]
 
