@@ -27,3 +27,112 @@ def clip_percentile(values: np.ndarray, percentile: float) -> np.ndarray:
 def normalize(values: np.ndarray) -> np.ndarray:
     """Each sample divided by its largest absolute value."""
     return np.array([sample / (np.abs(sample).max() or 1.0) for sample in values])
+
+
+def affine_matrix(
+    function: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights ``(inputs, results)`` and bias ``(results,)`` of an affine function of one sample, found by asking it."""
+    size = int(np.prod(shape))
+    batch = np.concatenate([np.zeros((1, size)), np.eye(size)]).reshape(-1, *shape).astype("float32")
+    answers = function(batch).reshape(size + 1, -1).astype("float64")
+    return answers[1:] - answers[0], answers[0]
+
+
+def lrp(rule: str, x: np.ndarray, w: np.ndarray, b: np.ndarray, relevance: np.ndarray, **options: float) -> np.ndarray:
+    """Relevance of the inputs of ``z = x w + b``, one result at a time.
+
+    Args:
+        rule: the name of the rule.
+        x: ``(inputs,)``.
+        w: ``(inputs, results)``.
+        b: ``(results,)``.
+        relevance: ``(results,)``.
+        options: what the rule takes.
+    """
+    result = np.zeros_like(x, "float64")
+    for j in range(len(b)):
+        for share, part in RULES[rule](x, w[:, j], b[j], **options):
+            result += part * share * relevance[j]
+    return result
+
+
+def _shares(q: np.ndarray, b: float = 0.0, epsilon: float = 1e-6) -> np.ndarray:
+    z = q.sum() + b
+    z += epsilon if z >= 0 else -epsilon
+    return q / z if z else np.zeros_like(q)
+
+
+def _epsilon(x, w, b, epsilon):
+    return [(_shares(x * w, b, epsilon), 1.0)]
+
+
+def _alpha_beta(x, w, b, alpha, beta):
+    q = x * w
+    return [(_shares(np.maximum(q, 0), max(b, 0)), alpha), (_shares(np.minimum(q, 0), min(b, 0)), -beta)]
+
+
+def _gamma(x, w, b, gamma):
+    q, z = x * w, x @ w + b
+    favoured = np.maximum if z > 0 else np.minimum
+    return [(_shares(q + gamma * favoured(q, 0), b + gamma * favoured(b, 0)), float(z != 0))]
+
+
+def _w_square(x, w, b):
+    return [(_shares(w**2), 1.0)]
+
+
+def _flat(x, w, b):
+    return [(_shares((w != 0).astype("float64")), 1.0)]
+
+
+def _z_box(x, w, b, low, high):
+    return [(_shares(x * w - low * np.maximum(w, 0) - high * np.minimum(w, 0)), 1.0)]
+
+
+RULES = {
+    "epsilon": _epsilon,
+    "gamma": _gamma,
+    "alpha_beta": _alpha_beta,
+    "w_square": _w_square,
+    "flat": _flat,
+    "z_box": _z_box,
+}
+
+
+def guided_dense(x: np.ndarray, weights: list[tuple[np.ndarray, np.ndarray]], k: int, deconvnet: bool) -> np.ndarray:
+    """Guided Backprop or DeconvNet of logit ``k`` of dense layers with ReLU between them, for one sample."""
+    sums = []
+    for w, b in weights:
+        sums.append(x @ w + b)
+        x = np.maximum(sums[-1], 0)
+    g = weights[-1][0][:, k]
+    for (w, _), z in zip(weights[-2::-1], sums[-2::-1], strict=True):
+        g = w @ (np.maximum(g, 0) * (1.0 if deconvnet else z > 0))
+    return g
+
+
+def rescale_dense(x: np.ndarray, x0: np.ndarray, weights: list[tuple[np.ndarray, np.ndarray]], k: int) -> np.ndarray:
+    """DeepLIFT Rescale of logit ``k`` of dense layers with ReLU between them, for one sample."""
+    ratios, y, y0 = [], x, x0
+    for w, b in weights[:-1]:
+        z, z0 = y @ w + b, y0 @ w + b
+        y, y0 = np.maximum(z, 0), np.maximum(z0, 0)
+        ratios.append((y - y0) / (z - z0))
+    m = weights[-1][0][:, k]
+    for (w, _), ratio in zip(weights[-2::-1], ratios[::-1], strict=True):
+        m = w @ (m * ratio)
+    return m * (x - x0)
+
+
+def reveal_cancel_unit(x: np.ndarray, x0: np.ndarray, w: np.ndarray, b: float, f: Callable) -> np.ndarray:
+    """DeepLIFT RevealCancel of ``f(x w + b)``, for one sample and one unit."""
+    parts = w * (x - x0)
+    z0 = x0 @ w + b
+    plus, minus = parts[parts > 0].sum(), parts[parts < 0].sum()
+    of_plus = (f(z0 + plus) - f(z0) + f(z0 + minus + plus) - f(z0 + minus)) / 2
+    of_minus = (f(z0 + minus) - f(z0) + f(z0 + plus + minus) - f(z0 + plus)) / 2
+    values = np.zeros_like(parts)
+    values[parts > 0] = parts[parts > 0] * of_plus / plus if plus else 0
+    values[parts < 0] = parts[parts < 0] * of_minus / minus if minus else 0
+    return values

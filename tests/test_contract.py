@@ -19,9 +19,22 @@ EXPLAINERS = {
     "SmoothGradSquared": functools.partial(tfs.SmoothGradSquared, samples=5),
     "VarGrad": functools.partial(tfs.VarGrad, samples=5),
     "SmoothGrad of VarGrad": lambda model: tfs.SmoothGrad(tfs.VarGrad(model, samples=3), samples=2),
+    "GuidedBackprop": tfs.GuidedBackprop,
+    "DeconvNet": tfs.DeconvNet,
+    "LRP": tfs.LRP,
+    "DeepTaylor": tfs.DeepTaylor,
+    "DeepLIFT": functools.partial(tfs.DeepLIFT, baseline=0.1),
+    "SmoothGrad of rules": lambda model: tfs.SmoothGrad(tfs.LRP(model, "gamma").then(absolute), samples=3),
     "then": lambda model: (
         tfs.SmoothGrad(tfs.Gradient(model).then(absolute), samples=3).then(clip_percentile(90)).then(times_input)
     ),
+}
+
+BY_RULES = ("GuidedBackprop", "DeconvNet", "LRP", "DeepTaylor", "DeepLIFT", "SmoothGrad of rules")
+# What rules cannot answer, and say so: loops, and networks in which there is nothing to rectify.
+REFUSED = {
+    **{(name, kind): "Rules cannot reach" for name in BY_RULES for kind in ("recurrent", "integer_series")},
+    **{(name, "list_of_one"): "plain gradient" for name in ("GuidedBackprop", "DeconvNet")},
 }
 
 
@@ -96,6 +109,12 @@ def test_explainer(name, case):
     explainer = EXPLAINERS[name](model)
     inputs = kind.inputs(3)
     before = state(model, inputs)
+    kind_name = next(key for key, each in KINDS.items() if each is kind)
+    if message := REFUSED.get((name, kind_name)):
+        with pytest.raises(ValueError, match=message):
+            explainer.explain(inputs, kind.target(2))
+        assert before == state(model, inputs)
+        return
     together = explainer.explain(inputs, kind.target(2))
     assert before == state(model, inputs)
 

@@ -7,6 +7,7 @@ products, normalization).
 import tensorflow as tf
 
 from tfsaliency.rules.activation import ACTIVATION, CURVES
+from tfsaliency.rules.affine import NORMALIZATION
 from tfsaliency.rules.network import Flows, Rule
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.rules.step import Step
@@ -14,7 +15,19 @@ from tfsaliency.rules.step import Step
 # An operand of a product that is one of these, scaled or moved, only says how much of the other operand passes: a gate,
 # or the deviation that a normalization divides by.
 GATES = ("Sigmoid", "Relu6", "Rsqrt", "Sqrt", "Reciprocal", "Inv")
-CARRIES = ("Identity", "IdentityN", "Mul", "RealDiv", "Neg", "Reshape", "ExpandDims", "Squeeze", "Cast", "BroadcastTo")
+CARRIES = (
+    NORMALIZATION,
+    "Identity",
+    "IdentityN",
+    "Mul",
+    "RealDiv",
+    "Neg",
+    "Reshape",
+    "ExpandDims",
+    "Squeeze",
+    "Cast",
+    "BroadcastTo",
+)
 
 
 def unchanged(step: Step, relevance: Flows) -> Flows:
@@ -75,8 +88,7 @@ class Redistribution:
             return self._product
         if step.type in PRODUCTS and step.depends.count(True) == 2:
             return halved
-        if step.type in ("Maximum", "Minimum", "RealDiv") and step.depends.count(True) == 1:
-            # A clip is an activation, and so is one over x.
+        if step.type in OF_ONE and step.depends.count(True) == 1:
             return unchanged
         return RULES.get(step.type)
 
@@ -97,6 +109,8 @@ class Redistribution:
         return step is not None and step.type in GATES
 
 
+# Of one signal and something fixed: a clip is an activation, and so is one over x.
+OF_ONE = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
 PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Conv3D", "DepthwiseConv2dNative")
 
 RULES: dict[str, Rule] = (

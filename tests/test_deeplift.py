@@ -1,0 +1,176 @@
+"""DeepLIFT: twins, completeness on every operation, baselines."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+from tests import reference
+
+GENERATOR = np.random.default_rng(0)
+
+
+def dense_model(seed, *units, activation="relu"):
+    keras.utils.set_random_seed(seed)
+    inner = [layers.Dense(size, activation) for size in units[1:-1]]
+    model = keras.Sequential([keras.Input((units[0],)), *inner, layers.Dense(units[-1])])
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.normal(size=weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def test_rescale_equals_its_twin():
+    for seed in range(3):
+        model = dense_model(seed, 6, 10, 8, 3)
+        weights = [tuple(layer.get_weights()) for layer in model.layers]
+        x, x0 = np.random.default_rng(seed).normal(size=(2, 4, 6))
+        explanation = tfs.DeepLIFT(model, baseline=x0[0]).explain(x, 1)
+        expected = [reference.rescale_dense(row, x0[0], weights, 1) for row in x]
+        np.testing.assert_allclose(explanation.values, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("activation", "function"),
+    [("relu", lambda z: np.maximum(z, 0)), ("tanh", np.tanh), ("sigmoid", lambda z: 1 / (1 + np.exp(-z)))],
+)
+def test_reveal_cancel_equals_its_twin(activation, function):
+    model = dense_model(4, 7, 1, 1, activation=activation)
+    (w, b), (top, _) = (layer.get_weights() for layer in model.layers)
+    x, x0 = np.random.default_rng(4).normal(size=(2, 5, 7))
+    values = tfs.DeepLIFT(model, x0[0], "reveal_cancel").explain(x, lambda z: z[:, 0]).values
+    expected = [top[0, 0] * reference.reveal_cancel_unit(row, x0[0], w[:, 0], b[0], function) for row in x]
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_reveal_cancel_reveals_what_rescale_cancels():
+    """The paper's example, ``min(i1, i2) = i1 - relu(i1 - i2)``: Rescale gives all to one input, this half to each."""
+    x = keras.Input((2,))
+    dense = layers.Dense(1, "relu", use_bias=False)
+    y = layers.Dense(1, use_bias=False)(layers.Concatenate()([x, dense(x)]))
+    model = keras.Model(x, y)
+    dense.set_weights([np.array([[1.0], [-1.0]])])
+    model.layers[-1].set_weights([np.array([[1.0], [0.0], [-1.0]])])
+    inputs = np.array([[10.0, 6.0]])
+    rescale = tfs.DeepLIFT(model).explain(inputs, lambda z: z[:, 0]).values
+    revealed = tfs.DeepLIFT(model, rule="reveal_cancel").explain(inputs, lambda z: z[:, 0]).values
+    np.testing.assert_allclose(rescale, [[0, 6]], atol=1e-4)
+    np.testing.assert_allclose(revealed, [[3, 3]], atol=1e-4)
+
+
+# Two need arguments and stand among the operations below; sparsemax sorts, and has no rule.
+ACTIVATIONS = sorted(
+    {name for name in dir(keras.activations) if not name.startswith("_")}
+    - {"deserialize", "get", "serialize", "glu", "threshold", "sparsemax"}
+)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_of_keras_is_complete(activation):
+    for rule in ("rescale", "reveal_cancel"):
+        model = dense_model(5, 6, 8, 3, activation=activation)
+        x = np.random.default_rng(5).normal(size=(4, 6))
+        check_complete(tfs.DeepLIFT(model, 0.3, rule), model, x)
+    assert np.isfinite(tfs.LRP(model).explain(x, 0).values).all()
+
+
+def check_complete(explainer, model, x, target=0):
+    """Values sum to the difference of the scores, computed by the model itself."""
+    explanation = explainer.explain(x, target)
+    difference = explanation.scores - tfs.Gradient(model).explain(np.full_like(x, 0.3), target).scores
+    total = explanation.values.reshape(len(x), -1).sum(axis=1)
+    assert np.abs(total - difference).max() <= 1e-4 * np.abs(difference).max() + 1e-5
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], total - difference, atol=1e-5)
+    assert np.abs(explanation.values).max() > 0
+
+
+OPERATIONS = {
+    "max pooling": lambda x: layers.MaxPooling2D(3, strides=2)(x),
+    "global max pooling": lambda x: layers.GlobalMaxPooling2D()(x),
+    "average pooling": lambda x: layers.AveragePooling2D(2)(x),
+    "product of signals": lambda x: layers.Conv2D(4, 1)(x) * layers.Conv2D(4, 1)(x),
+    "squeeze and excite": lambda x: x * layers.Dense(3, "sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x)),
+    "quotient": lambda x: layers.Conv2D(2, 1)(x) / (2 + keras.ops.square(layers.Conv2D(2, 1)(x))),
+    "larger of two signals": lambda x: keras.ops.maximum(layers.Conv2D(2, 1)(x), layers.Conv2D(2, 1)(x)),
+    "smaller of two signals": lambda x: keras.ops.minimum(layers.Conv2D(2, 1)(x), layers.Conv2D(2, 1)(x)),
+    "minimum over an axis": lambda x: keras.ops.min(x, axis=-1),
+    "softmax": lambda x: layers.Softmax()(3 * x),
+    "log_softmax": lambda x: keras.ops.log_softmax(3 * x),
+    "layer normalization": lambda x: layers.LayerNormalization()(x),
+    "group normalization": lambda x: layers.GroupNormalization(3)(x),
+    "unit normalization": lambda x: layers.UnitNormalization()(x),
+    "rms normalization": lambda x: layers.RMSNormalization()(x),
+    "attention": lambda x: layers.MultiHeadAttention(2, 3)(*[layers.Reshape((36, 3))(x)] * 2),
+    "gated linear unit": lambda x: keras.ops.glu(layers.Conv2D(4, 1)(x)),
+    "threshold": lambda x: keras.ops.threshold(x, 0.1, 0.0),
+    "upsampling": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x),
+    "resize": lambda x: layers.Resizing(4, 4)(x),
+    "crop, pad, concatenate": lambda x: layers.Concatenate()([layers.ZeroPadding2D(1)(layers.Cropping2D(1)(x)), x]),
+    "permute, repeat": lambda x: layers.RepeatVector(2)(layers.Flatten()(layers.Permute((3, 1, 2))(x))),
+    "separable": lambda x: layers.SeparableConv2D(4, 3)(x),
+    "prelu": lambda x: layers.PReLU(alpha_initializer="uniform")(layers.Conv2D(3, 1)(x)),
+    "unrolled lstm": lambda x: layers.LSTM(4, unroll=True)(layers.Reshape((6, 18))(x)),
+    "unrolled gru": lambda x: layers.GRU(4, unroll=True)(layers.Reshape((6, 18))(x)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_is_complete_and_has_a_relevance_rule(name):
+    keras.utils.set_random_seed(6)
+    x = keras.Input((6, 6, 3))
+    y = layers.Flatten()(OPERATIONS[name](layers.Conv2D(3, 1)(x)))
+    model = keras.Model(x, layers.Dense(3)(y))
+    inputs = np.random.default_rng(6).normal(size=(2, 6, 6, 3))
+    check_complete(tfs.DeepLIFT(model, 0.3), model, inputs)
+    values = tfs.LRP(model, "epsilon").explain(inputs, 0).values
+    assert np.isfinite(values).all()
+    assert np.abs(values).max() > 0
+
+
+def test_several_baselines_are_averaged():
+    model = dense_model(7, 5, 8, 3)
+    x, several = GENERATOR.normal(size=(4, 5)), GENERATOR.normal(size=(3, 5))
+    averaged = tfs.DeepLIFT(model, several).explain(x, 0)
+    each = [tfs.DeepLIFT(model, one).explain(x, 0).values for one in several]
+    np.testing.assert_allclose(averaged.values, np.mean(each, axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_baselines_in_every_form_are_the_same():
+    model = dense_model(8, 5, 8, 3)
+    x = GENERATOR.normal(size=(4, 5)).astype("float32")
+    of = {
+        name: tfs.DeepLIFT(model, baseline).explain(x, 0).values
+        for name, baseline in {
+            "number": 0.5,
+            "array": np.full(5, 0.5),
+            "axis of one": np.array([0.5]),
+            "one of several": np.full((1, 5), 0.5),
+            "function": lambda x: tf.fill(tf.shape(x), 0.5),
+        }.items()
+    }
+    for values in of.values():
+        np.testing.assert_array_equal(values, of["number"])
+    per_sample = tfs.DeepLIFT(model, lambda x: x / 2).explain(x, 0).values
+    alone = [tfs.DeepLIFT(model, row / 2).explain(row[None], 0).values[0] for row in x]
+    np.testing.assert_allclose(per_sample, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_each_input_has_its_baseline():
+    keras.utils.set_random_seed(9)
+    parts = {"a": keras.Input((3,), name="a"), "b": keras.Input((4, 2), name="b")}
+    y = layers.Concatenate()([layers.Dense(4, "relu")(parts["a"]), layers.Flatten()(parts["b"])])
+    model = keras.Model(parts, layers.Dense(2)(layers.Dense(6, "relu")(y)))
+    x = {"a": GENERATOR.normal(size=(3, 3)), "b": GENERATOR.normal(size=(3, 4, 2))}
+    explanation = tfs.DeepLIFT(model, {"a": 0.5, "b": np.ones((4, 2))}).explain(x, 0)
+    reference_score = tfs.Gradient(model).explain({"a": np.full((1, 3), 0.5), "b": np.ones((1, 4, 2))}, 0).scores
+    total = explanation.values["a"].sum(axis=1) + explanation.values["b"].sum(axis=(1, 2))
+    np.testing.assert_allclose(total, explanation.scores - reference_score, rtol=1e-4, atol=1e-5)
+
+
+def test_a_function_of_the_logits_is_complete_too():
+    model = dense_model(10, 5, 8, 3)
+    x = GENERATOR.normal(size=(4, 5))
+    explanation = tfs.DeepLIFT(model, 0.2).explain(x, lambda z: tf.nn.relu(z[:, 0]) * tf.sigmoid(z[:, 1]))
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
+    assert np.abs(explanation.values).max() > 0

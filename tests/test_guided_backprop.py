@@ -1,0 +1,113 @@
+"""Guided Backprop and DeconvNet: twins, every gate, and the refusal where nothing was rectified."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+from tests import reference
+
+
+@pytest.mark.parametrize("method", [tfs.GuidedBackprop, tfs.DeconvNet])
+def test_dense_network_equals_its_twin(method):
+    for seed in range(3):
+        keras.utils.set_random_seed(seed)
+        dense = [layers.Dense(12, "relu"), layers.Dense(9, "relu"), layers.Dense(4, "softmax")]
+        model = keras.Sequential([keras.Input((6,)), *dense])
+        generator = np.random.default_rng(seed)
+        model.set_weights([generator.normal(size=weight.shape) for weight in model.get_weights()])
+        x = generator.normal(size=(5, 6))
+        values = method(model).explain(x, 2).values
+        weights = [tuple(layer.get_weights()) for layer in dense]
+        expected = [reference.guided_dense(row, weights, 2, method is tfs.DeconvNet) for row in x]
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+
+
+def maximum(x):
+    return tf.maximum(x, 0.0)
+
+
+# The slope of each at these points, which Guided Backprop weights by.
+POINTS = np.array([-2.5, -0.4, 0.3, 2.0, 5.5, 7.0], "float32")
+GATES = {
+    "relu": (keras.ops.relu, lambda x: x > 0),
+    "maximum with zero": (maximum, lambda x: x > 0),
+    "relu6": (keras.ops.relu6, lambda x: (x > 0) & (x < 6)),
+    "leaky_relu": (lambda x: keras.ops.leaky_relu(x, 0.1), lambda x: np.where(x > 0, 1, 0.1)),
+    "elu": (keras.ops.elu, lambda x: np.where(x > 0, 1, np.exp(x))),
+    "selu": (keras.ops.selu, lambda x: 1.0507010 * np.where(x > 0, 1, 1.6732632 * np.exp(x))),
+    "softplus": (keras.ops.softplus, lambda x: 1 / (1 + np.exp(-x))),
+    "silu": (keras.ops.silu, lambda x: derivative(lambda u: u / (1 + np.exp(-u)), x)),
+    "hard_silu": (keras.ops.hard_silu, lambda x: derivative(lambda u: u * np.clip(u + 3, 0, 6) / 6, x)),
+    "gelu tanh": (
+        lambda x: keras.ops.gelu(x, approximate=True),
+        lambda x: derivative(lambda u: u / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (u + 0.044715 * u**3))), x),
+    ),
+    "mish": (keras.activations.mish, lambda x: derivative(lambda u: u * np.tanh(np.log1p(np.exp(u))), x)),
+}
+
+
+def derivative(function, x, step=1e-5):
+    x = x.astype("float64")
+    return (function(x + step) - function(x - step)) / (2 * step)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates(name):
+    """What arrives at the activation is 2 at the first six numbers, -3 at the others."""
+    activation, slope = GATES[name]
+    arriving = np.repeat(np.array([2.0, -3.0], "float32"), 6)
+    x = keras.Input((12,))
+    model = keras.Model(x, layers.Activation(activation)(x) * arriving)
+    inputs = np.tile(POINTS, 2)[None]
+
+    def total(z):
+        return tf.reduce_sum(z, axis=1)
+
+    guided = tfs.GuidedBackprop(model).explain(inputs, total).values[0]
+    np.testing.assert_allclose(guided, np.maximum(arriving, 0) * slope(inputs[0]), rtol=1e-3, atol=1e-4)
+    deconvolved = tfs.DeconvNet(model).explain(inputs, total).values[0]
+    np.testing.assert_allclose(deconvolved, np.maximum(arriving, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh", "sigmoid", "softmax", "softsign"])
+@pytest.mark.parametrize("method", [tfs.GuidedBackprop, tfs.DeconvNet])
+def test_a_network_without_rectifier_is_refused(method, activation):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(5, activation), layers.Dense(2)])
+    with pytest.raises(ValueError, match="would be a plain gradient"):
+        method(model).explain(np.ones((1, 4)))
+
+
+def test_only_what_lies_on_the_way_counts():
+    """A ReLU of another output rectifies nothing of this one."""
+    x = keras.Input((4,))
+    y = layers.Dense(5, "tanh")(x)
+    model = keras.Model(x, [layers.Dense(2)(y), layers.Dense(2, "relu")(y)])
+    with pytest.raises(ValueError, match="met none"):
+        tfs.GuidedBackprop(model).explain(np.ones((3, 4)), tfs.target.output(0, 1))
+
+
+def test_rectifiers_of_the_target_are_not_the_models():
+    """A target that is itself built with a ReLU is differentiated, not rectified."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    with pytest.raises(ValueError, match="met none"):
+        tfs.GuidedBackprop(model).explain(np.ones((1, 3)), lambda z: tf.nn.relu(z[:, 0] - z[:, 1]))
+
+
+def test_a_custom_gradient_of_the_model_is_kept():
+    @tf.custom_gradient
+    def doubled(x):
+        return tf.identity(x), lambda upstream: 2 * upstream
+
+    def build(function):
+        keras.utils.set_random_seed(0)
+        x = keras.Input((5,))
+        y = layers.ReLU()(layers.Lambda(function)(layers.Dense(16)(x)))
+        return keras.Model(x, layers.Dense(2)(y))
+
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    kept = tfs.GuidedBackprop(build(doubled)).explain(x, 0).values
+    plain = tfs.GuidedBackprop(build(tf.identity)).explain(x, 0).values
+    np.testing.assert_allclose(kept, 2 * plain, rtol=1e-5)
