@@ -103,19 +103,21 @@ def test_smoothgrad_family_without_noise(case):
     close(explain["SmoothGradSquared"], tf.nest.map_structure(np.square, values), 2 * kind.tolerance)
 
 
+# Rules that count only what speaks for a class can leave nothing of one sample in networks as small as these.
+@pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_explainer(name, case):
     kind, model, _ = case
     explainer = EXPLAINERS[name](model)
-    inputs = kind.inputs(3)
+    inputs, target = kind.inputs(3), kind.target(1)
     before = state(model, inputs)
     kind_name = next(key for key, each in KINDS.items() if each is kind)
     if message := REFUSED.get((name, kind_name)):
         with pytest.raises(ValueError, match=message):
-            explainer.explain(inputs, kind.target(2))
+            explainer.explain(inputs, target)
         assert before == state(model, inputs)
         return
-    together = explainer.explain(inputs, kind.target(2))
+    together = explainer.explain(inputs, target)
     assert before == state(model, inputs)
 
     tf.nest.assert_same_structure(together.values, inputs)
@@ -126,10 +128,10 @@ def test_explainer(name, case):
 
     # An overflow-free float16 network still rounds differently in batches of other sizes.
     tolerance = 30 * kind.tolerance
-    close(explainer.explain(inputs, kind.target(2)).values, together.values, tolerance / 10)
-    close(explainer.explain(inputs, kind.target(2), batch_size=1).values, together.values, tolerance)
-    close(explainer.explain(inputs, kind.target(2), batch_size=7).values, together.values, tolerance)
-    alone = explainer.explain(tf.nest.map_structure(lambda part: part[1:2], inputs), kind.target(2))
+    close(explainer.explain(inputs, target).values, together.values, tolerance / 10)
+    close(explainer.explain(inputs, target, batch_size=1).values, together.values, tolerance)
+    close(explainer.explain(inputs, target, batch_size=7).values, together.values, tolerance)
+    alone = explainer.explain(tf.nest.map_structure(lambda part: part[1:2], inputs), target)
     close(alone.values, tf.nest.map_structure(lambda part: part[1:2], together.values), tolerance)
 
 

@@ -104,7 +104,7 @@ def test_a_custom_gradient_of_the_model_is_kept():
     def build(function):
         keras.utils.set_random_seed(0)
         x = keras.Input((5,))
-        y = layers.ReLU()(layers.Lambda(function)(layers.Dense(16)(x)))
+        y = layers.ReLU()(layers.Lambda(function)(layers.Dense(64)(x)))
         return keras.Model(x, layers.Dense(2)(y))
 
     x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfsaliency.baseline import baselines
 from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.methods.gradient import in_structure
-from tfsaliency.rules.activation import ACTIVATION, CURVES, joined_activations
+from tfsaliency.rules.activation import ACTIVATION, BENDS, joined_activations
 from tfsaliency.rules.affine import Affine, joined_affine
 from tfsaliency.rules.network import steps_between, walk_back
 from tfsaliency.rules.rescale import RULES, Flows, linear, reveal_cancel
@@ -123,6 +123,9 @@ def _paired(steps: list[Step]) -> dict[str, Step]:
     paired = {}
     for step in steps:
         reader = readers.get(step.results[0].ref(), [])
-        if isinstance(step, Affine) and len(reader) == 1 and reader[0].type in (ACTIVATION, *CURVES):
+        if not isinstance(step, Affine) or len(reader) != 1 or sum(reader[0].depends) != 1:
+            continue
+        # A selection was made by a condition that is not computed again for other values.
+        if reader[0].type in (ACTIVATION, *BENDS) and "SelectV2" not in reader[0].operations:
             paired[step.name] = reader[0]
     return paired

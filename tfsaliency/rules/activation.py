@@ -63,7 +63,7 @@ def joined_activations(steps: list[Step]) -> list[Step]:
     joined: dict[str, Step] = {}
     for step in steps:
         if isinstance(step, CustomGradient):
-            joined |= _custom_gradient(step, parent)
+            joined |= _custom_gradient(step, parent, joined)
         if step.type not in ELEMENTWISE:
             continue
         operands = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
@@ -78,8 +78,8 @@ def joined_activations(steps: list[Step]) -> list[Step]:
     return [joined.get(step.name, step) for step in steps]
 
 
-def _custom_gradient(step: CustomGradient, parent: dict[Any, tf.Tensor]) -> dict[str, Step]:
-    """The identities that a custom gradient is, without the gradient if its value is an activation of an argument.
+def _custom_gradient(step: CustomGradient, parent: dict[Any, tf.Tensor], joined: dict[str, Step]) -> dict[str, Step]:
+    """The identities that a custom gradient is, without the gradient if its value is a joined activation.
 
     ``tf.nn.silu`` is written with one, to save memory.
     """
@@ -89,7 +89,8 @@ def _custom_gradient(step: CustomGradient, parent: dict[Any, tf.Tensor]) -> dict
         if depends:
             parent[result.ref()] = source
             line = _line(source, parent)
-            activation |= any(tensor.ref() in arguments for tensor in line[1:])
+            of_argument = any(tensor.ref() in arguments for tensor in line[1:])
+            activation |= of_argument and any(tensor.op.name in joined for tensor in line)
     return {step.name: step.without_gradient()} if activation else {}
 
 
@@ -134,4 +135,6 @@ def _activation(origin: tf.Tensor, between: list[Step]) -> Step:
             values |= zip((result.ref() for result in step.results), step.run(*inputs), strict=True)
         return [values[last.results[0].ref()]]
 
-    return Step(ACTIVATION, last.name, [origin], [last.results[0]], [True], function)
+    step = Step(ACTIVATION, last.name, [origin], [last.results[0]], [True], function)
+    step.operations = [each.type for each in between]
+    return step

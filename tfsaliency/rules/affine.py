@@ -39,7 +39,6 @@ class Affine(Step):
         x: what it reads, ``(N, ...)``.
         z: what it makes, ``(N, ...)``.
         weights: the effective weights ``w``, in the layout of the operation.
-        operations: the types of the operations that it is made of.
         never_negative: whether the trace shows that ``x`` is not negative anywhere, as after a ReLU.
     """
 

@@ -17,6 +17,7 @@ class Step:
         sources: the tensors it reads.
         results: the tensors it makes.
         depends: for each source, whether it depends on the inputs of the network.
+        operations: the types of the operations that it is made of.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Step:
     ):
         self.type, self.name = type, name
         self.sources, self.results, self.depends = sources, results, depends
+        self.operations = [type]
         self._function, self._op = function, op
 
     def attribute(self, name: str) -> Any:
