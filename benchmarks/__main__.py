@@ -1,7 +1,7 @@
 import importlib
 import sys
 
-NAMES = ["chunks", "speed", "memory", "overhead", "class_visualization"]
+NAMES = ["chunks", "speed", "rules", "memory", "overhead", "class_visualization"]
 
 for name in sys.argv[1:] or NAMES:
     importlib.import_module(f"benchmarks.{name}").run()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -26,12 +27,22 @@ def make_explainer(text: str, model: keras.Model) -> Explainer:
         if option not in known:
             offered = ", ".join(known) or "none"
             raise ValueError(f"The method {name!r} has no option {option!r}. Its options: {offered}")
+        kind, read = _KINDS[type(known[option])]
         try:
-            given[option] = type(known[option])(value)
-        except ValueError:
-            kind = "a whole number" if isinstance(known[option], int) else "a number"
+            given[option] = read(value)
+        except (ValueError, KeyError):
             raise ValueError(f"The option {option!r} of {name!r} is {kind}. Received: {value!r}") from None
     return METHODS[name](model, **given)  # type: ignore[call-arg]
+
+
+# By the type of an option's default, what its text is and how it is read.
+_KINDS: dict[type, tuple[str, Callable[[str], Any]]] = {
+    bool: ("true or false", {"true": True, "false": False}.__getitem__),
+    float: ("a number", float),
+    int: ("a whole number", int),
+    str: ("a word", str),
+    type(None): ("a number", float),
+}
 
 
 def print_methods() -> None:

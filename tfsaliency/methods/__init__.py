@@ -1,7 +1,10 @@
 """The methods, under the names that the command line uses."""
 
 from tfsaliency.explainer import Explainer
+from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
+from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
+from tfsaliency.methods.lrp import LRP, DeepTaylor
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 
 METHODS: dict[str, type[Explainer]] = {
@@ -10,4 +13,9 @@ METHODS: dict[str, type[Explainer]] = {
     "smoothgrad": SmoothGrad,
     "smoothgrad-squared": SmoothGradSquared,
     "vargrad": VarGrad,
+    "guided-backprop": GuidedBackprop,
+    "deconvnet": DeconvNet,
+    "lrp": LRP,
+    "deep-taylor": DeepTaylor,
+    "deeplift": DeepLIFT,
 }

@@ -11,7 +11,7 @@ from tfsaliency.forward import layer_names
 from tfsaliency.methods.gradient import in_structure
 from tfsaliency.rules.activation import joined_activations
 from tfsaliency.rules.affine import CONVOLUTION, DENSE, Affine, joined_affine
-from tfsaliency.rules.network import steps_between, walk_back
+from tfsaliency.rules.network import late, steps_between, walk_back
 from tfsaliency.rules.presets import Table, chosen_rules, table_of
 from tfsaliency.rules.redistribute import Flows, Redistribution, in_proportion
 from tfsaliency.rules.relevance import WSquare, ZBox, ZPlus
@@ -143,7 +143,7 @@ def propagated(model: keras.Model, table: Table, strict: bool, x: Any, score: Sc
     def rule(step: Step, relevance: Flows) -> Flows:
         if isinstance(step, Affine):
             assert relevance[0] is not None
-            return step.to_sources(rules[step.name](step, relevance[0]))
+            return step.to_sources(late(rules[step.name])(step, relevance[0]))
         chosen = table.get(step.type) or others.rule(step)
         if chosen is None and strict:
             raise ValueError(

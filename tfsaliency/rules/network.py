@@ -1,5 +1,6 @@
 """A traced network as a list of steps, and the one walk back through them that every method with rules makes."""
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -60,6 +61,22 @@ def _hidden(op: tf.Operation, depends: list[bool]) -> Step:
             "unroll=True). The gradient methods (Gradient, SmoothGrad, ...) go through it."
         )
     return step
+
+
+def late(rule: Callable) -> Callable:
+    """A rule whose operations wait for what arrives, its last argument.
+
+    Without it TensorFlow runs what a rule does with the activations as soon as they are there, for every layer at once,
+    and holds it all until the walk back comes by.
+    """
+
+    @functools.wraps(rule)
+    def waiting(*arguments: Any) -> Any:
+        flows = [flow for flow in tf.nest.flatten(arguments[-1]) if flow is not None]
+        with tf.control_dependencies(flows):
+            return rule(*arguments)
+
+    return waiting
 
 
 def walk_back(

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfsaliency.rules.activation import ACTIVATION, CURVES
 from tfsaliency.rules.affine import NORMALIZATION
-from tfsaliency.rules.network import Flows, Rule
+from tfsaliency.rules.network import Flows, Rule, late
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.rules.step import Step
 
@@ -55,6 +55,7 @@ def moved(step: Step, relevance: Flows) -> Flows:
     return step.gradient(relevance)
 
 
+@late
 def in_proportion(step: Step, relevance: Flows) -> Flows:
     """``R_i = sum_j x_i J_ij / z_j R_j``, with ``J`` the derivative: exact shares of a sum, an average, a resize."""
     ratios = [
@@ -69,6 +70,7 @@ def halved(step: Step, relevance: Flows) -> Flows:
     return [None if flow is None else flow / 2 for flow in in_proportion(step, relevance)]
 
 
+@late
 def attention(step: Step, relevance: Flows) -> Flows:
     """``R_i = x_i (R_i - p_i sum_j R_j)``: the Taylor expansion of a softmax ``p`` at its inputs ``x``."""
     (flow,) = relevance

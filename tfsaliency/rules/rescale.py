@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfsaliency.rules.activation import ACTIVATION, CURVES
 from tfsaliency.rules.affine import Affine
-from tfsaliency.rules.network import Flows
+from tfsaliency.rules.network import Flows, late
 from tfsaliency.rules.relevance import negative, positive
 from tfsaliency.rules.step import Step
 
@@ -26,6 +26,7 @@ def linear(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return step.gradient(multipliers)
 
 
+@late
 def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``m_x = m_y dy / dx`` for a function of one number; its gradient where ``dx`` vanishes.
 
@@ -34,7 +35,8 @@ def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """
     (m,) = multipliers
     x, x0 = step.input, reference.input
-    dx, dy = x - x0, step.output - reference.output
+    # Computed again, which is cheaper than to hold every result of the way forward.
+    dx, dy = x - x0, step.with_input(x) - reference.with_input(x0)
     tiny = tf.abs(dx) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
     local = step.gradient([m])[step.depends.index(True)]
     return step.to_sources(tf.where(tiny, local, m * dy / tf.where(tiny, tf.ones_like(dx), dx)))
@@ -49,12 +51,13 @@ def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 def product(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``d(a b) = mean(b) da + mean(a) db``: the gradient between the two points, for any bilinear operation."""
-    if step.depends.count(True) == 1 and step.type != "Mul":
-        # Weights are the same at both points.
-        return step.gradient(multipliers)
-    return _at(step, _means(step, reference)).gradient(multipliers)
+    if step.depends.count(True) == 2:
+        return late(_half_way)(step, reference, multipliers)
+    # Weights are the same at both points; a factor behind a stop_gradient counts as fixed and yet differs.
+    return _half_way(step, reference, multipliers) if step.type == "Mul" else step.gradient(multipliers)
 
 
+@late
 def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``a / b`` as the product of ``a`` with ``1 / b``, whose multiplier is ``-1 / (b b0)``."""
     (m,) = multipliers
@@ -70,9 +73,10 @@ def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 def squared_difference(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``d((a - b)^2) = 2 mean(a - b) d(a - b)``."""
-    return _at(step, _means(step, reference)).gradient(multipliers)
+    return late(_half_way)(step, reference, multipliers)
 
 
+@late
 def largest(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """A maximum that rose gives its difference to where it is now, one that fell to where it was.
 
@@ -86,6 +90,7 @@ def largest(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return _over_difference(step, reference, risen, fallen)
 
 
+@late
 def smallest(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """A minimum that fell gives its difference to where it is now, one that rose to where it was."""
     (m,) = multipliers
@@ -95,6 +100,7 @@ def smallest(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return _over_difference(step, reference, fallen, risen)
 
 
+@late
 def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """A softmax as exponential, sum and quotient, each by its own rule."""
     (m,) = multipliers
@@ -110,6 +116,7 @@ def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return [m_e * tf.where(tiny, e, (e - e0) / tf.where(tiny, tf.ones_like(dx), dx))]
 
 
+@late
 def log_softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``x - log sum exp x``, with the logarithm by its own rule."""
     (m,) = multipliers
@@ -169,14 +176,11 @@ def _ratio(dy: tf.Tensor, dz: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(dy, dz)
 
 
-def _means(step: Step, reference: Step) -> list[tf.Tensor]:
-    # Of all operands: one behind a stop_gradient counts as fixed and yet differs.
-    return [(a + b) / 2 if a.dtype.is_floating else a for a, b in zip(step.inputs, reference.inputs, strict=True)]
-
-
-def _at(step: Step, inputs: list[tf.Tensor]) -> Step:
-    """The step, were its sources these values."""
-    return Step(step.type, step.name, inputs, step.results, step.depends, step.run)
+def _half_way(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """The gradient half way between the two points."""
+    pairs = zip(step.inputs, reference.inputs, strict=True)
+    means = [(a + b) / 2 if a.dtype.is_floating else a for a, b in pairs]
+    return Step(step.type, step.name, means, step.results, step.depends, step.run).gradient(multipliers)
 
 
 def _over_difference(step: Step, reference: Step, *contributions: Flows) -> Flows:

@@ -1,0 +1,102 @@
+"""Runs the methods with rules on every model of keras.applications and writes docs/model-coverage.md.
+
+    python docs/coverage_models.py [name ...]
+
+Weights are random and normalization statistics those of one batch of noise, so that signals are of ordinary size at any
+depth. Inputs have the smallest size that the model takes.
+"""
+
+import gc
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import tfsaliency as tfs
+
+PAGE = Path(__file__).with_name("model-coverage.md")
+METHODS: dict[str, Callable[[keras.Model], tfs.Explainer]] = {
+    "GuidedBackprop": tfs.GuidedBackprop,
+    "DeconvNet": tfs.DeconvNet,
+    "LRP": tfs.LRP,
+    "DeepTaylor": tfs.DeepTaylor,
+    "DeepLIFT": tfs.DeepLIFT,
+}
+# Of the models that have a smallest input of their own; the others take 32 pixels.
+SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71}
+
+
+def models() -> dict[str, Callable[..., keras.Model]]:
+    """Every model that keras.applications builds."""
+    found = {name: getattr(keras.applications, name) for name in dir(keras.applications)}
+    return {name: build for name, build in found.items() if callable(build)}
+
+
+def built(name: str) -> keras.Model:
+    """The model with random weights and the normalization statistics of a batch of noise."""
+    keras.utils.set_random_seed(0)
+    size = SIZES.get(name, 32)
+    # NASNet checks the size against its published weights: the smallest with 32-fold reduction to one place.
+    model = models()[name](weights=None, input_shape=(size, size, 3), classes=10)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(noise(model, 8), training=True)
+    return model
+
+
+def noise(model: keras.Model, samples: int) -> np.ndarray:
+    """Inputs in the range that most of the models are given."""
+    shape = (samples, *model.input_shape[1:])
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def answer(method: Callable[[keras.Model], tfs.Explainer], model: keras.Model) -> str:
+    """What a method says about a model, in a cell of the table."""
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            explanation = method(model).explain(noise(model, 1))
+        except (ValueError, UserWarning) as error:
+            return f"{type(error).__name__}: {str(error)[:60]}"
+    gap = explanation.diagnostics.get("completeness_gap")
+    text = f"{time.perf_counter() - start:.0f} s"
+    return text if gap is None else f"{text}, gap {abs(gap[0]):.0e} of {abs(explanation.scores[0]):.2g}"
+
+
+def main(names: list[str]) -> None:
+    """Prints a row per model and writes the page."""
+    rows = []
+    for name in names:
+        model = built(name)
+        cells = [answer(method, model) for method in METHODS.values()]
+        operations = f"{model.count_params() / 1e6:.1f} M"
+        rows.append(f"| {name} | {operations} | {' | '.join(cells)} |")
+        print(rows[-1], flush=True)
+        tfs.forget(model)
+        keras.backend.clear_session()
+        del model
+        gc.collect()
+    PAGE.write_text(HEAD + "\n".join(rows) + "\n")
+
+
+HEAD = f"""# Model coverage
+
+Methods with rules need one for every operation of a network. This table is made by `make coverage-models`: every model
+of `keras.applications` ({len(models())} of them) with random weights, explained by each of these methods on one image
+of the smallest size that the model takes. A cell holds the seconds of the first call, tracing included; for DeepLIFT
+also how far the values are from summing to the difference of the scores. LRP is the preset `epsilon_plus_flat`,
+DeepLIFT has the baseline zero.
+
+| model | parameters | {" | ".join(METHODS)} |
+| --- | --- | {" | ".join("---" for _ in METHODS)} |
+"""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(models()))
