@@ -2,12 +2,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-oldest bench clean
+.PHONY: help demo test test-oldest bench coverage-models clean
 
 help:
 	@echo "make demo         explain real photographs with a real ImageNet model; pictures go to demo/"
 	@echo "make test         everything CI runs: lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
+	@echo "make coverage-models"
+	@echo "                  the table of methods and models in docs/ (about 40 minutes)"
 	@echo "make bench        speed and memory against a bare gradient (about 15 minutes)"
 
 # One stamp per set of extras: a second run finds it newer than the metadata and reuses the environment.
@@ -36,6 +38,9 @@ tests-only: $(VENV)/.demo+test
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks
+
+coverage-models: $(VENV)/.demo
+	$(BIN)/python -m tests.coverage_models
 
 clean:
 	rm -rf .venv .venv-oldest build dist demo *.egg-info

@@ -1,6 +1,8 @@
 from pathlib import Path
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from tfsaliency import zoo
@@ -9,16 +11,20 @@ from tfsaliency.crop import centre_crop
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import METHODS
 from tfsaliency.methods.class_visualization import ClassVisualization
+from tfsaliency.methods.deeplift import DeepLIFT
+from tfsaliency.methods.guided_backprop import GuidedBackprop
+from tfsaliency.methods.lrp import LRP
 from tfsaliency.plot import compare, plot
 from tfsaliency.transforms import absolute
 from tfsaliency.zoo.efficientnet_lite import IMAGE_SIZE
 
-PAINTED = {"espresso": 967, "tabby cat": 281, "goose": 99, "bell pepper": 945, "dumbbell": 543}
+CAT, ESPRESSO = 285, 967
+PAINTED = {"espresso": ESPRESSO, "tabby cat": 281, "goose": 99, "bell pepper": 945, "dumbbell": 543}
 
 
 def demo(out: Path, force: bool) -> None:
     """Explains four photographs with EfficientNet-Lite0 by every method, and paints five of its classes."""
-    files = [out / f"{name}.png" for name in ("comparison", "classes", *METHODS)]
+    files = [out / f"{name}.png" for name in ("comparison", "two-classes", "classes", *METHODS)]
     check_free(files, force)
     out.mkdir(parents=True, exist_ok=True)
     model, labels, photographs = zoo.efficientnet_lite0(), zoo.labels(), zoo.photographs()
@@ -49,9 +55,21 @@ def demo(out: Path, force: bool) -> None:
     write_figure(compare(shown, images=pictures, titles=list(METHODS), labels=labels), out / "comparison.png")
     print_table(["image", "target", "method", "seconds per image", "diagnostics"], sorted(rows))
 
+    write_figure(_two_classes(model, photographs, labels), out / "two-classes.png")
     painted = ClassVisualization(model).explain(list(PAINTED.values()), progress=True)
     write_figure(plot(painted, labels=labels), out / "classes.png")
     print(f"\nThe pictures are in {out}/: {', '.join(path.name for path in files)}")
+
+
+def _two_classes(model: keras.Model, photographs: dict[str, np.ndarray], labels: list[str]) -> Figure:
+    """One picture that holds a cat and an espresso, explained for either: a map of a class must tell them apart."""
+    halves = [centre_crop(photographs[name], IMAGE_SIZE, IMAGE_SIZE // 2) for name in ("chelsea", "coffee")]
+    both = np.concatenate(halves, axis=1)
+    inputs = np.concatenate([zoo.preprocess(both)] * 2)
+    explainers = [LRP(model), DeepLIFT(model), GuidedBackprop(model)]
+    explanations = [explainer.explain(inputs, [CAT, ESPRESSO]) for explainer in explainers]
+    titles = [type(explainer).__name__ for explainer in explainers]
+    return compare(explanations, images=np.stack([both, both]), titles=titles, labels=labels)
 
 
 def _print_predictions(names: list[str], probabilities: np.ndarray, labels: list[str]) -> None:

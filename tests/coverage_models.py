@@ -1,9 +1,9 @@
 """Runs the methods with rules on every model of keras.applications and writes docs/model-coverage.md.
 
-    python docs/coverage_models.py [name ...]
+    python -m tests.coverage_models [name ...]
 
-Weights are random and normalization statistics those of one batch of noise, so that signals are of ordinary size at any
-depth. Inputs have the smallest size that the model takes.
+Weights are random and normalization statistics those of one batch of noise, so that signals are of ordinary size at
+any depth. Inputs have the smallest size that the model takes.
 """
 
 import gc
@@ -18,7 +18,7 @@ import numpy as np
 
 import tfsaliency as tfs
 
-PAGE = Path(__file__).with_name("model-coverage.md")
+PAGE = Path(__file__).parent.parent / "docs" / "model-coverage.md"
 METHODS: dict[str, Callable[[keras.Model], tfs.Explainer]] = {
     "GuidedBackprop": tfs.GuidedBackprop,
     "DeconvNet": tfs.DeconvNet,
@@ -40,12 +40,14 @@ def built(name: str) -> keras.Model:
     """The model with random weights and the normalization statistics of a batch of noise."""
     keras.utils.set_random_seed(0)
     size = SIZES.get(name, 32)
-    # NASNet checks the size against its published weights: the smallest with 32-fold reduction to one place.
     model = models()[name](weights=None, input_shape=(size, size, 3), classes=10)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = 0.0
+    normalizations = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
+    for layer in normalizations:
+        layer.momentum = 0.0
     model(noise(model, 8), training=True)
+    if name.startswith("VGG"):
+        # Without normalization every ReLU halves the power of the signal.
+        model.set_weights([np.sqrt(2) * weight for weight in model.get_weights()])
     return model
 
 
