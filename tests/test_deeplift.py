@@ -136,6 +136,20 @@ def test_several_baselines_are_averaged():
     np.testing.assert_allclose(averaged.values, np.mean(each, axis=0), rtol=1e-4, atol=1e-5)
 
 
+def test_many_baselines_are_one_graph():
+    """A hundred baselines on a network with convolutions and pooling, in float16 too."""
+    x = keras.Input((8, 8, 2))
+    y = layers.MaxPooling2D(2)(layers.Conv2D(3, 3, activation="gelu", dtype="mixed_float16")(x))
+    model = keras.Model(x, layers.Dense(3)(layers.Flatten()(y)))
+    inputs, many = GENERATOR.normal(size=(2, 8, 8, 2)), GENERATOR.normal(size=(100, 8, 8, 2))
+    explanation = tfs.DeepLIFT(model, many).explain(inputs, 0)
+    expected = np.mean([tfs.DeepLIFT(model, one).explain(inputs, 0).values for one in many[:3]], axis=0)
+    np.testing.assert_allclose(tfs.DeepLIFT(model, many[:3]).explain(inputs, 0).values, expected, rtol=1e-3, atol=1e-5)
+    scores = tfs.Gradient(model).explain(many, 0).scores
+    total = explanation.values.sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(total, explanation.scores - scores.mean(), rtol=5e-3, atol=5e-3)
+
+
 def test_baselines_in_every_form_are_the_same():
     model = dense_model(8, 5, 8, 3)
     x = GENERATOR.normal(size=(4, 5)).astype("float32")

@@ -1,13 +1,26 @@
 """What an input is compared with: the baselines of the methods that explain a difference."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 
-def baselines(baseline: Any, x: Any) -> list[Any]:
-    """The baselines that the user means, each in the structure of the inputs and of their shape, ``(N, ...)``.
+class Baselines(NamedTuple):
+    """What a user means by a baseline.
+
+    Attributes:
+        number: how many there are.
+        at: gives the one at an int or scalar tensor, in the structure of the inputs and of their shape, ``(N, ...)``.
+    """
+
+    number: int
+    at: Callable[[Any], Any]
+
+
+def baselines(baseline: Any, x: Any) -> Baselines:
+    """Reads a baseline.
 
     Args:
         baseline: a number for all inputs; or, alone or in the structure of the inputs, arrays: of the shape of one
@@ -19,7 +32,7 @@ def baselines(baseline: Any, x: Any) -> list[Any]:
         ValueError: structure, shape or type do not fit, or a baseline is not finite.
     """
     if callable(baseline):
-        return [tf.nest.map_structure(_as_given, baseline(x), x)]
+        return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
     if np.ndim(baseline) == 0 and not isinstance(baseline, dict):
         baseline = tf.nest.map_structure(lambda part: baseline, x)
     try:
@@ -32,10 +45,10 @@ def baselines(baseline: Any, x: Any) -> list[Any]:
     counts = {part.shape[0] for part in tf.nest.flatten(rows)} - {1}
     if len(counts) > 1:
         raise ValueError(f"Each part of the inputs needs the same number of baselines. Received: {sorted(counts)}")
-    return [
-        tf.nest.map_structure(lambda part, of, row=row: _spread(part[row % len(part)], of), rows, x)
-        for row in range(max(counts, default=1))
-    ]
+    return Baselines(
+        max(counts, default=1),
+        lambda i: tf.nest.map_structure(lambda part, of: _spread(part, i, of), rows, x),
+    )
 
 
 def _in_structure(baseline: Any, x: Any) -> Any:
@@ -60,8 +73,9 @@ def _rows(part: np.ndarray, of: tf.Tensor) -> np.ndarray:
     return rows.reshape(len(rows), *(rows.shape[1:] or [1] * len(shape)))
 
 
-def _spread(row: np.ndarray, of: tf.Tensor) -> tf.Tensor:
-    return tf.constant(row, of.dtype) + tf.zeros_like(of)
+def _spread(rows: np.ndarray, i: Any, of: tf.Tensor) -> tf.Tensor:
+    """Row ``i`` for every sample; one row serves every ``i``."""
+    return tf.constant(rows, of.dtype)[i if len(rows) > 1 else 0] + tf.zeros_like(of)
 
 
 def _as_given(part: Any, of: tf.Tensor) -> tf.Tensor:

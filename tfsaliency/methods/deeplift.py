@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,11 +63,14 @@ class DeepLIFT(Explainer):
         traced = score.trace(x)
         steps = self._steps(traced, x)
         references = baselines(self.baseline, x)
-        total = None
-        for x0 in references:
-            part = self._against(x0, traced, steps, x, score)
-            total = part if total is None else tf.nest.map_structure(tf.add, total, part)
-        values, gap = tf.nest.map_structure(lambda part: part / len(references), total)
+
+        def against(i: Any) -> Any:
+            return self._against(references.at(i), traced, steps, x, score)
+
+        if references.number == 1:
+            values, gap = against(0)
+        else:
+            values, gap = _mean_over(references.number, against, (x, traced.score))
         return Attribution(values, {"completeness_gap": gap})
 
     def _against(self, x0: Any, traced: Trace, steps: list[Step], x: Any, score: Score) -> tuple[Any, tf.Tensor]:
@@ -112,6 +116,17 @@ class DeepLIFT(Explainer):
         super().__post_init__()
         if self.rule not in NAMES:
             raise ValueError(f"rule is one of {', '.join(map(repr, NAMES))}. Received: {self.rule!r}")
+
+
+def _mean_over(count: int, function: Callable[[tf.Tensor], Any], like: Any) -> Any:
+    """The mean of what a function of ``0 ... count - 1`` gives, in tensors of the shapes of ``like``, one at a time."""
+
+    def add(i: tf.Tensor, total: Any) -> Any:
+        return i + 1, tf.nest.map_structure(tf.add, total, function(i))
+
+    start = tf.constant(0), tf.nest.map_structure(tf.zeros_like, like)
+    _, total = tf.while_loop(lambda i, total: i < count, add, start, parallel_iterations=1)
+    return tf.nest.map_structure(lambda part: part / count, total)
 
 
 def _paired(steps: list[Step]) -> dict[str, Step]:

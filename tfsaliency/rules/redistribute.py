@@ -42,7 +42,7 @@ def handed_on(step: Step, relevance: Flows) -> Flows:
         if flow is not None and not depends:
             raise ValueError(
                 f"{step.name!r} is a tf.custom_gradient whose value has no path from the inputs (a rounding, say): "
-                "there is nothing to share its relevance among. The gradient methods use its own gradient."
+                "there is nothing to share what arrives at it among. The gradient methods use its own gradient."
             )
     return relevance
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfsaliency.rules.activation import ACTIVATION, CURVES
 from tfsaliency.rules.affine import Affine
 from tfsaliency.rules.network import Flows, late
+from tfsaliency.rules.redistribute import handed_on
 from tfsaliency.rules.relevance import negative, positive
 from tfsaliency.rules.step import Step
 
@@ -35,11 +36,15 @@ def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """
     (m,) = multipliers
     x, x0 = step.input, reference.input
-    # Computed again, which is cheaper than to hold every result of the way forward.
-    dx, dy = x - x0, step.with_input(x) - reference.with_input(x0)
-    tiny = tf.abs(dx) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
-    local = step.gradient([m])[step.depends.index(True)]
-    return step.to_sources(tf.where(tiny, local, m * dy / tf.where(tiny, tf.ones_like(dx), dx)))
+    derivative = step.gradient([tf.ones_like(m)])[step.depends.index(True)]
+    # Results are computed again, which is cheaper than to hold all of the way forward.
+    return step.to_sources(m * secant(x, x0, step.with_input(x), reference.with_input(x0), derivative))
+
+
+def secant(x: tf.Tensor, x0: tf.Tensor, y: tf.Tensor, y0: tf.Tensor, derivative: tf.Tensor) -> tf.Tensor:
+    """``(y - y0) / (x - x0)``, and the derivative where the two points are the same but for rounding."""
+    same = tf.abs(x - x0) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
+    return tf.where(same, derivative, (y - y0) / tf.where(same, tf.ones_like(x), x - x0))
 
 
 def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
@@ -104,37 +109,33 @@ def smallest(step: Step, reference: Step, multipliers: Flows) -> Flows:
 def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """A softmax as exponential, sum and quotient, each by its own rule."""
     (m,) = multipliers
-    x, x0 = step.input, reference.input
-    # The same shift at both points changes neither softmax.
-    top = tf.reduce_max(tf.maximum(x, x0), axis=-1, keepdims=True)
-    e, e0 = tf.exp(x - top), tf.exp(x0 - top)
-    s, s0 = (tf.reduce_sum(each, axis=-1, keepdims=True) for each in (e, e0))
-    m_inverse = tf.reduce_sum(m * (e + e0) / 2, axis=-1, keepdims=True)
-    m_e = m * (1 / s + 1 / s0) / 2 - m_inverse / (s * s0)
-    dx = x - x0
-    tiny = tf.abs(dx) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
-    return [m_e * tf.where(tiny, e, (e - e0) / tf.where(tiny, tf.ones_like(dx), dx))]
+    (e, e0), (s, s0), growth = _exponentials(step, reference)
+    of_sum = tf.reduce_sum(m * (e + e0) / 2, axis=-1, keepdims=True) / (s * s0)
+    return [(m * (1 / s + 1 / s0) / 2 - of_sum) * growth]
 
 
 @late
 def log_softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``x - log sum exp x``, with the logarithm by its own rule."""
     (m,) = multipliers
+    _, (s, s0), growth = _exponentials(step, reference)
+    of_sum = secant(s, s0, tf.math.log(s), tf.math.log(s0), 1 / s)
+    return [m - tf.reduce_sum(m, axis=-1, keepdims=True) * of_sum * growth]
+
+
+def _exponentials(step: Step, reference: Step) -> tuple[tuple, tuple, tf.Tensor]:
+    """The exponentials at both points, their sums, and the multiplier of the exponential."""
     x, x0 = step.input, reference.input
+    # The same shift at both points changes neither softmax.
     top = tf.reduce_max(tf.maximum(x, x0), axis=-1, keepdims=True)
-    e, e0 = tf.exp(x - top), tf.exp(x0 - top)
-    s, s0 = (tf.reduce_sum(each, axis=-1, keepdims=True) for each in (e, e0))
-    ds, dx = s - s0, x - x0
-    flat = tf.abs(ds) <= ROUNDING * (s + s0)
-    slope = tf.where(flat, 1 / s, (tf.math.log(s) - tf.math.log(s0)) / tf.where(flat, tf.ones_like(ds), ds))
-    tiny = tf.abs(dx) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
-    growth = tf.where(tiny, e, (e - e0) / tf.where(tiny, tf.ones_like(dx), dx))
-    return [m - tf.reduce_sum(m, axis=-1, keepdims=True) * slope * growth]
+    powers = tf.exp(x - top), tf.exp(x0 - top)
+    sums = tuple(tf.reduce_sum(each, axis=-1, keepdims=True) for each in powers)
+    return powers, sums, secant(x, x0, *powers, powers[0])
 
 
-def handed_on(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """Identities side by side, as a custom gradient is in a trace: its value is followed, not its gradient."""
-    return [flow if depends else None for flow, depends in zip(multipliers, step.depends, strict=True)]
+def identities(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """What a custom gradient is in a trace: its value is followed, not its gradient."""
+    return handed_on(step, multipliers)
 
 
 def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tensor) -> tf.Tensor:
@@ -164,16 +165,12 @@ def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tenso
         lowered = step.linear(up, falling), step.linear(down, rising)
     z0, plus, minus = reference.z, tf.add_n(raised), tf.add_n(lowered)
     f = activation.with_input
-    m_plus = m * _ratio((f(z0 + plus) - f(z0) + f(z0 + minus + plus) - f(z0 + minus)) / 2, plus)
-    m_minus = m * _ratio((f(z0 + minus) - f(z0) + f(z0 + plus + minus) - f(z0 + plus)) / 2, minus)
+    m_plus = m * tf.math.divide_no_nan((f(z0 + plus) - f(z0) + f(z0 + minus + plus) - f(z0 + minus)) / 2, plus)
+    m_minus = m * tf.math.divide_no_nan((f(z0 + minus) - f(z0) + f(z0 + plus + minus) - f(z0 + plus)) / 2, minus)
     flows = [m_plus, m_plus, m_minus, m_minus]
     of_up, of_down = tape.gradient([*raised, *lowered], [up, down], output_gradients=flows)
     same = (of_up + of_down) / 2
     return tf.where(x > x0, of_up, tf.where(x < x0, of_down, same))
-
-
-def _ratio(dy: tf.Tensor, dz: tf.Tensor) -> tf.Tensor:
-    return tf.math.divide_no_nan(dy, dz)
 
 
 def _half_way(step: Step, reference: Step, multipliers: Flows) -> Flows:
@@ -260,7 +257,7 @@ RULES: dict[str, PairRule] = (
     )
     | dict.fromkeys(("Max", "MaxPool", "MaxPool3D"), largest)
     | {
-        "IdentityN": handed_on,
+        "IdentityN": identities,
         "LogSoftmax": log_softmax,
         "Maximum": largest,
         "Min": smallest,
