@@ -29,6 +29,14 @@ def test_class_visualization(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain.png", "recognisable.png"]
 
 
+def test_relevance(tmp_path):
+    lines = run("relevance.py", tmp_path).splitlines()
+    assert [line.split(" (")[0] for line in lines] == [
+        f"{method}: for {label} speaks the {label}" for method in ("LRP", "DeepLIFT") for label in ("cat", "espresso")
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["DeepLIFT.png", "LRP.png"]
+
+
 def test_every_example_is_run():
     names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {"photograph.py", "your_own_model.py", "class_visualization.py"}
+    assert names == {"photograph.py", "your_own_model.py", "class_visualization.py", "relevance.py"}
