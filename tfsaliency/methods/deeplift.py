@@ -9,7 +9,8 @@ from tfsaliency.baseline import baselines
 from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.methods.gradient import in_structure
 from tfsaliency.rules.activation import ACTIVATION, BENDS, joined_activations
-from tfsaliency.rules.affine import Affine, joined_affine
+from tfsaliency.rules.affine import Affine
+from tfsaliency.rules.joined_affine import joined_affine
 from tfsaliency.rules.network import steps_between, walk_back
 from tfsaliency.rules.rescale import RULES, Flows, linear, reveal_cancel
 from tfsaliency.rules.step import Step

@@ -10,7 +10,8 @@ from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.forward import layer_names
 from tfsaliency.methods.gradient import in_structure
 from tfsaliency.rules.activation import joined_activations
-from tfsaliency.rules.affine import CONVOLUTION, DENSE, Affine, joined_affine
+from tfsaliency.rules.affine import CONVOLUTION, DENSE, Affine
+from tfsaliency.rules.joined_affine import joined_affine
 from tfsaliency.rules.network import late, steps_between, walk_back
 from tfsaliency.rules.presets import Table, chosen_rules, table_of
 from tfsaliency.rules.redistribute import Flows, Redistribution, in_proportion

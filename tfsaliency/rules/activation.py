@@ -4,27 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfsaliency.rules.operations import CURVES
 from tfsaliency.rules.step import CustomGradient, Step, precise
 
-# Functions of one number that bend.
-CURVES = (
-    "Elu",
-    "Erf",
-    "Erfc",
-    "Exp",
-    "Expm1",
-    "LeakyRelu",
-    "Log",
-    "Log1p",
-    "Relu",
-    "Relu6",
-    "Selu",
-    "Sigmoid",
-    "Softplus",
-    "Softsign",
-    "Sqrt",
-    "Tanh",
-)
 # What makes a function of several operations more than a scale and shift.
 BENDS = (*CURVES, "Abs", "Maximum", "Minimum", "SelectV2")
 # Operations that treat every number on its own; of several that depend on the inputs, they can join.

@@ -8,24 +8,12 @@ import tensorflow as tf
 
 from tfsaliency.forward import ancestors
 from tfsaliency.rules.grouped import grouped_convolution
+from tfsaliency.rules.operations import NESTED, STOPS
 from tfsaliency.rules.step import Step, step_of
 
 # A rule gets a step and what arrives at its results, and says what leaves to each source: None for nothing.
 Flows = list[tf.Tensor | None]
 Rule = Callable[[Step, Flows], Flows]
-
-# Nothing flows back through these, by their meaning.
-STOPS = ("StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "Sign", "Floor", "Ceil", "Round", "Rint")
-NESTED = (
-    "PartitionedCall",
-    "StatefulPartitionedCall",
-    "If",
-    "StatelessIf",
-    "Case",
-    "StatelessCase",
-    "While",
-    "StatelessWhile",
-)
 
 
 def steps_between(outputs: list[tf.Tensor], inputs: Any) -> list[Step]:

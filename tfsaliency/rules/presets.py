@@ -73,7 +73,8 @@ def chosen_rules(table: Table, steps: list[Step], layers: set[str]) -> dict[str,
         ValueError: a map without a rule, or an entry that is about nothing in this network.
     """
     maps = [step for step in steps if isinstance(step, Affine)]
-    first, last = _first(steps), _last(steps)
+    first = _outermost(steps, lambda step: (step.sources, step.results))
+    last = _outermost(steps[::-1], lambda step: (step.results, step.sources))
     used = set()
     rules = {}
     for step in maps:
@@ -126,29 +127,21 @@ def _layer_names(step: Affine, layers: set[str]) -> list[str]:
     return names
 
 
-def _first(steps: list[Step]) -> set[str]:
-    """The maps with weights that no other one comes before."""
+def _outermost(steps: list[Step], tensors_of: Callable[[Step], tuple[list, list]]) -> set[str]:
+    """The maps with weights that the walk meets before any other, on their way.
+
+    Args:
+        steps: in the order of the walk.
+        tensors_of: the tensors by which the walk comes to a step, and by which it goes on.
+    """
     behind: set = set()
-    first = set()
+    found = set()
     for step in steps:
+        before, after = tensors_of(step)
         weighted = isinstance(step, Affine) and step.type != NORMALIZATION
-        is_behind = any(source.ref() in behind for source in step.sources)
+        is_behind = any(tensor.ref() in behind for tensor in before)
         if weighted and not is_behind:
-            first.add(step.name)
+            found.add(step.name)
         if weighted or is_behind:
-            behind |= {result.ref() for result in step.results}
-    return first
-
-
-def _last(steps: list[Step]) -> set[str]:
-    """The maps with weights that no other one comes after."""
-    ahead: set = set()
-    last = set()
-    for step in reversed(steps):
-        weighted = isinstance(step, Affine) and step.type != NORMALIZATION
-        is_ahead = any(result.ref() in ahead for result in step.results)
-        if weighted and not is_ahead:
-            last.add(step.name)
-        if weighted or is_ahead:
-            ahead |= {source.ref() for source in step.sources}
-    return last
+            behind |= {tensor.ref() for tensor in after}
+    return found

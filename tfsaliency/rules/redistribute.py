@@ -6,9 +6,10 @@ products, normalization).
 
 import tensorflow as tf
 
-from tfsaliency.rules.activation import ACTIVATION, CURVES
+from tfsaliency.rules.activation import ACTIVATION
 from tfsaliency.rules.affine import NORMALIZATION
 from tfsaliency.rules.network import Flows, Rule, late
+from tfsaliency.rules.operations import CURVES, MAXIMA, MOVES, PRODUCTS, SUMS
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.rules.step import Step
 
@@ -113,73 +114,12 @@ class Redistribution:
 
 # Of one signal and something fixed: a clip is an activation, and so is one over x.
 OF_ONE = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
-PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum", "Conv2D", "Conv3D", "DepthwiseConv2dNative")
 
-RULES: dict[str, Rule] = (
-    dict.fromkeys(
-        (ACTIVATION, *CURVES, "Abs", "Cast", "Identity", "Inv", "Neg", "Pow", "Reciprocal", "Rsqrt", "Square"),
-        unchanged,
-    )
-    | dict.fromkeys(
-        (
-            "BatchToSpaceND",
-            "BroadcastTo",
-            "Concat",
-            "ConcatV2",
-            "DepthToSpace",
-            "ExpandDims",
-            "ExtractImagePatches",
-            "GatherNd",
-            "GatherV2",
-            "Max",
-            "MaxPool",
-            "MaxPool3D",
-            "Maximum",
-            "Min",
-            "Minimum",
-            "MirrorPad",
-            "Pack",
-            "Pad",
-            "PadV2",
-            "Reshape",
-            "ReverseV2",
-            "Roll",
-            "ScatterNd",
-            "SelectV2",
-            "Slice",
-            "SpaceToBatchND",
-            "SpaceToDepth",
-            "Split",
-            "SplitV",
-            "Squeeze",
-            "StridedSlice",
-            "Tile",
-            "Transpose",
-            "Unpack",
-        ),
-        moved,
-    )
-    | dict.fromkeys(
-        (
-            "Add",
-            "AddN",
-            "AddV2",
-            "AvgPool",
-            "AvgPool3D",
-            "Cumsum",
-            "BiasAdd",
-            "Einsum",
-            "LogSoftmax",
-            "Mean",
-            "Mul",
-            "ResizeBicubic",
-            "ResizeBilinear",
-            "ResizeNearestNeighbor",
-            "ScaleAndTranslate",
-            "Sub",
-            "Sum",
-        ),
-        in_proportion,
-    )
-    | {"IdentityN": handed_on, "Softmax": attention}
-)
+RULES: dict[str, Rule] = {
+    **dict.fromkeys((ACTIVATION, *CURVES, "Abs", "Cast", "Identity", "Inv", "Neg", "Pow"), unchanged),
+    **dict.fromkeys(("Reciprocal", "Rsqrt", "Square"), unchanged),
+    **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2"), moved),
+    **dict.fromkeys((*SUMS, "Einsum", "LogSoftmax", "Mul"), in_proportion),
+    "IdentityN": handed_on,
+    "Softmax": attention,
+}

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfsaliency.rules.activation import ACTIVATION, CURVES
+from tfsaliency.rules.activation import ACTIVATION
 from tfsaliency.rules.affine import Affine
 from tfsaliency.rules.network import Flows, late
+from tfsaliency.rules.operations import CURVES, MAXIMA, MOVES, PRODUCTS, SUMS
 from tfsaliency.rules.redistribute import handed_on
 from tfsaliency.rules.relevance import negative, positive
 from tfsaliency.rules.step import Step
@@ -88,21 +89,24 @@ def largest(step: Step, reference: Step, multipliers: Flows) -> Flows:
     There ``x`` differs at least as much as the maximum does, so that the multiplier ``m dy / dx`` is at most ``m``. Of
     two operands, as of one with many numbers.
     """
-    (m,) = multipliers
-    dy = step.output - reference.output
-    risen = step.gradient([m * positive(dy)])
-    fallen = reference.gradient([m * negative(dy)])
-    return _over_difference(step, reference, risen, fallen)
+    return _chosen(step, reference, multipliers, rising=step, falling=reference)
 
 
 @late
 def smallest(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """A minimum that fell gives its difference to where it is now, one that rose to where it was."""
+    return _chosen(step, reference, multipliers, rising=reference, falling=step)
+
+
+def _chosen(step: Step, reference: Step, multipliers: Flows, *, rising: Step, falling: Step) -> Flows:
+    """A difference goes to where one of the two points chose; where an input does not differ, nothing came."""
     (m,) = multipliers
     dy = step.output - reference.output
-    fallen = step.gradient([m * negative(dy)])
-    risen = reference.gradient([m * positive(dy)])
-    return _over_difference(step, reference, fallen, risen)
+    risen, fallen = rising.gradient([m * positive(dy)]), falling.gradient([m * negative(dy)])
+    return [
+        tf.math.divide_no_nan(up + down, x - x0) if up is not None and down is not None else None
+        for up, down, x, x0 in zip(risen, fallen, step.inputs, reference.inputs, strict=True)
+    ]
 
 
 @late
@@ -180,91 +184,17 @@ def _half_way(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return Step(step.type, step.name, means, step.results, step.depends, step.run).gradient(multipliers)
 
 
-def _over_difference(step: Step, reference: Step, *contributions: Flows) -> Flows:
-    """Contributions as multipliers; where an input does not differ, none came."""
-    return [
-        tf.math.divide_no_nan(tf.add_n([each for each in parts if each is not None]), x - x0) if depends else None
-        for *parts, x, x0, depends in zip(*contributions, step.inputs, reference.inputs, step.depends, strict=True)
-    ]
-
-
-RULES: dict[str, PairRule] = (
-    dict.fromkeys((ACTIVATION, *CURVES, "Abs", "Inv", "Pow", "Reciprocal", "Rsqrt", "Square"), rescale)
-    | dict.fromkeys(
-        (
-            "Add",
-            "AddN",
-            "AddV2",
-            "AvgPool",
-            "AvgPool3D",
-            "BatchToSpaceND",
-            "BiasAdd",
-            "BroadcastTo",
-            "Cast",
-            "Concat",
-            "ConcatV2",
-            "Conv2DBackpropInput",
-            "Conv3DBackpropInputV2",
-            "Cumsum",
-            "DepthToSpace",
-            "ExpandDims",
-            "ExtractImagePatches",
-            "FusedBatchNormV3",
-            "GatherNd",
-            "GatherV2",
-            "Identity",
-            "Mean",
-            "MirrorPad",
-            "Neg",
-            "Pack",
-            "Pad",
-            "PadV2",
-            "Reshape",
-            "ResizeBicubic",
-            "ResizeBilinear",
-            "ResizeNearestNeighbor",
-            "ReverseV2",
-            "Roll",
-            "ScaleAndTranslate",
-            "ScatterNd",
-            "Slice",
-            "SpaceToBatchND",
-            "SpaceToDepth",
-            "Split",
-            "SplitV",
-            "Squeeze",
-            "StridedSlice",
-            "Sub",
-            "Sum",
-            "Tile",
-            "Transpose",
-            "Unpack",
-        ),
-        linear,
-    )
-    | dict.fromkeys(
-        (
-            "BatchMatMulV2",
-            "BatchMatMulV3",
-            "Conv2D",
-            "Conv3D",
-            "DepthwiseConv2dNative",
-            "Einsum",
-            "MatMul",
-            "Mul",
-        ),
-        product,
-    )
-    | dict.fromkeys(("Max", "MaxPool", "MaxPool3D"), largest)
-    | {
-        "IdentityN": identities,
-        "LogSoftmax": log_softmax,
-        "Maximum": largest,
-        "Min": smallest,
-        "Minimum": smallest,
-        "RealDiv": quotient,
-        "SelectV2": selection,
-        "Softmax": softmax,
-        "SquaredDifference": squared_difference,
-    }
-)
+RULES: dict[str, PairRule] = {
+    **dict.fromkeys((ACTIVATION, *CURVES, "Abs", "Inv", "Pow", "Reciprocal", "Rsqrt", "Square"), rescale),
+    **dict.fromkeys((*MOVES, *SUMS, "Cast", "Identity", "Neg"), linear),
+    **dict.fromkeys(("Conv2DBackpropInput", "Conv3DBackpropInputV2", "FusedBatchNormV3"), linear),
+    **dict.fromkeys((*PRODUCTS, "Mul"), product),
+    **dict.fromkeys((*MAXIMA, "Maximum"), largest),
+    **dict.fromkeys(("Min", "Minimum"), smallest),
+    "IdentityN": identities,
+    "LogSoftmax": log_softmax,
+    "RealDiv": quotient,
+    "SelectV2": selection,
+    "Softmax": softmax,
+    "SquaredDifference": squared_difference,
+}
