@@ -28,7 +28,7 @@ def test_rescale_equals_its_twin():
         x, x0 = np.random.default_rng(seed).normal(size=(2, 4, 6))
         explanation = tfs.DeepLIFT(model, baseline=x0[0]).explain(x, 1)
         expected = [reference.rescale_dense(row, x0[0], weights, 1) for row in x]
-        np.testing.assert_allclose(explanation.values, expected, rtol=1e-3, atol=1e-4)
+        assert np.linalg.norm(explanation.values - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_reveal_cancel_equals_its_twin(activation, function):
     x, x0 = np.random.default_rng(4).normal(size=(2, 5, 7))
     values = tfs.DeepLIFT(model, x0[0], "reveal_cancel").explain(x, lambda z: z[:, 0]).values
     expected = [top[0, 0] * reference.reveal_cancel_unit(row, x0[0], w[:, 0], b[0], function) for row in x]
-    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+    assert np.linalg.norm(values - expected) < 1e-5 * np.linalg.norm(expected)
 
 
 def test_reveal_cancel_reveals_what_rescale_cancels():
@@ -59,13 +59,15 @@ def test_reveal_cancel_reveals_what_rescale_cancels():
     np.testing.assert_allclose(revealed, [[3, 3]], atol=1e-4)
 
 
-# Two need arguments and stand among the operations below; sparsemax sorts, and has no rule.
+# Two need arguments and stand among the operations below.
 ACTIVATIONS = sorted(
     {name for name in dir(keras.activations) if not name.startswith("_")}
-    - {"deserialize", "get", "serialize", "glu", "threshold", "sparsemax"}
+    - {"deserialize", "get", "serialize", "glu", "threshold"}
 )
 
 
+# A sparsemax may be closed at a sample.
+@pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_of_keras_is_complete(activation):
     for rule in ("rescale", "reveal_cancel"):

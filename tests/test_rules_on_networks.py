@@ -102,6 +102,24 @@ def test_lrp_without_epsilon_is_gradient_times_input_on_relu_networks():
     assert np.linalg.norm(relevance - expected) < 1e-4 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("rules", ["epsilon", "gamma", "alpha2_beta1", "epsilon_plus_flat"])
+def test_relevance_of_a_margin_is_the_difference_of_two_relevances(rules):
+    """Relevance is shared in proportion, so a sum of scores has the sum of the maps."""
+    explainer, x = tfs.LRP(functional(), rules), np.random.default_rng(0).normal(size=(3, 8, 8, 2))
+    margin = explainer.explain(x, tfs.target.margin(0, 2)).values
+    expected = explainer.explain(x, 0).values - explainer.explain(x, 2).values
+    np.testing.assert_allclose(margin, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_two_sides_of_a_binary_head():
+    """One unit under a sigmoid: relevance of the other side is the negative, and so is what differs."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(6, "relu"), layers.Dense(1, "sigmoid")])
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    for method in (tfs.LRP(model, "epsilon"), tfs.LRP(model, "gamma"), tfs.DeepLIFT(model)):
+        np.testing.assert_allclose(method.explain(x, 0).values, -method.explain(x, 1).values, rtol=1e-5, atol=1e-6)
+
+
 def vision_transformer():
     x = keras.Input((16, 16, 3))
     y = layers.Reshape((16, 12))(layers.Conv2D(12, 4, strides=4)(x))

@@ -95,6 +95,9 @@ def scale_and_shift(step: Step) -> Scale | None:
     if step.type not in ARITHMETIC or (step.type == "RealDiv" and place):
         return None
     other = _without_leading_ones(step.inputs[1 - place])
+    if not other.shape.is_fully_defined():
+        # Something of each sample, as a mask or a count, is no weight.
+        return None
     return ARITHMETIC[step.type](other, bool(place))
 
 

@@ -118,7 +118,7 @@ OF_ONE = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
 RULES: dict[str, Rule] = {
     **dict.fromkeys((ACTIVATION, *CURVES, "Abs", "Cast", "Identity", "Inv", "Neg", "Pow"), unchanged),
     **dict.fromkeys(("Reciprocal", "Rsqrt", "Square"), unchanged),
-    **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2"), moved),
+    **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2", "TopKV2"), moved),
     **dict.fromkeys((*SUMS, "Einsum", "LogSoftmax", "Mul"), in_proportion),
     "IdentityN": handed_on,
     "Softmax": attention,

@@ -63,9 +63,16 @@ def product(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return _half_way(step, reference, multipliers) if step.type == "Mul" else step.gradient(multipliers)
 
 
-@late
 def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """``a / b`` as the product of ``a`` with ``1 / b``, whose multiplier is ``-1 / (b b0)``."""
+    """``a / b`` as the product of ``a`` with ``1 / b``, whose multiplier is ``-1 / (b b0)``.
+
+    Of one signal it is a function of one number, also where what it is divided by was counted from it.
+    """
+    return (_quotient if step.depends.count(True) == 2 else rescale)(step, reference, multipliers)
+
+
+@late
+def _quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
     (m,) = multipliers
     (a, b), (a0, b0) = step.inputs, reference.inputs
     with tf.GradientTape() as tape:
@@ -73,8 +80,7 @@ def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
         tape.watch(operands)
         # Linear in both, with the slopes of the formula: the tape sums over what was broadcast.
         y = operands[0] * (1 / b + 1 / b0) / 2 - (a + a0) / 2 * operands[1] / (b * b0)
-    slopes = tape.gradient(y, operands, output_gradients=m)
-    return [slope if depends else None for slope, depends in zip(slopes, step.depends, strict=True)]
+    return list(tape.gradient(y, operands, output_gradients=m))
 
 
 def squared_difference(step: Step, reference: Step, multipliers: Flows) -> Flows:
@@ -137,6 +143,16 @@ def _exponentials(step: Step, reference: Step) -> tuple[tuple, tuple, tf.Tensor]
     return powers, sums, secant(x, x0, *powers, powers[0])
 
 
+@late
+def in_order(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """Sorting: the gradient half way, and along ``dx`` what it leaves of ``sum m dy`` where the order changes."""
+    m, dx = multipliers[0], step.input - reference.input
+    g = _half_way(step, reference, multipliers)[0]
+    assert m is not None and g is not None
+    rest = tf.reduce_sum(m * (step.output - reference.output), axis=-1) - tf.reduce_sum(g * dx, axis=-1)
+    return step.to_sources(g + dx * tf.math.divide_no_nan(rest, tf.reduce_sum(dx * dx, axis=-1))[..., None])
+
+
 def identities(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """What a custom gradient is in a trace: its value is followed, not its gradient."""
     return handed_on(step, multipliers)
@@ -197,4 +213,5 @@ RULES: dict[str, PairRule] = {
     "SelectV2": selection,
     "Softmax": softmax,
     "SquaredDifference": squared_difference,
+    "TopKV2": in_order,
 }
