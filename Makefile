@@ -9,7 +9,7 @@ help:
 	@echo "make test         everything CI runs: lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
 	@echo "make coverage-models"
-	@echo "                  the table of methods and models in docs/ (about 40 minutes)"
+	@echo "                  write docs/model-coverage.md: methods with rules on 40 models (about 40 minutes)"
 	@echo "make bench        speed and memory against a bare gradient (about 15 minutes)"
 
 # One stamp per set of extras: a second run finds it newer than the metadata and reuses the environment.
