@@ -5,3 +5,6 @@ import os
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "agg"
+
+# Runs in an environment of its own, with PyTorch.
+collect_ignore = ["references/make.py"]

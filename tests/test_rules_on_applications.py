@@ -42,19 +42,23 @@ def test_family(name):
         assert np.abs(explanation.values).max() > 0
         if label == "DeepLIFT":
             check_complete(explanation, model, x, 0.0)
+    if name in ("DenseNet121", "ResNet50", "VGG16"):
+        check_baselines(model, x, (AVERAGE, random_baseline(x)))
     tfs.forget(model)
     keras.backend.clear_session()
 
 
-@pytest.mark.parametrize("name", ["EfficientNet-Lite0", "ResNet50", "DenseNet121", "VGG16"])
-def test_deeplift_is_complete(name):
-    if name == "EfficientNet-Lite0":
-        model, x = zoo.efficientnet_lite0(), zoo.preprocess(zoo.photographs()["chelsea"])
-    else:
-        model = built(name)
-        x = noise(model, 1)
-    random = np.random.default_rng(1).normal(size=x.shape[1:])
-    for baseline in (0.0, AVERAGE, random):
+def test_deeplift_is_complete_on_real_weights():
+    model, x = zoo.efficientnet_lite0(), zoo.preprocess(zoo.photographs()["chelsea"])
+    check_baselines(model, x, (0.0, AVERAGE, random_baseline(x)))
+
+
+def random_baseline(x):
+    return np.random.default_rng(1).normal(size=x.shape[1:])
+
+
+def check_baselines(model, x, baselines):
+    for baseline in baselines:
         explanation = tfs.DeepLIFT(model, baseline).explain(x)
         difference = check_complete(explanation, model, x, baseline)
         assert np.abs(difference).max() > 0.01
@@ -69,7 +73,7 @@ def check_complete(explanation, model, x, baseline):
         reference = tfs.Gradient(model).explain(at_baseline, explanation.target)
     difference = explanation.scores - reference.scores
     gap = explanation.values.sum(axis=(1, 2, 3), dtype="float64") - difference
-    assert (np.abs(gap) <= 1e-4 * np.abs(difference) + 1e-5).all()
+    assert (np.abs(gap) <= 1e-4 * np.abs(difference) + 1e-3).all()
     return difference
 
 
