@@ -20,9 +20,9 @@ METHODS = {
 CALL = """
 import resource, sys
 import numpy as np, tfsaliency as tfs
+from benchmarks.rules import METHODS
 from tfsaliency import zoo
-methods = [tfs.Gradient, tfs.GuidedBackprop, tfs.DeconvNet, tfs.DeepLIFT, lambda model: tfs.LRP(model, "epsilon"),
-           tfs.LRP, tfs.DeepTaylor]
+methods = [tfs.Gradient, *METHODS.values()]
 model = zoo.efficientnet_lite0()
 images = np.random.default_rng(0).normal(size=(16, 224, 224, 3)).astype("float32")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

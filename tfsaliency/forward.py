@@ -124,14 +124,18 @@ def _warn_of_hidden_link(output: tf.Tensor) -> None:
     """Warns where the output comes out of a nested tf.function that ends in a softmax or sigmoid."""
     if output.op.type not in CALLS:
         return
-    library = {function.signature.name: function for function in output.graph.as_graph_def().library.function}
-    if link := _last_link(library, output.op.get_attr("f").name, output.value_index):
+    if link := _last_link(functions_of(output.graph), output.op.get_attr("f").name, output.value_index):
         warnings.warn(
             f"The model ends in a tf.function that hides its {link}: the output itself is explained, "
             "whose gradient vanishes where the model is sure. Take @tf.function off the model's call, "
             "or return logits from it.",
             stacklevel=2,
         )
+
+
+def functions_of(graph: tf.Graph) -> dict[str, Any]:
+    """The functions that a graph can call, by name."""
+    return {function.signature.name: function for function in graph.as_graph_def().library.function}
 
 
 def _last_link(library: dict[str, Any], name: str, place: int) -> str:

@@ -8,9 +8,10 @@ import tensorflow as tf
 from tfsaliency.baseline import baselines
 from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.methods.gradient import in_structure
+from tfsaliency.methods.total import total
 from tfsaliency.rules.activation import ACTIVATION, BENDS, joined_activations
 from tfsaliency.rules.affine import Affine
-from tfsaliency.rules.joined_affine import joined_affine
+from tfsaliency.rules.joined_affine import Readers, joined_affine
 from tfsaliency.rules.network import steps_between, walk_back
 from tfsaliency.rules.rescale import RULES, Flows, linear, reveal_cancel
 from tfsaliency.rules.step import Step
@@ -84,7 +85,7 @@ class DeepLIFT(Explainer):
                 "same each time, and there is no difference to take. Explain a model without random choices in Python."
             )
         reference = {step.name: other for step, other in zip(steps, same, strict=True)}
-        paired = _paired(steps) if self.rule == "reveal_cancel" else {}
+        paired = _paired(steps, [traced.score]) if self.rule == "reveal_cancel" else {}
         absorbed = {activation.name for activation in paired.values()}
 
         def rule(step: Step, multipliers: Flows) -> Flows:
@@ -106,8 +107,7 @@ class DeepLIFT(Explainer):
             x, walk_back(steps, [(traced.score, tf.ones_like(traced.score))], rule, x), traced.score
         )
         values = tf.nest.map_structure(lambda m, part, part0: m * (part - part0), multipliers, x, x0)
-        total = tf.add_n([tf.reduce_sum(part, axis=range(1, part.shape.rank)) for part in tf.nest.flatten(values)])
-        return values, total - (traced.score - at_x0.score)
+        return values, total(values) - (traced.score - at_x0.score)
 
     def _steps(self, traced: Trace, x: Any) -> list[Step]:
         steps = joined_activations(steps_between([traced.score], x))
@@ -122,26 +122,23 @@ class DeepLIFT(Explainer):
 def _mean_over(count: int, function: Callable[[tf.Tensor], Any], like: Any) -> Any:
     """The mean of what a function of ``0 ... count - 1`` gives, in tensors of the shapes of ``like``, one at a time."""
 
-    def add(i: tf.Tensor, total: Any) -> Any:
-        return i + 1, tf.nest.map_structure(tf.add, total, function(i))
+    def add(i: tf.Tensor, so_far: Any) -> Any:
+        return i + 1, tf.nest.map_structure(tf.add, so_far, function(i))
 
     start = tf.constant(0), tf.nest.map_structure(tf.zeros_like, like)
-    _, total = tf.while_loop(lambda i, total: i < count, add, start, parallel_iterations=1)
-    return tf.nest.map_structure(lambda part: part / count, total)
+    _, summed = tf.while_loop(lambda i, so_far: i < count, add, start, parallel_iterations=1)
+    return tf.nest.map_structure(lambda part: part / count, summed)
 
 
-def _paired(steps: list[Step]) -> dict[str, Step]:
+def _paired(steps: list[Step], outputs: list[tf.Tensor]) -> dict[str, Step]:
     """For each affine map whose result only an activation reads, that activation."""
-    readers: dict[Any, list[Step]] = {}
-    for step in steps:
-        for source in step.sources:
-            readers.setdefault(source.ref(), []).append(step)
+    graph = Readers(steps, outputs)
     paired = {}
     for step in steps:
-        reader = readers.get(step.results[0].ref(), [])
-        if not isinstance(step, Affine) or len(reader) != 1 or sum(reader[0].depends) != 1:
+        reader = graph.only_reader(step) if isinstance(step, Affine) else None
+        if reader is None or sum(reader.depends) != 1:
             continue
         # A selection was made by a condition that is not computed again for other values.
-        if reader[0].type in (ACTIVATION, *BENDS) and "SelectV2" not in reader[0].operations:
-            paired[step.name] = reader[0]
+        if reader.type in (ACTIVATION, *BENDS) and "SelectV2" not in reader.operations:
+            paired[step.name] = reader
     return paired

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.forward import layer_names
 from tfsaliency.methods.gradient import in_structure
+from tfsaliency.methods.total import total
 from tfsaliency.rules.activation import joined_activations
 from tfsaliency.rules.affine import CONVOLUTION, DENSE, Affine
 from tfsaliency.rules.joined_affine import joined_affine
@@ -163,11 +164,6 @@ def propagated(model: keras.Model, table: Table, strict: bool, x: Any, score: Sc
             f"Operations without a rule shared their relevance in proportion to gradient times input: {without}",
             stacklevel=2,
         )
-    gap = _sum(tf.nest.flatten(values)) - _sum([relevance for _, relevance in start])
+    gap = total(values) - total([relevance for _, relevance in start])
     counts = {f"without rule: {kind}": tf.fill(tf.shape(gap), without.count(kind)) for kind in sorted(set(without))}
     return Attribution(values, {"conservation_gap": gap, **counts})
-
-
-def _sum(parts: list[tf.Tensor]) -> tf.Tensor:
-    """``(N,)``: everything that belongs to each sample."""
-    return tf.add_n([tf.reduce_sum(part, axis=range(1, part.shape.rank)) for part in parts])

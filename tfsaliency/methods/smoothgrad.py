@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfsaliency.checks import check_amount, check_count
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.methods.gradient import as_explainer
+from tfsaliency.methods.total import total
 from tfsaliency.score import Score
 from tfsaliency.transforms import square
 
@@ -172,9 +173,9 @@ class SmoothGrad(NoisyCopies):
         # The draws of a noisy inner explainer are the same for all copies: their error does not show between copies.
         if self.samples == 1 or self._depth:
             return tf.fill([tf.shape(tf.nest.flatten(mean)[0])[0]], float("nan"))
-        variance = _sum(spread) / (self.samples * (self.samples - 1))
+        variance = total(spread) / (self.samples * (self.samples - 1))
         # The mean's own square holds its variance once too much: E |m|^2 = |E m|^2 + Var m.
-        signal = _sum(tf.nest.map_structure(tf.square, mean)) - variance
+        signal = total(tf.nest.map_structure(tf.square, mean)) - variance
         error = tf.sqrt(tf.math.divide_no_nan(variance, tf.nn.relu(signal)))
         return tf.where((signal <= 0) & (variance > 0), float("inf"), error)
 
@@ -241,8 +242,3 @@ class VarGrad(NoisyCopies):
     def attribute(self, x: Any, score: Score) -> Attribution:
         _, spread = self.moments(x, score)
         return Attribution(tf.nest.map_structure(lambda part: part / self.samples, spread))
-
-
-def _sum(structure: Any) -> tf.Tensor:
-    """``(N,)``: the sum over everything but the batch axis."""
-    return tf.add_n([tf.reduce_sum(part, list(range(1, part.shape.rank))) for part in tf.nest.flatten(structure)])

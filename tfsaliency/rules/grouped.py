@@ -1,17 +1,20 @@
 """Keras runs a grouped convolution in a compiled function of its own, where it must be found and done without it."""
 
+from typing import Any
+
 import tensorflow as tf
 
+from tfsaliency.forward import CALLS
 from tfsaliency.rules.step import Step
 
 PASSES = ("Identity", "Cast")
 
 
-def grouped_convolution(op: tf.Operation, depends: list[bool]) -> Step | None:
+def grouped_convolution(op: tf.Operation, depends: list[bool], functions: dict[str, Any]) -> Step | None:
     """The convolution that a call of a function is, None where it is anything else."""
-    body = _body(op)
-    if body is None:
+    if op.type not in CALLS:
         return None
+    body = functions[op.get_attr("f").name]
     arguments = [argument.name for argument in body.signature.input_arg]
     nodes = {node.name: node for node in body.node_def if node.op != "NoOp"}
     convolutions = [node for node in nodes.values() if node.op == "Conv2D"]
@@ -42,13 +45,6 @@ def grouped_convolution(op: tf.Operation, depends: list[bool]) -> Step | None:
         [depends[places[0]], False],
         lambda x, w: [_grouped(x, w, **attributes)],
     )
-
-
-def _body(op: tf.Operation):  # type: ignore[no-untyped-def]
-    if op.type not in ("PartitionedCall", "StatefulPartitionedCall"):
-        return None
-    name = op.get_attr("f").name
-    return next(each for each in op.graph.as_graph_def().library.function if each.signature.name == name)
 
 
 def _argument(nodes: dict, name: str) -> str:

@@ -28,7 +28,7 @@ def joined_affine(steps: list[Step], outputs: list[tf.Tensor]) -> list[Step]:
     Scales and shifts belong to the affine operation whose result they are applied to, else to the one that reads them,
     else they are a map of their own.
     """
-    graph = _Readers(steps, outputs)
+    graph = Readers(steps, outputs)
     free = {step.name: step for step in steps}
     joined = [*_maps_with_weights(steps, graph, free), *_maps_without(steps, graph, free)]
     not_negative = never_negative(steps)
@@ -39,7 +39,7 @@ def joined_affine(steps: list[Step], outputs: list[tf.Tensor]) -> list[Step]:
     return [last.get(step.name, step) for step in steps if step.name in last or step.name not in inside]
 
 
-def _maps_with_weights(steps: list[Step], graph: "_Readers", free: dict[str, Step]) -> list[Affine]:
+def _maps_with_weights(steps: list[Step], graph: "Readers", free: dict[str, Step]) -> list[Affine]:
     """The maps of convolutions and matrix products; takes their steps from the free ones."""
     heads = [step for step in steps if step.type in HEADS and step.depends.count(True) == 1 and len(step.sources) > 1]
     after = {}
@@ -54,7 +54,7 @@ def _maps_with_weights(steps: list[Step], graph: "_Readers", free: dict[str, Ste
     return joined
 
 
-def _maps_without(steps: list[Step], graph: "_Readers", free: dict[str, Step]) -> list[Affine]:
+def _maps_without(steps: list[Step], graph: "Readers", free: dict[str, Step]) -> list[Affine]:
     """The maps that the scales and shifts which are still free make, one after the other; takes their steps."""
     joined = []
     for step in steps:
@@ -73,7 +73,7 @@ def _take(steps: list[Step], free: dict[str, Step]) -> None:
         free.pop(step.name)
 
 
-class _Readers:
+class Readers:
     """Who reads what in a network."""
 
     def __init__(self, steps: list[Step], outputs: list[tf.Tensor]):
@@ -100,7 +100,7 @@ def _is_free_scale(step: Step, free: dict[str, Step]) -> bool:
     return step.name in free and scale_and_shift(step) is not None
 
 
-def _after(head: Step, graph: _Readers, free: dict[str, Step]) -> list[Step]:
+def _after(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
     """The scales, shifts and moves that follow an affine operation and can be part of it."""
     steps: list[Step] = []
     keep = 0
@@ -131,7 +131,7 @@ def _after(head: Step, graph: _Readers, free: dict[str, Step]) -> list[Step]:
     return steps[:keep]
 
 
-def _before(head: Step, graph: _Readers, free: dict[str, Step]) -> list[Step]:
+def _before(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
     """The scales, shifts and pads that an affine operation reads and that can be part of it."""
     steps: list[Step] = []
     keep = 0

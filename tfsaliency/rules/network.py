@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfsaliency.forward import ancestors
+from tfsaliency.forward import ancestors, functions_of
 from tfsaliency.rules.grouped import grouped_convolution
 from tfsaliency.rules.operations import NESTED, STOPS
 from tfsaliency.rules.step import Step, step_of
@@ -27,6 +27,8 @@ def steps_between(outputs: list[tf.Tensor], inputs: Any) -> list[Step]:
         ValueError: part of the way lies in a function or loop, where rules do not reach.
     """
     dependent = {part.ref() for part in tf.nest.flatten(inputs)}
+    # Read once, and only where something is called: it copies the whole graph.
+    functions = functools.cache(lambda: functions_of(outputs[0].graph))
     steps = []
     for op in ancestors(*outputs):
         depends = [source.ref() in dependent for source in op.inputs]
@@ -34,14 +36,14 @@ def steps_between(outputs: list[tf.Tensor], inputs: Any) -> list[Step]:
         results = [result for result in op.outputs if result.dtype.is_floating or result.dtype == tf.variant]
         if not any(depends) or not results or op.type in STOPS or any(each.ref() in dependent for each in results):
             continue
-        steps.append(_hidden(op, depends) if op.type in NESTED else step_of(op, depends))
+        steps.append(_hidden(op, depends, functions()) if op.type in NESTED else step_of(op, depends))
         dependent.update(result.ref() for result in results)
     return steps
 
 
-def _hidden(op: tf.Operation, depends: list[bool]) -> Step:
+def _hidden(op: tf.Operation, depends: list[bool], functions: dict[str, Any]) -> Step:
     """The step that an operation with a body is, where that body is one convolution."""
-    step = grouped_convolution(op, depends)
+    step = grouped_convolution(op, depends, functions)
     if step is None:
         raise ValueError(
             f"Rules cannot reach inside {op.name!r}, an operation of type {op.type}: a tf.function, loop or condition "
