@@ -36,7 +36,25 @@ def medians(runs: int, *tasks: Callable[[], object]) -> list[float]:
     seconds: list[list[float]] = [[] for _ in tasks]
     for _ in range(runs):
         for task, each in zip(tasks, seconds, strict=True):
-            start = time.perf_counter()
-            task()
-            each.append(time.perf_counter() - start)
+            each.append(_seconds(task))
     return [statistics.median(each) for each in seconds]
+
+
+def ratios(runs: int, floor: Callable[[], object], *tasks: Callable[[], object]) -> list[float]:
+    """Median of each task's time over the floor's just before and after it: what slows the machine slows both."""
+    floor()
+    found = []
+    for task in tasks:
+        task()
+        rounds = []
+        for _ in range(runs):
+            before, ours, after = _seconds(floor), _seconds(task), _seconds(floor)
+            rounds.append(2 * ours / (before + after))
+        found.append(statistics.median(rounds))
+    return found
+
+
+def _seconds(task: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start

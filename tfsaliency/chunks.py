@@ -7,6 +7,9 @@ from tqdm.auto import tqdm
 from tfsaliency.compiled import Compiled
 from tfsaliency.inputs import Inputs
 
+# Samples in parts, as a method with a loop of its own reports them, are no number to read.
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
 
 class Result(NamedTuple):
     """NumPy arrays for a whole batch, as `Compiled` gives them for a chunk."""
@@ -36,9 +39,10 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     size = rows or function.rows
     pieces: list[Result] = []
     done = 0
-    with tqdm(total=batch.samples, desc=bar, disable=bar is None) as progress:
+    with tqdm(total=batch.samples, desc=bar, disable=bar is None, bar_format=BAR) as progress:
         while done < batch.samples:
             stop = min(done + size, batch.samples)
+            function.on_progress = lambda share, samples=stop - done: progress.update(share * samples)
             try:
                 piece = function(batch.rows(done, stop), index[done:stop], size)
             except tf.errors.ResourceExhaustedError as error:
@@ -48,8 +52,9 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
                 if rows is None:
                     function.rows = size
                 continue
-            pieces.append(Result(*tf.nest.map_structure(lambda tensor: tensor.numpy(), piece)))
-            progress.update(stop - done)
+            # Unlike Tensor.numpy(), asarray does not copy: one copy is made where the pieces are joined.
+            pieces.append(Result(*tf.nest.map_structure(np.asarray, piece)))
+            progress.update(stop - progress.n)
             done = stop
     whole = pieces[0] if len(pieces) == 1 else tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)
     for array in tf.nest.flatten(whole):
