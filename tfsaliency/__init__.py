@@ -7,31 +7,52 @@ from tfsaliency import rules, target, transforms
 from tfsaliency.compiled import forget
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
+from tfsaliency.methods.channel_scores import AblationCAM, ScoreCAM
+from tfsaliency.methods.class_activation import (
+    CAM,
+    EigenCAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+    XGradCAM,
+)
 from tfsaliency.methods.class_visualization import ClassVisualization
 from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
 from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
+from tfsaliency.methods.guided_gradcam import GuidedGradCAM
 from tfsaliency.methods.lrp import LRP, DeepTaylor
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from tfsaliency.version import __version__
 
 __all__ = [
+    "CAM",
     "LRP",
+    "AblationCAM",
     "Attribution",
     "ClassVisualization",
     "DeconvNet",
     "DeepLIFT",
     "DeepTaylor",
+    "EigenCAM",
     "Explainer",
     "Explanation",
+    "GradCAM",
+    "GradCAMPlusPlus",
     "Gradient",
     "GradientTimesInput",
     "GuidedBackprop",
+    "GuidedGradCAM",
+    "HiResCAM",
+    "LayerCAM",
+    "ScoreCAM",
     "SmoothGrad",
     "SmoothGradSquared",
     "VarGrad",
     "Visualization",
     "Wrapper",
+    "XGradCAM",
     "__version__",
     "forget",
     "plot",

@@ -2,7 +2,7 @@
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -40,23 +40,31 @@ class Compiled:
     Attributes:
         units: how many classes the target chooses from; None where it chooses none.
         explained: says whether logits or the output itself are explained.
+        notes: what the method found out about the model, name -> text.
         rows: how many rows go through the model at once.
+        on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
 
-    def __init__(self, explainer: "Explainer", target: Target, inputs: Inputs):
+    def __init__(self, explainer: "Explainer", target: Target, inputs: Inputs, progress: bool):
         resolved = not target.chooses or target.given(inputs.samples) is not None
         traced: list[forward.Logits] = []
         units: list[int | None] = []
+        notes: dict[str, str] = {}
 
         def logits(x: Any) -> forward.Logits:
             traced.append(forward.logits(explainer.model, x))
             return traced[-1]
 
+        def advance(share: tf.Tensor) -> None:
+            if progress:
+                tf.numpy_function(self._advance, [share], [])
+
         def run(x: Any, index: tf.Tensor, rows: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor, dict]:
-            score = Score(logits, target, index if resolved else None, x, rows)
+            score = Score(logits, target, index if resolved else None, x, rows, advance)
             values, diagnostics = explainer.attribute(x, score)
             scores = score.resolve()
             units.append(target.units(traced[0]))
+            notes.update(score.notes)
             return values, scores, score.index, diagnostics
 
         signature = [inputs.specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)]
@@ -64,7 +72,12 @@ class Compiled:
         self._writes = _writes(self._graph)
         self.units = units[0]
         self.explained = traced[0].describe()
+        self.notes = notes
         self.rows = rows_for(traced[0].row_bytes)
+        self.on_progress: Callable[[float], None] = lambda share: None
+
+    def _advance(self, share: np.ndarray) -> None:
+        self.on_progress(float(share))
 
     def __call__(self, x: Any, index: np.ndarray, rows: int) -> tuple[Any, Any, Any, Any]:
         """Values, scores, classes and diagnostics of a batch, as tensors."""
@@ -94,14 +107,14 @@ def rows_for(row_bytes: int) -> int:
 _kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Compiled]] = weakref.WeakKeyDictionary()
 
 
-def compiled(explainer: "Explainer", target: Target, inputs: Inputs) -> Compiled:
+def compiled(explainer: "Explainer", target: Target, inputs: Inputs, progress: bool) -> Compiled:
     """The compiled function for these, traced now if it is the first time."""
     functions = _kept.setdefault(explainer.model, OrderedDict())
     chosen = target.given(inputs.samples) is not None
-    key = (explainer.key(), target.key, chosen, inputs.key, _anatomy(explainer.model))
+    key = (explainer.key(), target.key, chosen, inputs.key, progress, _anatomy(explainer.model))
     if key not in functions:
         check_integers(explainer.model, inputs)
-        functions[key] = Compiled(explainer, target, inputs)
+        functions[key] = Compiled(explainer, target, inputs, progress)
         if len(functions) > KEPT:
             functions.popitem(last=False)
     functions.move_to_end(key)

@@ -69,7 +69,7 @@ class Explainer(ABC):
                 what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1.
             batch_size: how many rows go through the model at once, copies made by a method included. By default it is
                 chosen for speed within its memory budget. It does not change the values.
-            progress: draws a progress bar over the batches.
+            progress: draws a progress bar.
 
         Returns:
             The values in the structure of the inputs, with what is needed to see, save and compare them.
@@ -85,7 +85,7 @@ class Explainer(ABC):
         batch = check_inputs(self.model, inputs)
         chosen = as_target(target)
         index = chosen.given(batch.samples)
-        function = compiled(self, chosen, batch)
+        function = compiled(self, chosen, batch, progress)
         check_range(index, function.units)
         if index is None:
             index = np.zeros(batch.samples, "int32")
@@ -100,7 +100,7 @@ class Explainer(ABC):
             method=str(self),
             diagnostics=result.diagnostics,
             explained=function.explained,
-            provenance=provenance(self.model, chosen, time.perf_counter() - start),
+            provenance=provenance(self.model, chosen, time.perf_counter() - start) | function.notes,
         )
 
     def then(self, transform: Transform) -> "Then":

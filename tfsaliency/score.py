@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -36,6 +37,8 @@ class Score:
         rows: how many rows a method should put through the model at once, a scalar int32 tensor.
         index: ``(N,)`` int32, the resolved classes; None until they are known.
         at_inputs: ``(N,)`` float32, the scores of the inputs as given; None until they are known.
+        advance: takes the share of its work that a method has just done, a scalar tensor; moves a progress bar.
+        notes: what a method found out about the model while it was traced, for the explanation's provenance.
     """
 
     def __init__(
@@ -45,12 +48,15 @@ class Score:
         index: tf.Tensor | None,
         inputs: Any,
         rows: tf.Tensor,
+        advance: Callable[[tf.Tensor], None] = lambda share: None,
     ):
         self._logits, self._target, self._inputs = logits, target, tf.nest.flatten(inputs)
         self._structure = inputs
         self.index = index
         self.rows = rows
+        self.advance = advance
         self.at_inputs: tf.Tensor | None = None
+        self.notes: dict[str, str] = {}
 
     def __call__(self, x: Any) -> tf.Tensor:
         return self.trace(x).score
@@ -72,6 +78,19 @@ class Score:
         if is_given:
             self.at_inputs = score
         return Trace(score, [value for value in tf.nest.flatten(logits.values) if value.dtype.is_floating])
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """While what a loop asks is traced: the outermost loop alone moves the progress bar."""
+        advance, self.advance = self.advance, lambda share: None
+        try:
+            yield
+        finally:
+            self.advance = advance
+
+    def note(self, name: str, text: str) -> None:
+        """Writes down what a method found out about the model, such as which layer it took."""
+        self.notes[name] = text
 
     def resolve(self) -> tf.Tensor:
         """Scores the inputs as given, once, which settles the target; ``(N,)`` float32."""

@@ -1,9 +1,20 @@
 """The methods, under the names that the command line uses."""
 
 from tfsaliency.explainer import Explainer
+from tfsaliency.methods.channel_scores import AblationCAM, ScoreCAM
+from tfsaliency.methods.class_activation import (
+    CAM,
+    EigenCAM,
+    GradCAM,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+    XGradCAM,
+)
 from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
 from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
+from tfsaliency.methods.guided_gradcam import GuidedGradCAM
 from tfsaliency.methods.lrp import LRP, DeepTaylor
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 
@@ -18,4 +29,14 @@ METHODS: dict[str, type[Explainer]] = {
     "lrp": LRP,
     "deep-taylor": DeepTaylor,
     "deeplift": DeepLIFT,
+    "cam": CAM,
+    "grad-cam": GradCAM,
+    "grad-cam++": GradCAMPlusPlus,
+    "hires-cam": HiResCAM,
+    "layer-cam": LayerCAM,
+    "xgrad-cam": XGradCAM,
+    "eigen-cam": EigenCAM,
+    "score-cam": ScoreCAM,
+    "ablation-cam": AblationCAM,
+    "guided-grad-cam": GuidedGradCAM,
 }

@@ -10,7 +10,7 @@ from tfsaliency.score import Score
 from tfsaliency.transforms import times_input
 
 # Gradients of pixels are often smaller than float16 goes: they are computed as much larger, and divided in float32.
-HALF_SCALE = 1024
+HALF_SCALE = 1024.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +78,27 @@ def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:
         ValueError: an operation on the way has no gradient.
     """
     parts = tf.nest.flatten(x)
-    scale = HALF_SCALE if any(map(_is_half, ancestors(y))) else 1
+    scale = _scale(y)
     try:
-        gradients = tape.gradient(y, parts, output_gradients=tf.fill(tf.shape(y), float(scale)))
+        gradients = tape.gradient(y, parts, output_gradients=tf.fill(tf.shape(y), scale))
     except LookupError:
         gradients = [None] * len(parts)
-    dense = [None if each is None else tf.convert_to_tensor(each) for each in gradients]
-    return in_structure(x, dense if scale == 1 else [None if each is None else each / scale for each in dense], y)
+    return in_structure(x, _unscaled(gradients, scale), y)
+
+
+def slopes(y: tf.Tensor, tensors: list[tf.Tensor]) -> list[tf.Tensor | None]:
+    """The gradient of ``y`` at tensors on the way to it, float32; nothing below them is differentiated."""
+    scale = _scale(y)
+    return _unscaled(tf.gradients(y, tensors, tf.fill(tf.shape(y), scale), stop_gradients=tensors), scale)
+
+
+def _scale(y: tf.Tensor) -> float:
+    return HALF_SCALE if any(map(_is_half, ancestors(y))) else 1.0
+
+
+def _unscaled(gradients: list[Any], scale: float) -> list[tf.Tensor | None]:
+    dense = [None if each is None else tf.cast(tf.convert_to_tensor(each), tf.float32) for each in gradients]
+    return dense if scale == 1 else [None if each is None else each / scale for each in dense]
 
 
 def in_structure(x: Any, flows: list[tf.Tensor | None], y: tf.Tensor) -> Any:

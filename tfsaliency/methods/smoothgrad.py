@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfsaliency.checks import check_amount, check_count
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
+from tfsaliency.methods.copies import Block, over_copies
 from tfsaliency.methods.gradient import as_explainer
 from tfsaliency.methods.total import total
 from tfsaliency.score import Score
@@ -70,9 +71,8 @@ class NoisyCopies(Wrapper):
         """Asks about all copies, a device batch at a time, in one loop of the graph."""
         score.resolve()
         batch = tf.shape(tf.nest.flatten(x)[0])[0]
-        copies = tf.clip_by_value(score.rows // batch, 1, self.samples)
 
-        def block(first: tf.Tensor, count: tf.Tensor) -> Moments:
+        def of_block(first: tf.Tensor, count: tf.Tensor) -> Moments:
             values, _ = self.asked.attribute(self._noisy(x, first, count), score)
             stacked = tf.nest.map_structure(lambda part: tf.reshape(part, [count, batch, *part.shape[1:]]), values)
             mean = tf.nest.map_structure(lambda part: tf.reduce_mean(part, axis=0), stacked)
@@ -83,20 +83,18 @@ class NoisyCopies(Wrapper):
             )
             return Moments(mean, spread)
 
-        # Traced on its own because the loop below needs the shape of its values before it starts.
-        traced = tf.function(block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
+        # Traced on its own because the loop needs the shape of its values before it starts.
+        with score.silent():
+            traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
         start = tf.nest.map_structure(
             lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), traced.structured_outputs
         )
 
-        def step(done: tf.Tensor, so_far: Moments) -> tuple[tf.Tensor, Moments]:
-            count = tf.minimum(copies, self.samples - done)
-            return done + count, _merge(so_far, done, Moments(*traced(done, count)), count)
+        def step(so_far: Moments, block: Block) -> Moments:
+            first, count = block
+            return _merge(so_far, first, Moments(*traced(first, count)), count)
 
-        # Two blocks in flight: the noise of the next is drawn beside the gradient of this one. Not more: they would all
-        # be started at once, and memory would grow with the samples.
-        _, moments = tf.while_loop(lambda done, _: done < self.samples, step, (0, start), parallel_iterations=2)
-        return moments
+        return over_copies(self.samples, x, score, step, start)
 
     def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
         """Copies ``first`` to ``first + count`` of the inputs, stacked in blocks: ``(count * N, ...)``."""

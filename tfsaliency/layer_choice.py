@@ -1,0 +1,175 @@
+"""Which activations a class activation map is made of."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.forward import ancestors
+from tfsaliency.grid import Grid, grid_of
+from tfsaliency.layers import LayerCall
+from tfsaliency.score import Trace
+
+# What only moves values around, and what takes several places together.
+MOVES = ("Reshape", "Squeeze", "ExpandDims", "Transpose", "Identity")
+POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D", "AvgPool", "AvgPool3D")
+
+
+class Activation(NamedTuple):
+    """What a layer returned, and how its places lie over the inputs.
+
+    Attributes:
+        call: of the layer.
+        grids: for each part of the inputs, in the order of `tf.nest.flatten`, how the places of the layer lie over it,
+            None for a part that the layer does not see or that has other axes.
+    """
+
+    call: LayerCall
+    grids: list[Grid | None]
+
+    @property
+    def grid(self) -> Grid:
+        """The layer's own grid."""
+        return next(grid for grid in self.grids if grid is not None)
+
+    @property
+    def name(self) -> str:
+        """The path of the layer, with the number of the call where it is not the first."""
+        return f"{self.call.path}, call {self.call.index}" if self.call.index else self.call.path
+
+
+def choose(layer: Any, calls: list[LayerCall], x: Any, traced: Trace) -> list[Activation]:
+    """The activations that are meant.
+
+    Args:
+        layer: None for the last one with spatial extent before pooling; a layer; its name, or its path through models
+            and layers (``"backbone/block5_conv3"``); a pair of these and the index of the call, for a layer that is
+            called several times; or a list of all that.
+        calls: of all layers, from the trace.
+        x: the inputs.
+        traced: the score of that trace.
+
+    Raises:
+        ValueError: there is no such layer, it could be several, or it has no places that lie over an input; the
+            message lists those that would do.
+    """
+    usable = _Usable(calls, tf.nest.flatten(x), traced)
+    if layer is None:
+        return [usable.last()]
+    return [usable.one(each) for each in (layer if isinstance(layer, list) else [layer])]
+
+
+class _Usable:
+    """The calls that an activation map can be made of."""
+
+    def __init__(self, calls: list[LayerCall], parts: list[tf.Tensor], traced: Trace):
+        self._parts, self._traced = parts, traced
+        behind = {op.name for op in ancestors(traced.score)}
+        self._calls = calls
+        self._usable = [call for call in calls if self._fits(call) and call.output.op.name in behind]
+
+    def _fits(self, call: LayerCall) -> bool:
+        same_graph = call.output.graph is self._traced.score.graph
+        ranked = call.output.shape.rank is not None and call.output.dtype.is_floating
+        return same_graph and ranked and any(grid_of(call.output.shape, part.shape) for part in self._parts)
+
+    def last(self) -> Activation:
+        logits = {logit.ref() for logit in self._traced.logits}
+        seen = self._read_through_attention()
+        for call in reversed(self._usable):
+            inner = any(not isinstance(each, keras.Model) and _is_keras(each) for each in call.inside)
+            if inner or call.output.ref() in logits or _is_pooled(call.output):
+                continue
+            if seen is not None and call.output.op.name not in seen:
+                continue
+            # A dropout hands on what it gets: the layer that made it has the better name.
+            maker = next(each for each in self._usable if each.output is call.output)
+            activation = self._over_inputs(maker)
+            if any(activation.grids):
+                return activation
+        raise ValueError(
+            "The model has no layer with places that lie over its input, so there is nothing to map. A class activation "
+            "map needs a convolution, a sequence or tokens of a picture before what is explained; use a gradient method."
+        )
+
+    def _read_through_attention(self) -> set[str] | None:
+        """Where a class token is read out, the operations that it has seen the other tokens of; None elsewhere."""
+        ops = ancestors(self._traced.score)
+        for place, op in enumerate(ops):
+            sliced = op.type == "StridedSlice" and op.inputs[0].shape.rank == 3 and op.outputs[0].shape.rank == 2
+            if sliced and any(grid_of(op.inputs[0].shape, part.shape) for part in self._parts):
+                attention = [each for each in ops[:place] if each.type == "Softmax"]
+                return {each.name for each in ancestors(attention[-1].outputs[0])} if attention else None
+        return None
+
+    def one(self, layer: Any) -> Activation:
+        wanted, index = layer if isinstance(layer, tuple) else (layer, None)
+        found = self._matching(wanted)
+        if not found:
+            raise ValueError(f"The model calls no layer {_text(wanted)}. {self._offer()}")
+        paths = sorted({call.path for call in found})
+        if len(paths) > 1:
+            raise ValueError(f"The name {wanted!r} is that of several layers. Pass the path of one: {', '.join(paths)}")
+        if index is None and len(found) > 1:
+            raise ValueError(
+                f"The layer {paths[0]!r} is called {len(found)} times. Say which call, from 0: layer=({paths[0]!r}, 0)"
+            )
+        try:
+            call = found[index or 0]
+        except IndexError:
+            raise ValueError(f"The layer {paths[0]!r} is called {len(found)} times. Received: call {index}") from None
+        usable = any(each.place == call.place for each in self._usable)
+        activation = self._over_inputs(call) if usable else None
+        if activation is None or not any(activation.grids):
+            raise ValueError(
+                f"The layer {call.path!r} returns {tuple(call.output.shape)}, whose places do not lie over an input, or "
+                f"what is explained does not depend on it. {self._offer()}"
+            )
+        return activation
+
+    def _matching(self, wanted: Any) -> list[LayerCall]:
+        if isinstance(wanted, keras.Layer):
+            return [call for call in self._calls if call.layer is wanted]
+        exact = [call for call in self._calls if call.path == wanted]
+        return exact or [call for call in self._calls if call.path.endswith(f"/{wanted}")]
+
+    def _over_inputs(self, call: LayerCall) -> Activation:
+        seen = {op.name for op in ancestors(call.output)}
+        return Activation(
+            call,
+            [grid_of(call.output.shape, part.shape) if part.op.name in seen else None for part in self._parts],
+        )
+
+    def _offer(self) -> str:
+        paths = list(dict.fromkeys(call.path for call in self._usable))
+        if not paths:
+            return "None of its layers has places that lie over an input; use a gradient method."
+        return f"These would do: {', '.join(paths)}"
+
+
+def check_layer(layer: Any) -> None:
+    """Raises where an option does not say a layer."""
+    for each in layer if isinstance(layer, list) else [layer]:
+        wanted, index = each if isinstance(each, tuple) and len(each) == 2 else (each, 0)
+        fits = wanted is None and layer is None or isinstance(wanted, str | keras.Layer)
+        if not fits or not isinstance(index, int) or layer == []:
+            raise ValueError(
+                "layer is None, a layer, its name or path, a pair of one of these and the index of its call, or a list "
+                f"of them. Received: {layer!r}"
+            )
+
+
+def _is_keras(layer: keras.Layer) -> bool:
+    """Whether Keras itself made the layer, whose inner layers are nobody's activations."""
+    return type(layer).__module__.partition(".")[0] == "keras"
+
+
+def _is_pooled(tensor: tf.Tensor) -> bool:
+    op = tensor.op
+    while op.type in MOVES:
+        op = op.inputs[0].op
+    return op.type in POOLS
+
+
+def _text(wanted: Any) -> str:
+    return repr(wanted.name if isinstance(wanted, keras.Layer) else wanted)

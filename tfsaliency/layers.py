@@ -1,0 +1,74 @@
+"""The layers that a model calls while it is traced: which, at what depth, and what each returned.
+
+Nothing is hung on the model. For the time of one trace the call that all layers share is watched, in this thread only.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+# Whoever watches holds it: what is watched belongs to the class that all layers share.
+_watching = threading.RLock()
+
+
+class LayerCall(NamedTuple):
+    """One call of a layer.
+
+    Attributes:
+        layer: the layer.
+        path: the names of the layers it was called in, below the model, and its own: ``"backbone/block5_conv3"``.
+        index: which of the layer's calls it is, from 0.
+        place: which of all calls it is.
+        inside: the layers it was called in, below the model.
+        output: what it returned, ``(N, ...)``.
+    """
+
+    layer: keras.Layer
+    path: str
+    index: int
+    place: int
+    inside: tuple[keras.Layer, ...]
+    output: tf.Tensor
+
+
+@contextmanager
+def watched_layers(model: keras.Model, replaced: Mapping[int, tf.Tensor] | None = None) -> Iterator[list[LayerCall]]:
+    """Writes down each call of a layer that returns one tensor, in the order in which the calls end.
+
+    Args:
+        model: the model that is going to be called; its own call is not one of them.
+        replaced: for the place of a call, what it returns instead.
+    """
+    calls: list[LayerCall] = []
+    stack: list[keras.Layer] = []
+    thread = threading.get_ident()
+    original = keras.Layer.__call__
+
+    def watching(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:
+            return original(layer, *args, **kwargs)
+        stack.append(layer)
+        try:
+            output = original(layer, *args, **kwargs)
+        finally:
+            stack.pop()
+        if layer is model or not tf.is_tensor(output):
+            return output
+        place = len(calls)
+        output = (replaced or {}).get(place, output)
+        inside = tuple(each for each in stack if each is not model)
+        path = "/".join(each.name for each in (*inside, layer))
+        index = sum(call.layer is layer for call in calls)
+        calls.append(LayerCall(layer, path, index, place, inside, output))
+        return output
+
+    with _watching:
+        keras.Layer.__call__ = watching
+        try:
+            yield calls
+        finally:
+            keras.Layer.__call__ = original

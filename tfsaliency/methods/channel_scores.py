@@ -1,0 +1,123 @@
+"""Class activation maps whose weights are found by asking the model again, channel by channel: no gradient."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.grid import Grid
+from tfsaliency.layer_choice import Activation
+from tfsaliency.layers import watched_layers
+from tfsaliency.methods.class_activation import ActivationMap
+from tfsaliency.methods.copies import Block, repeated, scores_of_copies
+from tfsaliency.score import Score, Trace
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreCAM(ActivationMap):
+    """Score-CAM: each channel weighted by what the model says of the input seen through it.
+
+    Formula:
+        ``L = relu(sum_k a_k A_k)``, ``a = softmax over k of S(x * H_k)``, ``H_k`` the channel resized to the input and
+        scaled to [0, 1].
+
+    As many forward passes as the layer has channels. The softmax of logits gives nearly all weight to a few channels,
+    and inputs dimmed by a mask are none that the model was trained on.
+
+    Args:
+        model: any Keras model.
+        layer: None for the last activation with spatial extent before pooling, which ``provenance["layer"]`` names; a
+            layer, its name or path, a pair with the index of a call, or a list of these, whose maps are averaged.
+        upsample: whether the map is resized to the input, ``(N, height, width, 1)``; else it has the layer's own grid.
+
+    Raises:
+        ValueError: on ``explain``, where there is no such layer or its places do not lie over an input.
+
+    Source:
+        Wang et al. 2020, Score-CAM: Score-Weighted Visual Explanations for Convolutional Neural Networks.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
+        ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
+        >>> bool((tfs.ScoreCAM(model).explain(x).values >= 0).all())
+        True
+    """
+
+    def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
+        activations = tf.cast(activation.grid.fold(activation.call.output), tf.float32)
+        channels = activations.shape[-1]
+
+        def ask(block: Block) -> tf.Tensor:
+            first, count = block
+            chosen = tf.experimental.numpy.moveaxis(activations[..., first : first + count], -1, 0)
+            chosen = tf.reshape(chosen, [-1, *activation.grid.shape])
+            parts = [
+                part if grid is None else part * _mask(chosen, grid)
+                for part, grid in zip(tf.nest.flatten(repeated(x, count)), activation.grids, strict=True)
+            ]
+            return score(tf.nest.pack_sequence_as(x, parts))
+
+        weights = tf.nn.softmax(scores_of_copies(channels, x, score, ask), axis=0)
+        return tf.nn.relu(tf.einsum("kn,n...k->n...", weights, activations))
+
+
+def _mask(maps: tf.Tensor, grid: Grid) -> tf.Tensor:
+    """Maps ``(n, *shape)`` over an input, between 0 and 1, with its axis of channels; a constant one hides everything."""
+    resized = grid.resize(maps)
+    axes = list(range(1, resized.shape.rank))
+    low, high = (reduce(resized, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+    scaled = tf.math.divide_no_nan(resized - low, high - low)
+    return scaled[..., None] if grid.channels else scaled
+
+
+@dataclass(frozen=True, eq=False)
+class AblationCAM(ActivationMap):
+    """Ablation-CAM: each channel weighted by what the score loses without it.
+
+    Formula:
+        ``L = relu(sum_k w_k A_k)``, ``w_k = (S - S_k) / |S|``, ``S_k`` the score with channel ``k`` of the layer at
+        zero. The paper divides by ``S``, which is the same for scores above zero and would turn the map round below.
+
+    As many passes from the layer to the score as the layer has channels; what is below the layer is not computed again.
+
+    Args:
+        model: any Keras model.
+        layer: None for the last activation with spatial extent before pooling, which ``provenance["layer"]`` names; a
+            layer, its name or path, a pair with the index of a call, or a list of these, whose maps are averaged.
+        upsample: whether the map is resized to the input, ``(N, height, width, 1)``; else it has the layer's own grid.
+
+    Raises:
+        ValueError: on ``explain``, where there is no such layer or its places do not lie over an input.
+
+    Source:
+        Desai & Ramaswamy 2020, Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
+        Localization.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
+        ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
+        >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
+        >>> bool((tfs.AblationCAM(model).explain(x).values >= 0).all())
+        True
+    """
+
+    def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
+        output = activation.call.output
+        channels = output.shape[-1]
+
+        def ask(block: Block) -> tf.Tensor:
+            first, count = block
+            # Rows in the order of stacked copies: all samples without the first channel, then without the second.
+            kept = 1 - tf.one_hot(tf.range(first, first + count), channels, dtype=output.dtype)
+            ablated = output * tf.reshape(kept, [count, *[1] * (output.shape.rank - 1), channels])
+            ablated = tf.reshape(ablated, [-1, *output.shape[1:]])
+            with watched_layers(self.model, {activation.call.place: ablated}):
+                return score(repeated(x, count))
+
+        lost = traced.score - scores_of_copies(channels, x, score, ask)
+        weights = tf.math.divide_no_nan(lost, tf.abs(traced.score))
+        folded = tf.cast(activation.grid.fold(output), tf.float32)
+        return tf.nn.relu(tf.einsum("kn,n...k->n...", weights, folded))
