@@ -174,6 +174,17 @@ def ancestors(*tensors: tf.Tensor) -> list[tf.Operation]:
     return sorted(seen.values(), key=lambda op: order[op.name])
 
 
+def operations_between(outputs: list[tf.Tensor], inputs: list[tf.Tensor]) -> list[tf.Operation]:
+    """The operations on the way from the inputs to the outputs, in the order in which they were traced."""
+    dependent = {tensor.ref() for tensor in inputs}
+    found = []
+    for op in ancestors(*outputs):
+        if any(source.ref() in dependent for source in op.inputs):
+            found.append(op)
+            dependent |= {result.ref() for result in op.outputs}
+    return found
+
+
 def first_without_gradient(y: tf.Tensor, x: tf.Tensor) -> tf.Operation | None:
     """The first operation from x to y that makes floats and no gradient, None if y does not depend on x."""
     dependent = {x.op.name}

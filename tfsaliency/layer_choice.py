@@ -8,34 +8,33 @@ import tensorflow as tf
 from tfsaliency.forward import ancestors
 from tfsaliency.grid import Grid, grid_of
 from tfsaliency.layers import LayerCall
+from tfsaliency.rules.operations import CURVES
 from tfsaliency.score import Trace
 
 # What only moves values around, and what takes several places together.
 MOVES = ("Reshape", "Squeeze", "ExpandDims", "Transpose", "Identity")
+ELEMENTWISE = (*CURVES, "Add", "AddV2", "Sub", "Mul", "Maximum", "Minimum", "Identity", "IdentityN", "SelectV2")
 POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D", "AvgPool", "AvgPool3D")
 
 
 class Activation(NamedTuple):
-    """What a layer returned, and how its places lie over the inputs.
+    """A tensor within the model, and how its places lie over the inputs.
 
     Attributes:
-        call: of the layer.
+        name: the path of the layer that returned it, with the number of the call where it is not the first.
+        output: the tensor, ``(N, ..., K)``.
         grids: for each part of the inputs, in the order of `tf.nest.flatten`, how the places of the layer lie over it,
             None for a part that the layer does not see or that has other axes.
     """
 
-    call: LayerCall
+    name: str
+    output: tf.Tensor
     grids: list[Grid | None]
 
     @property
     def grid(self) -> Grid:
         """The layer's own grid."""
         return next(grid for grid in self.grids if grid is not None)
-
-    @property
-    def name(self) -> str:
-        """The path of the layer, with the number of the call where it is not the first."""
-        return f"{self.call.path}, call {self.call.index}" if self.call.index else self.call.path
 
 
 def choose(layer: Any, calls: list[LayerCall], x: Any, traced: Trace) -> list[Activation]:
@@ -64,27 +63,30 @@ class _Usable:
 
     def __init__(self, calls: list[LayerCall], parts: list[tf.Tensor], traced: Trace):
         self._parts, self._traced = parts, traced
-        behind = {op.name for op in ancestors(traced.score)}
+        self._behind = ancestors(traced.score)
+        behind = {op.name for op in self._behind}
         self._calls = calls
-        self._usable = [call for call in calls if self._fits(call) and call.output.op.name in behind]
+        self._usable = [call for call in calls if self._fits(call.output) and call.output.op.name in behind]
 
-    def _fits(self, call: LayerCall) -> bool:
-        same_graph = call.output.graph is self._traced.score.graph
-        ranked = call.output.shape.rank is not None and call.output.dtype.is_floating
-        return same_graph and ranked and any(grid_of(call.output.shape, part.shape) for part in self._parts)
+    def _fits(self, output: tf.Tensor) -> bool:
+        same_graph = output.graph is self._traced.score.graph
+        ranked = output.shape.rank is not None and output.dtype.is_floating
+        return same_graph and ranked and any(grid_of(output.shape, part.shape) for part in self._parts)
 
     def last(self) -> Activation:
         logits = {logit.ref() for logit in self._traced.logits}
         seen = self._read_through_attention()
         for call in reversed(self._usable):
             inner = any(not isinstance(each, keras.Model) and _is_keras(each) for each in call.inside)
-            if inner or call.output.ref() in logits or _is_pooled(call.output):
+            output = self._activated(call.output)
+            if inner or output.ref() in logits or _is_pooled(output) or not _is_learned(output):
                 continue
-            if seen is not None and call.output.op.name not in seen:
+            if seen is not None and output.op.name not in seen:
                 continue
             # A dropout hands on what it gets: the layer that made it has the better name.
-            maker = next(each for each in self._usable if each.output is call.output)
-            activation = self._over_inputs(maker)
+            makers = [each for each in self._usable if each.output is output]
+            name = _name(makers[0]) if makers else f"{output.op.type} after {_name(call)}"
+            activation = self._over_inputs(name, output)
             if any(activation.grids):
                 return activation
         raise ValueError(
@@ -92,13 +94,22 @@ class _Usable:
             "map needs a convolution, a sequence or tokens of a picture before what is explained; use a gradient method."
         )
 
+    def _activated(self, output: tf.Tensor) -> tf.Tensor:
+        """What functions of single numbers and sums outside of layers make of a layer's output before anything else."""
+        reached = {output.ref()}
+        for op in self._behind:
+            same = op.type in ELEMENTWISE and op.outputs[0].shape == output.shape
+            if same and any(source.ref() in reached for source in op.inputs):
+                output = op.outputs[0]
+                reached.add(output.ref())
+        return output
+
     def _read_through_attention(self) -> set[str] | None:
         """Where a class token is read out, the operations that it has seen the other tokens of; None elsewhere."""
-        ops = ancestors(self._traced.score)
-        for place, op in enumerate(ops):
+        for place, op in enumerate(self._behind):
             sliced = op.type == "StridedSlice" and op.inputs[0].shape.rank == 3 and op.outputs[0].shape.rank == 2
             if sliced and any(grid_of(op.inputs[0].shape, part.shape) for part in self._parts):
-                attention = [each for each in ops[:place] if each.type == "Softmax"]
+                attention = [each for each in self._behind[:place] if each.type == "Softmax"]
                 return {each.name for each in ancestors(attention[-1].outputs[0])} if attention else None
         return None
 
@@ -118,8 +129,8 @@ class _Usable:
             call = found[index or 0]
         except IndexError:
             raise ValueError(f"The layer {paths[0]!r} is called {len(found)} times. Received: call {index}") from None
-        usable = any(each.place == call.place for each in self._usable)
-        activation = self._over_inputs(call) if usable else None
+        usable = any(each is call for each in self._usable)
+        activation = self._over_inputs(_name(call), call.output) if usable else None
         if activation is None or not any(activation.grids):
             raise ValueError(
                 f"The layer {call.path!r} returns {tuple(call.output.shape)}, whose places do not lie over an input, or "
@@ -133,11 +144,12 @@ class _Usable:
         exact = [call for call in self._calls if call.path == wanted]
         return exact or [call for call in self._calls if call.path.endswith(f"/{wanted}")]
 
-    def _over_inputs(self, call: LayerCall) -> Activation:
-        seen = {op.name for op in ancestors(call.output)}
+    def _over_inputs(self, name: str, output: tf.Tensor) -> Activation:
+        seen = {op.name for op in ancestors(output)}
         return Activation(
-            call,
-            [grid_of(call.output.shape, part.shape) if part.op.name in seen else None for part in self._parts],
+            name,
+            output,
+            [grid_of(output.shape, part.shape) if part.op.name in seen else None for part in self._parts],
         )
 
     def _offer(self) -> str:
@@ -169,6 +181,15 @@ def _is_pooled(tensor: tf.Tensor) -> bool:
     while op.type in MOVES:
         op = op.inputs[0].op
     return op.type in POOLS
+
+
+def _is_learned(tensor: tf.Tensor) -> bool:
+    """Whether weights took part: a rescaled input is no activation."""
+    return any(output.dtype == tf.resource for op in ancestors(tensor) for output in op.outputs)
+
+
+def _name(call: LayerCall) -> str:
+    return f"{call.path}, call {call.index}" if call.index else call.path
 
 
 def _text(wanted: Any) -> str:

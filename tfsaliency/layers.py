@@ -4,7 +4,7 @@ Nothing is hung on the model. For the time of one trace the call that all layers
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,7 +22,6 @@ class LayerCall(NamedTuple):
         layer: the layer.
         path: the names of the layers it was called in, below the model, and its own: ``"backbone/block5_conv3"``.
         index: which of the layer's calls it is, from 0.
-        place: which of all calls it is.
         inside: the layers it was called in, below the model.
         output: what it returned, ``(N, ...)``.
     """
@@ -30,18 +29,16 @@ class LayerCall(NamedTuple):
     layer: keras.Layer
     path: str
     index: int
-    place: int
     inside: tuple[keras.Layer, ...]
     output: tf.Tensor
 
 
 @contextmanager
-def watched_layers(model: keras.Model, replaced: Mapping[int, tf.Tensor] | None = None) -> Iterator[list[LayerCall]]:
+def watched_layers(model: keras.Model) -> Iterator[list[LayerCall]]:
     """Writes down each call of a layer that returns one tensor, in the order in which the calls end.
 
     Args:
         model: the model that is going to be called; its own call is not one of them.
-        replaced: for the place of a call, what it returns instead.
     """
     calls: list[LayerCall] = []
     stack: list[keras.Layer] = []
@@ -58,12 +55,10 @@ def watched_layers(model: keras.Model, replaced: Mapping[int, tf.Tensor] | None 
             stack.pop()
         if layer is model or not tf.is_tensor(output):
             return output
-        place = len(calls)
-        output = (replaced or {}).get(place, output)
         inside = tuple(each for each in stack if each is not model)
         path = "/".join(each.name for each in (*inside, layer))
         index = sum(call.layer is layer for call in calls)
-        calls.append(LayerCall(layer, path, index, place, inside, output))
+        calls.append(LayerCall(layer, path, index, inside, output))
         return output
 
     with _watching:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.forward import Logits
+from tfsaliency.rerun import rerun
 from tfsaliency.target import Target
 
 
@@ -13,11 +14,18 @@ class Trace(NamedTuple):
 
     Attributes:
         score: ``(N,)`` float32.
-        logits: the model's outputs, before their softmax or sigmoid.
+        outputs: what the model said, before its softmax or sigmoid.
+        inputs: what it was asked about, in the structure of the model's inputs.
     """
 
     score: tf.Tensor
-    logits: list[tf.Tensor]
+    outputs: Logits
+    inputs: Any
+
+    @property
+    def logits(self) -> list[tf.Tensor]:
+        """The outputs that are floats, one after the other."""
+        return [value for value in tf.nest.flatten(self.outputs.values) if value.dtype.is_floating]
 
     def slopes(self) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """The logits that the score depends on, each with the gradient of the score."""
@@ -73,11 +81,29 @@ class Score:
                     "calls score.resolve() first."
                 )
             self.index = self._target.top(logits)
-        copies = tf.shape(parts[0])[0] // tf.shape(self._inputs[0])[0]
-        score = self._target.score(logits, tf.tile(self.index, [copies]))
+        score = self._of(logits, parts[0])
         if is_given:
             self.at_inputs = score
-        return Trace(score, [value for value in tf.nest.flatten(logits.values) if value.dtype.is_floating])
+        return Trace(score, logits, x)
+
+    def altered(self, traced: Trace, x: Any, tensor: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        """``(copies * N,)``: the scores of copies of the inputs, were a tensor within the model another.
+
+        Args:
+            traced: a trace of the score.
+            x: the copies, ``(copies * N, ...)``.
+            tensor: a tensor of that trace, on the way from the inputs to the score, ``(N, ...)``.
+            value: what it is instead, ``(copies * N, ...)``.
+        """
+        given = zip(tf.nest.flatten(traced.inputs), tf.nest.flatten(x), strict=True)
+        flat = tf.nest.flatten(traced.outputs.values)
+        values = tf.nest.pack_sequence_as(traced.outputs.values, rerun(flat, [*given, (tensor, value)]))
+        return self._of(traced.outputs._replace(values=values), tf.nest.flatten(x)[0])
+
+    def _of(self, logits: Logits, part: tf.Tensor) -> tf.Tensor:
+        """The scores of the copies of which ``part`` is one part of the inputs."""
+        copies = tf.shape(part)[0] // tf.shape(self._inputs[0])[0]
+        return self._target.score(logits, tf.tile(self.index, [copies]))
 
     @contextmanager
     def silent(self) -> Iterator[None]:

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfsaliency.grid import Grid
 from tfsaliency.layer_choice import Activation
-from tfsaliency.layers import watched_layers
 from tfsaliency.methods.class_activation import ActivationMap
 from tfsaliency.methods.copies import Block, repeated, scores_of_copies
 from tfsaliency.score import Score, Trace
@@ -46,7 +45,7 @@ class ScoreCAM(ActivationMap):
     """
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        activations = tf.cast(activation.grid.fold(activation.call.output), tf.float32)
+        activations = tf.cast(activation.grid.fold(activation.output), tf.float32)
         channels = activations.shape[-1]
 
         def ask(block: Block) -> tf.Tensor:
@@ -105,7 +104,7 @@ class AblationCAM(ActivationMap):
     """
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        output = activation.call.output
+        output = activation.output
         channels = output.shape[-1]
 
         def ask(block: Block) -> tf.Tensor:
@@ -114,8 +113,7 @@ class AblationCAM(ActivationMap):
             kept = 1 - tf.one_hot(tf.range(first, first + count), channels, dtype=output.dtype)
             ablated = output * tf.reshape(kept, [count, *[1] * (output.shape.rank - 1), channels])
             ablated = tf.reshape(ablated, [-1, *output.shape[1:]])
-            with watched_layers(self.model, {activation.call.place: ablated}):
-                return score(repeated(x, count))
+            return score.altered(traced, repeated(x, count), output, ablated)
 
         lost = traced.score - scores_of_copies(channels, x, score, ask)
         weights = tf.math.divide_no_nan(lost, tf.abs(traced.score))

@@ -8,10 +8,10 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.explainer import Attribution, Explainer
+from tfsaliency.forward import operations_between
 from tfsaliency.layer_choice import Activation, check_layer, choose
 from tfsaliency.layers import watched_layers
 from tfsaliency.methods.gradient import slopes
-from tfsaliency.rules.network import steps_between
 from tfsaliency.score import Score, Trace
 
 
@@ -87,10 +87,10 @@ class GradientWeighted(ActivationMap):
         """``(N, *grid)`` from ``A`` and ``G``, each ``(N, *grid, K)``."""
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        (reached,) = slopes(traced.score, [activation.call.output])
+        (reached,) = slopes(traced.score, [activation.output])
         assert reached is not None, "the score depends on the activation"
         fold = activation.grid.fold
-        return self.weigh(tf.cast(fold(activation.call.output), tf.float32), fold(reached))
+        return self.weigh(tf.cast(fold(activation.output), tf.float32), fold(reached))
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,8 +307,7 @@ class CAM(GradientWeighted):
     """
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        steps = steps_between(traced.logits, [activation.call.output])
-        kinds = [step.type for step in steps]
+        kinds = [op.type for op in operations_between([traced.score], [activation.output]) if op.type not in _SHAPES]
         if not kinds or kinds[0] != "Mean" or kinds.count("MatMul") != 1 or set(kinds[1:]) - _LINEAR:
             raise ValueError(
                 f"CAM is for a layer that global average pooling and one dense layer follow. After "
@@ -322,7 +321,9 @@ class CAM(GradientWeighted):
         return tf.reduce_sum(weights * activations, axis=-1)
 
 
-_LINEAR = {"MatMul", "BiasAdd", "AddV2", "Reshape", "Squeeze", "Identity", "Cast"}
+# What only chooses among the logits, or reads the number of rows.
+_SHAPES = {"Shape", "Pack", "StridedSlice", "Prod"}
+_LINEAR = {"MatMul", "BiasAdd", "AddV2", "Sub", "Mul", "Reshape", "Squeeze", "Identity", "Cast", "GatherV2"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,7 +358,7 @@ class EigenCAM(ActivationMap):
     """
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        activations = tf.cast(activation.grid.fold(activation.call.output), tf.float32)
+        activations = tf.cast(activation.grid.fold(activation.output), tf.float32)
         *_, channels = activations.shape
         matrix = tf.reshape(activations, [-1, activations.shape[1:-1].num_elements(), channels])
         # The smaller of the two Gram matrices has the same first singular value.
