@@ -15,8 +15,8 @@ RUNS = 15
 def run() -> None:
     print(
         f"\nspeed: {IMAGES} images, time over that of as many bare gradients just before and after, median of {RUNS}\n"
-        "  The floor's batch size is the best of 8, 16 and 32 in a round of its own: the smallest of three noisy medians\n"
-        "  would be too low."
+        "  The floor's batch size is the best of 8, 16 and 32 in a round of its own: the smallest of three noisy\n"
+        "  medians would be too low."
     )
     for name, build in MODELS.items():
         report(name, build())

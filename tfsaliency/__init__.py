@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from tfsaliency import rules, target, transforms
+from tfsaliency import baselines, rules, target, transforms
 from tfsaliency.compiled import forget
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
@@ -22,6 +22,7 @@ from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
 from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
 from tfsaliency.methods.guided_gradcam import GuidedGradCAM
+from tfsaliency.methods.integrated_gradients import IntegratedGradients
 from tfsaliency.methods.lrp import LRP, DeepTaylor
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from tfsaliency.version import __version__
@@ -45,6 +46,7 @@ __all__ = [
     "GuidedBackprop",
     "GuidedGradCAM",
     "HiResCAM",
+    "IntegratedGradients",
     "LayerCAM",
     "ScoreCAM",
     "SmoothGrad",
@@ -54,6 +56,7 @@ __all__ = [
     "Wrapper",
     "XGradCAM",
     "__version__",
+    "baselines",
     "forget",
     "plot",
     "rules",

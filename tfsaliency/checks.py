@@ -80,6 +80,18 @@ def check_scores(scores: np.ndarray, samples: int) -> None:
         )
 
 
+def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
+    """Warns where a method says that it has not come to an end."""
+    open_ = np.flatnonzero(~diagnostics.get("converged", np.array([], bool)))
+    if open_.size:
+        worst = diagnostics["relative_gap"].max()
+        warnings.warn(
+            f"The sum along the path has not converged for the samples {open_[:5].tolist()}: it misses the change of "
+            f"the score by up to {worst:.1%}. Allow more steps, or a larger tolerance.",
+            stacklevel=3,
+        )
+
+
 def check_values(values: Any) -> None:
     """Raises where values are not finite, warns where they are zero everywhere."""
     parts = [part.reshape(len(part), -1) for part in tf.nest.flatten(values)]

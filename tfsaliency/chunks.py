@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +43,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     with tqdm(total=batch.samples, desc=bar, disable=bar is None, bar_format=BAR) as progress:
         while done < batch.samples:
             stop = min(done + size, batch.samples)
-            function.on_progress = lambda share, samples=stop - done: progress.update(share * samples)
+            function.on_progress = partial(_advance, progress, stop - done)
             try:
                 piece = function(batch.rows(done, stop), index[done:stop], size)
             except tf.errors.ResourceExhaustedError as error:
@@ -60,3 +61,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     for array in tf.nest.flatten(whole):
         array.flags.writeable = False
     return whole
+
+
+def _advance(bar: tqdm, samples: int, share: float) -> None:
+    bar.update(share * samples)

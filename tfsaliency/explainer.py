@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.checks import check_built, check_count, check_range, check_scores, check_values
+from tfsaliency.checks import check_built, check_converged, check_count, check_range, check_scores, check_values
 from tfsaliency.chunks import run_in_chunks
 from tfsaliency.compiled import compiled
 from tfsaliency.explanation import Explanation
@@ -92,6 +92,7 @@ class Explainer(ABC):
         result = run_in_chunks(function, batch, index, batch_size, str(self) if progress else None)
         check_scores(result.scores, batch.samples)
         check_values(result.values)
+        check_converged(result.diagnostics)
         return Explanation(
             values=result.values,
             inputs=batch.given,

@@ -63,7 +63,7 @@ def grid_of(activations: tf.TensorShape, part: tf.TensorShape) -> Grid | None:
 
 
 def _folded(tokens: int, extent: tuple[int, ...]) -> Grid | None:
-    """The grid of the tokens of a picture: the one of the picture's own proportions with the fewest tokens left over."""
+    """The grid of a picture's tokens: the one of the picture's own proportions with the fewest tokens left over."""
     height, width = extent
     for extra in range(min(MOST_EXTRA_TOKENS + 1, tokens - 1)):
         for rows in range(1, tokens - extra + 1):

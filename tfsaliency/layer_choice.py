@@ -90,8 +90,8 @@ class _Usable:
             if any(activation.grids):
                 return activation
         raise ValueError(
-            "The model has no layer with places that lie over its input, so there is nothing to map. A class activation "
-            "map needs a convolution, a sequence or tokens of a picture before what is explained; use a gradient method."
+            "The model has no layer with places that lie over its input, so there is nothing to map. A class "
+            "activation map needs a convolution, a sequence or tokens of a picture; use a gradient method."
         )
 
     def _activated(self, output: tf.Tensor) -> tf.Tensor:
@@ -133,8 +133,8 @@ class _Usable:
         activation = self._over_inputs(_name(call), call.output) if usable else None
         if activation is None or not any(activation.grids):
             raise ValueError(
-                f"The layer {call.path!r} returns {tuple(call.output.shape)}, whose places do not lie over an input, or "
-                f"what is explained does not depend on it. {self._offer()}"
+                f"The layer {call.path!r} returns {tuple(call.output.shape)}, whose places do not lie over an input, "
+                f"or what is explained does not depend on it. {self._offer()}"
             )
         return activation
 
@@ -189,7 +189,7 @@ def _is_learned(tensor: tf.Tensor) -> bool:
 
 
 def _name(call: LayerCall) -> str:
-    return f"{call.path}, call {call.index}" if call.index else call.path
+    return f"{call.path}, call {call.number}" if call.number else call.path
 
 
 def _text(wanted: Any) -> str:

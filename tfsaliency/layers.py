@@ -21,14 +21,14 @@ class LayerCall(NamedTuple):
     Attributes:
         layer: the layer.
         path: the names of the layers it was called in, below the model, and its own: ``"backbone/block5_conv3"``.
-        index: which of the layer's calls it is, from 0.
+        number: which of the layer's calls it is, from 0.
         inside: the layers it was called in, below the model.
         output: what it returned, ``(N, ...)``.
     """
 
     layer: keras.Layer
     path: str
-    index: int
+    number: int
     inside: tuple[keras.Layer, ...]
     output: tf.Tensor
 
@@ -57,8 +57,8 @@ def watched_layers(model: keras.Model) -> Iterator[list[LayerCall]]:
             return output
         inside = tuple(each for each in stack if each is not model)
         path = "/".join(each.name for each in (*inside, layer))
-        index = sum(call.layer is layer for call in calls)
-        calls.append(LayerCall(layer, path, index, inside, output))
+        number = sum(call.layer is layer for call in calls)
+        calls.append(LayerCall(layer, path, number, inside, output))
         return output
 
     with _watching:

@@ -15,6 +15,7 @@ from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
 from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
 from tfsaliency.methods.guided_gradcam import GuidedGradCAM
+from tfsaliency.methods.integrated_gradients import IntegratedGradients
 from tfsaliency.methods.lrp import LRP, DeepTaylor
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Explainer]] = {
     "lrp": LRP,
     "deep-taylor": DeepTaylor,
     "deeplift": DeepLIFT,
+    "integrated-gradients": IntegratedGradients,
     "cam": CAM,
     "grad-cam": GradCAM,
     "grad-cam++": GradCAMPlusPlus,

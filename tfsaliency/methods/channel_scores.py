@@ -63,7 +63,7 @@ class ScoreCAM(ActivationMap):
 
 
 def _mask(maps: tf.Tensor, grid: Grid) -> tf.Tensor:
-    """Maps ``(n, *shape)`` over an input, between 0 and 1, with its axis of channels; a constant one hides everything."""
+    """Maps ``(n, *shape)`` over an input, between 0 and 1, with its axis of channels; a constant one hides it all."""
     resized = grid.resize(maps)
     axes = list(range(1, resized.shape.rank))
     low, high = (reduce(resized, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))

@@ -101,7 +101,7 @@ class GradCAM(GradientWeighted):
         ``L = relu(sum_k a_k A_k)``, ``a_k = mean over places of dS / dA_k``.
 
     The mean forgets where in the layer a channel matters, so a map can point at places that did not speak for the class
-    (Draelos & Carin 2020): where the layer is followed by more than pooling and one dense layer, look at `HiResCAM` too.
+    (Draelos & Carin 2020): where more than pooling and one dense layer follows the layer, look at `HiResCAM` too.
 
     Args:
         model: any Keras model.
@@ -281,8 +281,8 @@ class CAM(GradientWeighted):
     """The class activation map of 2016: the channels before global average pooling, weighted as the dense layer does.
 
     Formula:
-        ``L = sum_k w_k A_k``, with ``w_k`` the weight of channel ``k`` for the class, signed. Its mean over the places is
-        the score less its bias.
+        ``L = sum_k w_k A_k``, with ``w_k`` the weight of channel ``k`` for the class, signed. Its mean over the places
+        is the score less its bias.
 
     Args:
         model: a Keras model that ends in global average pooling and one dense layer.
@@ -307,7 +307,8 @@ class CAM(GradientWeighted):
     """
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        kinds = [op.type for op in operations_between([traced.score], [activation.output]) if op.type not in _SHAPES]
+        ops = operations_between([traced.score], [activation.output])
+        kinds = [op.type for op in ops if op.outputs[0].dtype.is_floating]
         if not kinds or kinds[0] != "Mean" or kinds.count("MatMul") != 1 or set(kinds[1:]) - _LINEAR:
             raise ValueError(
                 f"CAM is for a layer that global average pooling and one dense layer follow. After "
@@ -321,8 +322,6 @@ class CAM(GradientWeighted):
         return tf.reduce_sum(weights * activations, axis=-1)
 
 
-# What only chooses among the logits, or reads the number of rows.
-_SHAPES = {"Shape", "Pack", "StridedSlice", "Prod"}
 _LINEAR = {"MatMul", "BiasAdd", "AddV2", "Sub", "Mul", "Reshape", "Squeeze", "Identity", "Cast", "GatherV2"}
 
 
@@ -331,8 +330,8 @@ class EigenCAM(ActivationMap):
     """Eigen-CAM: the activations of a layer along their first principal direction. No class, no gradient.
 
     Formula:
-        ``L = A v_1``, with ``A`` as a matrix of places and channels and ``v_1`` its first right singular vector, with the
-        sign that makes the map's sum positive.
+        ``L = A v_1``, with ``A`` as a matrix of places and channels and ``v_1`` its first right singular vector, with
+        the sign that makes the map's sum positive.
 
     It shows what the layer responds to most, whatever is asked: the same map for every class.
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfsaliency.baseline import baselines
+from tfsaliency.baselines import baselines
 from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.methods.gradient import in_structure
 from tfsaliency.methods.total import total
@@ -66,13 +66,10 @@ class DeepLIFT(Explainer):
         steps = self._steps(traced, x)
         references = baselines(self.baseline, x)
 
-        def against(i: Any) -> Any:
-            return self._against(references.at(i), traced, steps, x, score)
+        def against(x0: Any) -> Any:
+            return self._against(x0, traced, steps, x, score)
 
-        if references.number == 1:
-            values, gap = against(0)
-        else:
-            values, gap = _mean_over(references.number, against, (x, traced.score))
+        values, gap = references.mean_of(against, (x, traced.score))
         return Attribution(values, {"completeness_gap": gap})
 
     def _against(self, x0: Any, traced: Trace, steps: list[Step], x: Any, score: Score) -> tuple[Any, tf.Tensor]:
@@ -117,17 +114,6 @@ class DeepLIFT(Explainer):
         super().__post_init__()
         if self.rule not in NAMES:
             raise ValueError(f"rule is one of {', '.join(map(repr, NAMES))}. Received: {self.rule!r}")
-
-
-def _mean_over(count: int, function: Callable[[tf.Tensor], Any], like: Any) -> Any:
-    """The mean of what a function of ``0 ... count - 1`` gives, in tensors of the shapes of ``like``, one at a time."""
-
-    def add(i: tf.Tensor, so_far: Any) -> Any:
-        return i + 1, tf.nest.map_structure(tf.add, so_far, function(i))
-
-    start = tf.constant(0), tf.nest.map_structure(tf.zeros_like, like)
-    _, summed = tf.while_loop(lambda i, so_far: i < count, add, start, parallel_iterations=1)
-    return tf.nest.map_structure(lambda part: part / count, summed)
 
 
 def _paired(steps: list[Step], outputs: list[tf.Tensor]) -> dict[str, Step]:

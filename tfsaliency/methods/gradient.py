@@ -39,10 +39,7 @@ class Gradient(Explainer):
     model: keras.Model
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = score(x)
-        return Attribution(gradient(tape, y, x))
+        return Attribution(score_and_gradient(x, score)[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +66,14 @@ class GradientTimesInput(Gradient):
     def attribute(self, x: Any, score: Score) -> Attribution:
         values, diagnostics = super().attribute(x, score)
         return Attribution(tf.nest.map_structure(times_input, values, x), diagnostics)
+
+
+def score_and_gradient(x: Any, score: Score) -> tuple[tf.Tensor, Any]:
+    """The score, ``(N,)``, and its gradient in the structure of the inputs."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = score(x)
+    return y, gradient(tape, y, x)
 
 
 def gradient(tape: tf.GradientTape, y: tf.Tensor, x: Any) -> Any:

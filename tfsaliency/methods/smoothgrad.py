@@ -1,28 +1,17 @@
+import math
 import zlib
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from tfsaliency.checks import check_amount, check_count
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
-from tfsaliency.methods.copies import Block, over_copies
+from tfsaliency.methods.copies import Block
 from tfsaliency.methods.gradient import as_explainer
-from tfsaliency.methods.total import total
+from tfsaliency.methods.moments import Moments, moments_of_copies
 from tfsaliency.score import Score
 from tfsaliency.transforms import square
-
-
-class Moments(NamedTuple):
-    """Of the inner values over the noisy copies, float32, in the structure of the values.
-
-    Attributes:
-        mean: ``(N, ...)``.
-        spread: ``(N, ...)``, the sum of squared deviations from the mean.
-    """
-
-    mean: Any
-    spread: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,33 +57,13 @@ class NoisyCopies(Wrapper):
         return depth
 
     def moments(self, x: Any, score: Score) -> Moments:
-        """Asks about all copies, a device batch at a time, in one loop of the graph."""
+        """Of the values over all copies."""
         score.resolve()
-        batch = tf.shape(tf.nest.flatten(x)[0])[0]
 
-        def of_block(first: tf.Tensor, count: tf.Tensor) -> Moments:
-            values, _ = self.asked.attribute(self._noisy(x, first, count), score)
-            stacked = tf.nest.map_structure(lambda part: tf.reshape(part, [count, batch, *part.shape[1:]]), values)
-            mean = tf.nest.map_structure(lambda part: tf.reduce_mean(part, axis=0), stacked)
-            spread = tf.nest.map_structure(
-                lambda part, centre: tf.reduce_sum(tf.math.squared_difference(part, centre), axis=0),
-                stacked,
-                mean,
-            )
-            return Moments(mean, spread)
+        def values_of(block: Block) -> Any:
+            return self.asked.attribute(self._noisy(x, *block), score).values
 
-        # Traced on its own because the loop needs the shape of its values before it starts.
-        with score.silent():
-            traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
-        start = tf.nest.map_structure(
-            lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), traced.structured_outputs
-        )
-
-        def step(so_far: Moments, block: Block) -> Moments:
-            first, count = block
-            return _merge(so_far, first, Moments(*traced(first, count)), count)
-
-        return over_copies(self.samples, x, score, step, start)
+        return moments_of_copies(self.samples, x, score, values_of)
 
     def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
         """Copies ``first`` to ``first + count`` of the inputs, stacked in blocks: ``(count * N, ...)``."""
@@ -116,20 +85,6 @@ class NoisyCopies(Wrapper):
             tf.range(first, first + count),
             fn_output_signature=tf.TensorSpec(shape, tf.float32),
         )
-
-
-def _merge(a: Moments, in_a: tf.Tensor, b: Moments, in_b: tf.Tensor) -> Moments:
-    """Moments of two groups together (Chan, Golub & LeVeque 1983), without the cancellation of a sum of squares."""
-    share = tf.cast(in_b, tf.float32) / tf.cast(in_a + in_b, tf.float32)
-
-    def spread(spread_a: tf.Tensor, spread_b: tf.Tensor, mean_a: tf.Tensor, mean_b: tf.Tensor) -> tf.Tensor:
-        between = tf.math.squared_difference(mean_a, mean_b) * tf.cast(in_a, tf.float32) * share
-        return spread_a + spread_b + between
-
-    return Moments(
-        tf.nest.map_structure(lambda mean_a, mean_b: mean_a + (mean_b - mean_a) * share, a.mean, b.mean),
-        tf.nest.map_structure(spread, a.spread, b.spread, a.mean, b.mean),
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,18 +119,12 @@ class SmoothGrad(NoisyCopies):
     """
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        mean, spread = self.moments(x, score)
-        return Attribution(mean, {"relative_error": self._relative_error(mean, spread)})
-
-    def _relative_error(self, mean: Any, spread: Any) -> tf.Tensor:
-        # The draws of a noisy inner explainer are the same for all copies: their error does not show between copies.
-        if self.samples == 1 or self._depth:
-            return tf.fill([tf.shape(tf.nest.flatten(mean)[0])[0]], float("nan"))
-        variance = total(spread) / (self.samples * (self.samples - 1))
-        # The mean's own square holds its variance once too much: E |m|^2 = |E m|^2 + Var m.
-        signal = total(tf.nest.map_structure(tf.square, mean)) - variance
-        error = tf.sqrt(tf.math.divide_no_nan(variance, tf.nn.relu(signal)))
-        return tf.where((signal <= 0) & (variance > 0), float("inf"), error)
+        moments = self.moments(x, score)
+        error = moments.relative_error(self.samples)
+        if self._depth:
+            # The draws of a noisy inner explainer are the same for all copies: their error does not show between these.
+            error = tf.fill(tf.shape(error), math.nan)
+        return Attribution(moments.mean, {"relative_error": error})
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,215 @@
+"""What an input is compared with: the baselines of the methods that explain a difference.
+
+``baseline=`` takes a number, arrays, a function of the inputs, or what `blurred`, `uniform` and `pixels` return.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.blur import blur
+from tfsaliency.checks import check_amount, check_count
+
+__all__ = ["blurred", "pixels", "uniform"]
+
+
+class Baselines(NamedTuple):
+    """What a user means by a baseline.
+
+    Attributes:
+        number: how many there are.
+        at: gives the one at an int or scalar tensor, in the structure of the inputs and of their shape, ``(N, ...)``.
+    """
+
+    number: int
+    at: Callable[[Any], Any]
+
+    def mean_of(self, function: Callable[[Any], Any], like: Any) -> Any:
+        """The mean over the baselines of what a function says of each, in tensors of the shapes of ``like``."""
+        if self.number == 1:
+            return function(self.at(0))
+
+        def add(i: tf.Tensor, so_far: Any) -> Any:
+            return i + 1, tf.nest.map_structure(tf.add, so_far, function(self.at(i)))
+
+        # One at a time: the memory is that of one.
+        start = tf.constant(0), tf.nest.map_structure(tf.zeros_like, like)
+        _, summed = tf.while_loop(lambda i, so_far: i < self.number, add, start, parallel_iterations=1)
+        return tf.nest.map_structure(lambda part: part / self.number, summed)
+
+
+class Made(ABC):
+    """Baselines that are made of the inputs, sample by sample."""
+
+    number: int
+
+    @abstractmethod
+    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+        """The ``i``-th baseline of a part of the inputs, ``(N, ...)``, which is number ``place`` of the parts."""
+
+
+@dataclass(frozen=True)
+class _Blurred(Made):
+    sigma: float
+    number: ClassVar[int] = 1
+
+    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+        return blur(part, tf.fill([tf.shape(part)[0]], float(self.sigma)))
+
+    def __repr__(self) -> str:
+        return f"blurred({self.sigma:g})"
+
+
+def blurred(sigma: float = 20.0) -> Made:
+    """Each input out of focus: what is there without its detail.
+
+    Args:
+        sigma: standard deviation of the Gaussian, in pixels or time steps.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> tfs.DeepLIFT(model, tfs.baselines.blurred(2)).explain(np.ones((1, 8, 8, 3))).values.shape
+        (1, 8, 8, 3)
+    """
+    check_amount("sigma", sigma)
+    return _Blurred(sigma)
+
+
+@dataclass(frozen=True)
+class _Uniform(Made):
+    low: float
+    high: float
+    number: int
+    seed: int
+
+    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+        # The same draw for every sample: a map does not depend on the rest of the batch.
+        draw = tf.random.stateless_uniform(part.shape[1:], tf.stack([self.seed, place * 1_000_003 + i]))
+        return self.low + (self.high - self.low) * draw + tf.zeros_like(part)
+
+    def __repr__(self) -> str:
+        return f"uniform({self.low:g}, {self.high:g}, number={self.number}, seed={self.seed})"
+
+
+def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
+    """Noise, over several draws of which a method averages: no colour is taken for nothing.
+
+    Args:
+        low: smallest number of the inputs.
+        high: largest number of the inputs.
+        number: how many draws.
+        seed: the same seed gives the same draws.
+    """
+    check_count("number", number)
+    check_count("seed", seed, 0)
+    if not low < high:
+        raise ValueError(f"low is below high. Received: {low}, {high}")
+    return _Uniform(low, high, number, seed)
+
+
+@dataclass(frozen=True)
+class _Pixels(Made):
+    value: Any
+    preprocess: Callable[[np.ndarray], Any]
+    number: ClassVar[int] = 1
+
+    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+        filled = np.broadcast_to(np.asarray(self.value, "float32"), part.shape[1:])
+        return tf.cast(np.asarray(self.preprocess(filled[None].copy())), part.dtype) + tf.zeros_like(part)
+
+    def __repr__(self) -> str:
+        return f"pixels({self.value!r})"
+
+
+def pixels(value: Any, preprocess: Callable[[np.ndarray], Any]) -> Made:
+    """A baseline as a picture, before the preprocessing that the inputs have been through.
+
+    Zero after preprocessing is a mid grey, or whatever the training set's mean is; black is another baseline, and makes
+    another map.
+
+    Args:
+        value: a number, an RGB colour or a picture, as ``preprocess`` takes them.
+        preprocess: turns pictures ``(1, height, width, channels)`` into inputs of the model.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> black = tfs.baselines.pixels(0, lambda rgb: rgb / 127.5 - 1)
+        >>> tfs.DeepLIFT(model, black).explain(np.ones((1, 8, 8, 3))).values.shape
+        (1, 8, 8, 3)
+    """
+    return _Pixels(value, preprocess)
+
+
+def baselines(baseline: Any, x: Any) -> Baselines:
+    """Reads a baseline.
+
+    Args:
+        baseline: a number for all inputs; or, alone or in the structure of the inputs, arrays: of the shape of one
+            input (an axis may be 1), or with one axis more in front, for several baselines; or a function of the
+            inputs ``(N, ...)`` that returns one baseline per sample; or baselines that are made of the inputs.
+        x: tensors in the structure of the model's inputs, ``(N, ...)``.
+
+    Raises:
+        ValueError: structure, shape or type do not fit, or a baseline is not finite.
+    """
+    if isinstance(baseline, Made):
+        parts = tf.nest.flatten(x)
+        return Baselines(
+            baseline.number,
+            lambda i: tf.nest.pack_sequence_as(x, [baseline.at(part, place, i) for place, part in enumerate(parts)]),
+        )
+    if callable(baseline):
+        return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
+    if np.ndim(baseline) == 0 and not isinstance(baseline, dict):
+        baseline = tf.nest.map_structure(lambda part: baseline, x)
+    try:
+        given = tf.nest.map_structure(np.asarray, _in_structure(baseline, x))
+        tf.nest.assert_same_structure(given, x)
+    except (ValueError, TypeError) as error:
+        shapes = tf.nest.map_structure(lambda part: tuple(part.shape[1:]), x)
+        raise ValueError(f"The baseline has the structure of one input, {shapes}. Received: {baseline!r}") from error
+    rows = tf.nest.map_structure(_rows, given, x)
+    counts = {part.shape[0] for part in tf.nest.flatten(rows)} - {1}
+    if len(counts) > 1:
+        raise ValueError(f"Each part of the inputs needs the same number of baselines. Received: {sorted(counts)}")
+    return Baselines(
+        max(counts, default=1),
+        lambda i: tf.nest.map_structure(lambda part, of: _spread(part, i, of), rows, x),
+    )
+
+
+def _in_structure(baseline: Any, x: Any) -> Any:
+    """A single array may be given for inputs that are one array in a list."""
+    parts = tf.nest.flatten(x)
+    alone = len(parts) == 1 and not isinstance(baseline, dict | tuple)
+    return tf.nest.pack_sequence_as(x, [np.asarray(baseline)]) if alone and not tf.is_tensor(x) else baseline
+
+
+def _rows(part: np.ndarray, of: tf.Tensor) -> np.ndarray:
+    """The baselines of one part of the inputs, ``(K, ...)``."""
+    shape = tuple(of.shape[1:])
+    if part.dtype.kind not in "fiu" or not np.isfinite(part).all():
+        raise ValueError(f"A baseline is made of finite numbers. Received: {part!r}")
+    rows = part[None] if part.ndim <= len(shape) else part
+    fits = part.ndim == 0 or rows.ndim == len(shape) + 1
+    if not fits or len(rows) == 0 or any(a not in (1, b) for a, b in zip(rows.shape[1:], shape, strict=False) if b):
+        raise ValueError(
+            f"A baseline for inputs of shape {shape} is a number, an array of that shape (axes may be 1), or several "
+            f"of them, {(' K', *shape)}. Received: shape {part.shape}"
+        )
+    return rows.reshape(len(rows), *(rows.shape[1:] or [1] * len(shape)))
+
+
+def _spread(rows: np.ndarray, i: Any, of: tf.Tensor) -> tf.Tensor:
+    """Row ``i`` for every sample; one row serves every ``i``."""
+    return tf.constant(rows, of.dtype)[i if len(rows) > 1 else 0] + tf.zeros_like(of)
+
+
+def _as_given(part: Any, of: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.convert_to_tensor(part), of.dtype) + tf.zeros_like(of)
