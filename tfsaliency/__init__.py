@@ -7,6 +7,7 @@ from tfsaliency import baselines, rules, target, transforms
 from tfsaliency.compiled import forget
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
+from tfsaliency.methods.blur_integrated_gradients import BlurIntegratedGradients
 from tfsaliency.methods.channel_scores import AblationCAM, ScoreCAM
 from tfsaliency.methods.class_activation import (
     CAM,
@@ -19,24 +20,32 @@ from tfsaliency.methods.class_activation import (
 )
 from tfsaliency.methods.class_visualization import ClassVisualization
 from tfsaliency.methods.deeplift import DeepLIFT
+from tfsaliency.methods.expected_gradients import ExpectedGradients
 from tfsaliency.methods.gradient import Gradient, GradientTimesInput
 from tfsaliency.methods.guided_backprop import DeconvNet, GuidedBackprop
 from tfsaliency.methods.guided_gradcam import GuidedGradCAM
+from tfsaliency.methods.guided_integrated_gradients import GuidedIntegratedGradients
+from tfsaliency.methods.idgi import IDGI
 from tfsaliency.methods.integrated_gradients import IntegratedGradients
 from tfsaliency.methods.lrp import LRP, DeepTaylor
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
+from tfsaliency.methods.xrai import XRAI
 from tfsaliency.version import __version__
 
 __all__ = [
     "CAM",
+    "IDGI",
     "LRP",
+    "XRAI",
     "AblationCAM",
     "Attribution",
+    "BlurIntegratedGradients",
     "ClassVisualization",
     "DeconvNet",
     "DeepLIFT",
     "DeepTaylor",
     "EigenCAM",
+    "ExpectedGradients",
     "Explainer",
     "Explanation",
     "GradCAM",
@@ -45,6 +54,7 @@ __all__ = [
     "GradientTimesInput",
     "GuidedBackprop",
     "GuidedGradCAM",
+    "GuidedIntegratedGradients",
     "HiResCAM",
     "IntegratedGradients",
     "LayerCAM",

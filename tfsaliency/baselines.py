@@ -1,12 +1,13 @@
 """What an input is compared with: the baselines of the methods that explain a difference.
 
-``baseline=`` takes a number, arrays, a function of the inputs, or what `blurred`, `uniform` and `pixels` return.
+``baseline=`` takes a number, arrays, a function of the inputs, or what the functions of
+this module return.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -14,7 +15,7 @@ import tensorflow as tf
 from tfsaliency.blur import blur
 from tfsaliency.checks import check_amount, check_count
 
-__all__ = ["blurred", "pixels", "uniform"]
+__all__ = ["blurred", "extremes", "pixels", "uniform"]
 
 
 class Baselines(NamedTuple):
@@ -45,7 +46,10 @@ class Baselines(NamedTuple):
 class Made(ABC):
     """Baselines that are made of the inputs, sample by sample."""
 
-    number: int
+    @property
+    @abstractmethod
+    def number(self) -> int:
+        """How many there are."""
 
     @abstractmethod
     def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
@@ -55,7 +59,7 @@ class Made(ABC):
 @dataclass(frozen=True)
 class _Blurred(Made):
     sigma: float
-    number: ClassVar[int] = 1
+    number = 1
 
     def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
         return blur(part, tf.fill([tf.shape(part)[0]], float(self.sigma)))
@@ -84,7 +88,7 @@ def blurred(sigma: float = 20.0) -> Made:
 class _Uniform(Made):
     low: float
     high: float
-    number: int
+    draws: int
     seed: int
 
     def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
@@ -92,8 +96,12 @@ class _Uniform(Made):
         draw = tf.random.stateless_uniform(part.shape[1:], tf.stack([self.seed, place * 1_000_003 + i]))
         return self.low + (self.high - self.low) * draw + tf.zeros_like(part)
 
+    @property
+    def number(self) -> int:
+        return self.draws
+
     def __repr__(self) -> str:
-        return f"uniform({self.low:g}, {self.high:g}, number={self.number}, seed={self.seed})"
+        return f"uniform({self.low:g}, {self.high:g}, number={self.draws}, seed={self.seed})"
 
 
 def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
@@ -113,10 +121,28 @@ def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
 
 
 @dataclass(frozen=True)
+class _Extremes(Made):
+    number = 2
+
+    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+        axes = list(range(1, part.shape.rank))
+        low, high = (reduce(part, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+        return tf.where(tf.equal(i, 0), low, high) + tf.zeros_like(part)
+
+    def __repr__(self) -> str:
+        return "extremes()"
+
+
+def extremes() -> Made:
+    """Two baselines for each input: its smallest number everywhere, and its largest. Black and white, for pictures."""
+    return _Extremes()
+
+
+@dataclass(frozen=True)
 class _Pixels(Made):
     value: Any
     preprocess: Callable[[np.ndarray], Any]
-    number: ClassVar[int] = 1
+    number = 1
 
     def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
         filled = np.broadcast_to(np.asarray(self.value, "float32"), part.shape[1:])

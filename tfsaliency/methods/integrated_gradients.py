@@ -17,9 +17,9 @@ class IntegratedGradients(PathIntegral):
         ``S(x) - S(x0)``.
 
     Refined by default: the true integral over any part of the way is known, the score at its end less the score at its
-    start. From 8 cells of the midpoint rule on, the cell with the largest gap is halved, for each sample on its own, until
-    all gaps together are within ``tolerance`` of the change of the score, or ``budget`` gradients are spent; then a
-    warning says so. ``steps=50`` gives a plain rule of 50 steps instead.
+    start. From 8 cells of the midpoint rule on, the cell with the largest gap is halved, for each sample on its own,
+    until all gaps together are within ``tolerance`` of the change of the score, or ``budget`` gradients are spent; then
+    a warning says so. ``steps=50`` gives a plain rule of 50 steps instead.
 
     ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values less ``S(x) - S(x0)``; ``relative_gap``,
     its size as a share of that change; ``steps_used``, how many gradients were asked for; ``converged``. A small gap is

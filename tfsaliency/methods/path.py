@@ -133,11 +133,9 @@ def summed(
         slopes = asked.attribute(path.at(at_copies(nodes, first, count)), score).values
         move = path.move(at_copies(edges, first, count), at_copies(edges, first + 1, count))
         product = tf.nest.map_structure(tf.multiply, slopes, move)
-        if changes is not None:
-            flat = tf.reshape(changes[first : first + count], [-1])
-            given = contribution(slopes, move, flat)
-        else:
-            given = product
+        given = product
+        if contribution is not None and changes is not None:
+            given = contribution(slopes, move, tf.reshape(changes[first : first + count], [-1]))
         of_block = tf.nest.map_structure(
             lambda part: tf.reduce_sum(tf.reshape(part, [count, samples, *part.shape[1:]]), axis=0), given
         )
@@ -235,7 +233,7 @@ def refined(
         left = tf.nest.map_structure(lambda part: part[:samples], both)
         right = tf.nest.map_structure(lambda part: part[samples:], both)
         settled = tf.nest.map_structure(
-            lambda so_far, part: so_far + tf.where(_along(going, part), part, 0.0),
+            lambda so_far, part: so_far + tf.where(along(going, part), part, 0.0),
             settled,
             (leaving.given, leaving.gap),
         )
@@ -294,7 +292,7 @@ def _relative(gap: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
     return tf.where((change == 0) & (gap != 0), float("inf"), share)
 
 
-def _along(numbers: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+def along(numbers: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     """``(n,)`` with axes of length 1 for those of ``(n, ...)``."""
     return tf.reshape(numbers, [-1] + [1] * (part.shape.rank - 1))
 
@@ -307,11 +305,11 @@ def straight(x0: Any, x: Any) -> Path:
     def at(numbers: tf.Tensor) -> Any:
         count = tf.shape(numbers)[0] // samples
         return tf.nest.map_structure(
-            lambda part0, part: part0 + _along(numbers, part) * part, repeated(x0, count), repeated(away, count)
+            lambda part0, part: part0 + along(numbers, part) * part, repeated(x0, count), repeated(away, count)
         )
 
     def move(start: tf.Tensor, end: tf.Tensor) -> Any:
         count = tf.shape(start)[0] // samples
-        return tf.nest.map_structure(lambda part: _along(end - start, part) * part, repeated(away, count))
+        return tf.nest.map_structure(lambda part: along(end - start, part) * part, repeated(away, count))
 
     return Path(at, move)
