@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 from tfsaliency import baselines, rules, target, transforms
+from tfsaliency.black_box import BlackBox
 from tfsaliency.compiled import forget
 from tfsaliency.explainer import Attribution, Explainer, Wrapper
 from tfsaliency.explanation import Explanation, Visualization
@@ -28,6 +29,8 @@ from tfsaliency.methods.guided_integrated_gradients import GuidedIntegratedGradi
 from tfsaliency.methods.idgi import IDGI
 from tfsaliency.methods.integrated_gradients import IntegratedGradients
 from tfsaliency.methods.lrp import LRP, DeepTaylor
+from tfsaliency.methods.occlusion import Occlusion
+from tfsaliency.methods.rise import RISE
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from tfsaliency.methods.xrai import XRAI
 from tfsaliency.version import __version__
@@ -36,9 +39,11 @@ __all__ = [
     "CAM",
     "IDGI",
     "LRP",
+    "RISE",
     "XRAI",
     "AblationCAM",
     "Attribution",
+    "BlackBox",
     "BlurIntegratedGradients",
     "ClassVisualization",
     "DeconvNet",
@@ -58,6 +63,7 @@ __all__ = [
     "HiResCAM",
     "IntegratedGradients",
     "LayerCAM",
+    "Occlusion",
     "ScoreCAM",
     "SmoothGrad",
     "SmoothGradSquared",

@@ -27,7 +27,8 @@ def make_explainer(text: str, model: keras.Model) -> Explainer:
         if option not in known:
             offered = ", ".join(known) or "none"
             raise ValueError(f"The method {name!r} has no option {option!r}. Its options: {offered}")
-        kind, read = _KINDS[type(known[option])]
+        field = known[option]
+        kind, read = _KINDS.get(field.type) or _KINDS[type(field.default)]
         try:
             given[option] = read(value)
         except (ValueError, KeyError):
@@ -35,25 +36,36 @@ def make_explainer(text: str, model: keras.Model) -> Explainer:
     return METHODS[name](model, **given)  # type: ignore[call-arg]
 
 
-# By the type of an option's default, what its text is and how it is read.
-_KINDS: dict[type, tuple[str, Callable[[str], Any]]] = {
+def _number_or_word(text: str) -> float | str:
+    for read in (int, float):
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    return text
+
+
+# By the type of an option, what its text is and how it is read.
+_KINDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     bool: ("true or false", {"true": True, "false": False}.__getitem__),
     float: ("a number", float),
+    float | None: ("a number", float),
     int: ("a whole number", int),
+    int | None: ("a whole number", int),
     str: ("a word", str),
-    type(None): ("a number", float),
+    Any: ("a number or a word", _number_or_word),
 }
 
 
 def print_methods() -> None:
     """Prints each method with its first line and its options."""
     for name, method in METHODS.items():
-        options = ",".join(f"{option}={value}" for option, value in _options(method).items())
+        options = ",".join(f"{option}={field.default}" for option, field in _options(method).items())
         print(f"{name + (':' + options if options else '')}")
         print(f"    {inspect.getdoc(method).splitlines()[0]}")  # type: ignore[union-attr]
 
 
-def _options(method: type[Explainer]) -> dict[str, Any]:
-    """Option -> default; what has no default is the model or the inner explainer."""
+def _options(method: type[Explainer]) -> dict[str, dataclasses.Field]:
+    """The options of a method; what has no default is the model or the inner explainer."""
     fields = dataclasses.fields(method)  # type: ignore[arg-type]
-    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    return {field.name: field for field in fields if field.default is not dataclasses.MISSING}

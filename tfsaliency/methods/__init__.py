@@ -21,6 +21,8 @@ from tfsaliency.methods.guided_integrated_gradients import GuidedIntegratedGradi
 from tfsaliency.methods.idgi import IDGI
 from tfsaliency.methods.integrated_gradients import IntegratedGradients
 from tfsaliency.methods.lrp import LRP, DeepTaylor
+from tfsaliency.methods.occlusion import Occlusion
+from tfsaliency.methods.rise import RISE
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from tfsaliency.methods.xrai import XRAI
 
@@ -51,4 +53,6 @@ METHODS: dict[str, type[Explainer]] = {
     "score-cam": ScoreCAM,
     "ablation-cam": AblationCAM,
     "guided-grad-cam": GuidedGradCAM,
+    "occlusion": Occlusion,
+    "rise": RISE,
 }

@@ -37,6 +37,7 @@ class ScoreCAM(ActivationMap):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
@@ -96,6 +97,7 @@ class AblationCAM(ActivationMap):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 3))

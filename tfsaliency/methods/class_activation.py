@@ -117,6 +117,7 @@ class GradCAM(GradientWeighted):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu", name="top"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> explanation = tfs.GradCAM(model).explain(np.ones((1, 8, 8, 3)))
@@ -155,6 +156,7 @@ class GradCAMPlusPlus(GradientWeighted):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> tfs.GradCAMPlusPlus(model, upsample=False).explain(np.ones((1, 8, 8, 3))).values.shape
@@ -193,6 +195,7 @@ class HiResCAM(GradientWeighted):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> explanation = tfs.HiResCAM(model, upsample=False).explain(np.ones((1, 8, 8, 3)))
@@ -227,6 +230,7 @@ class LayerCAM(GradientWeighted):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu", name="a"),
         ...                           keras.layers.Conv2D(4, 3, activation="relu", name="b"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
@@ -261,6 +265,7 @@ class XGradCAM(GradientWeighted):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((9, 3)), keras.layers.Conv1D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(2)])
         >>> tfs.XGradCAM(model).explain(np.ones((1, 9, 3))).values.shape
@@ -299,6 +304,7 @@ class CAM(GradientWeighted):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> explanation = tfs.CAM(model, upsample=False).explain(np.ones((1, 8, 8, 3)))
@@ -349,6 +355,7 @@ class EigenCAM(ActivationMap):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> x = np.random.default_rng(0).normal(size=(1, 8, 8, 3))

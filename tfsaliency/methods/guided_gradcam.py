@@ -34,6 +34,7 @@ class GuidedGradCAM(Explainer):
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
+        >>> keras.utils.set_random_seed(1)
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
         ...                           keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
         >>> tfs.GuidedGradCAM(model).explain(np.random.default_rng(0).normal(size=(1, 8, 8, 3))).values.shape

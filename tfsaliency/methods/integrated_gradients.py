@@ -49,8 +49,8 @@ class IntegratedGradients(PathIntegral):
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "relu"), keras.layers.Dense(1)])
         >>> model.set_weights([np.array([[2.0], [1.0]]), np.array([-1.0]), np.array([[1.0]]), np.zeros(1)])
         >>> explanation = tfs.IntegratedGradients(model).explain(np.array([[1.0, 1.0]]))  # relu rises by 2 for 3
-        >>> explanation.values.round(2), bool(explanation.diagnostics["converged"][0])
-        (array([[1.33, 0.67]], dtype=float32), True)
+        >>> explanation.values.round(1), bool(explanation.diagnostics["converged"][0])
+        (array([[1.3, 0.7]], dtype=float32), True)
     """
 
     inner: Explainer

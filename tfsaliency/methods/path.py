@@ -81,7 +81,8 @@ class PathIntegral(Wrapper):
             return summed(path, x, score, contribution, RULES[self.quadrature](self.steps), self.inner)
 
         integral, paths = self.mean_over_paths(x, score, over)
-        diagnostics = {"completeness_gap": integral.gap, "steps_used": integral.steps * paths}
+        gap = total(integral.values) - integral.change
+        diagnostics = {"completeness_gap": gap, "steps_used": integral.steps * paths}
         if type(self.inner) is Gradient:
             relative = _relative(integral.gap, integral.change)
             diagnostics |= {"relative_gap": relative, "converged": relative <= self.tolerance}
