@@ -110,7 +110,7 @@ def check_values(values: Any) -> None:
         warnings.warn(
             f"The values of the samples {np.flatnonzero(zero)[:5].tolist()} are zero everywhere. Either the target "
             "does not depend on the input, or every path to it is closed there: dead ReLU units, or a saturated "
-            "activation below the explained output; or nothing at the layer of an activation map speaks for the target; "
-            "or the noise was none, as for an input without range.",
+            "activation below the explained output; or nothing at the layer of an activation map speaks for the "
+            "target; or the noise was none, as for an input without range.",
             stacklevel=3,
         )
