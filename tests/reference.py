@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 
@@ -136,3 +137,64 @@ def reveal_cancel_unit(x: np.ndarray, x0: np.ndarray, w: np.ndarray, b: float, f
     values[parts > 0] = parts[parts > 0] * of_plus / plus if plus else 0
     values[parts < 0] = parts[parts < 0] * of_minus / minus if minus else 0
     return values
+
+
+def grad_cam(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """Of activations and gradients ``(height, width, channels)``, as all of these."""
+    return np.maximum(sum(g[..., k].mean() * a[..., k] for k in range(a.shape[-1])), 0)
+
+
+def grad_cam_plus_plus(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+    result = np.zeros(a.shape[:-1])
+    for k in range(a.shape[-1]):
+        below = 2 * g[..., k] ** 2 + g[..., k] ** 3 * a[..., k].sum()
+        alpha = np.divide(g[..., k] ** 2, below, out=np.zeros_like(below), where=g[..., k] != 0)
+        result += (alpha * np.maximum(g[..., k], 0)).sum() * a[..., k]
+    return np.maximum(result, 0)
+
+
+def hires_cam(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+    return (a * g).sum(axis=-1)
+
+
+def layer_cam(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+    return np.maximum((a * np.maximum(g, 0)).sum(axis=-1), 0)
+
+
+def xgrad_cam(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+    result = np.zeros(a.shape[:-1])
+    for k in range(a.shape[-1]):
+        if a[..., k].sum():
+            result += (a[..., k] * g[..., k]).sum() / a[..., k].sum() * a[..., k]
+    return np.maximum(result, 0)
+
+
+def eigen_cam(a: np.ndarray) -> np.ndarray:
+    matrix = a.reshape(-1, a.shape[-1]).astype("float64")
+    first = matrix @ np.linalg.svd(matrix)[2][0]
+    return (first * (1 if first.sum() >= 0 else -1)).reshape(a.shape[:-1])
+
+
+def score_cam(x: np.ndarray, a: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Of inputs ``(N, height, width, channels)``, activations and a function of inputs."""
+    seen = []
+    for k in range(a.shape[-1]):
+        mask = np.array([cv2.resize(each[..., k], x.shape[2:0:-1], interpolation=cv2.INTER_LINEAR) for each in a])
+        low, high = (reduce(mask, axis=(1, 2), keepdims=True) for reduce in (np.min, np.max))
+        mask = np.divide(mask - low, high - low, out=np.zeros_like(mask), where=high > low)
+        seen.append(score(x * mask[..., None]))
+    weights = np.exp(seen - np.max(seen, axis=0))
+    weights /= weights.sum(axis=0)
+    return np.maximum(np.einsum("kn,nhwk->nhw", weights, a), 0)
+
+
+def ablation_cam(a: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Of activations and a function of activations."""
+    whole = score(a)
+    result = np.zeros(a.shape[:-1])
+    for k in range(a.shape[-1]):
+        without = a.copy()
+        without[..., k] = 0
+        weight = (whole - score(without)) / np.abs(whole)
+        result += weight[:, None, None] * a[..., k]
+    return np.maximum(result, 0)

@@ -161,14 +161,17 @@ class _Usable:
 
 def check_layer(layer: Any) -> None:
     """Raises where an option does not say a layer."""
-    for each in layer if isinstance(layer, list) else [layer]:
-        wanted, index = each if isinstance(each, tuple) and len(each) == 2 else (each, 0)
-        fits = wanted is None and layer is None or isinstance(wanted, str | keras.Layer)
-        if not fits or not isinstance(index, int) or layer == []:
-            raise ValueError(
-                "layer is None, a layer, its name or path, a pair of one of these and the index of its call, or a list "
-                f"of them. Received: {layer!r}"
-            )
+    several = layer if isinstance(layer, list) else [layer]
+    if layer is not None and not (several and all(map(_says_a_layer, several))):
+        raise ValueError(
+            "layer is None, a layer, its name or path, a pair of one of these and the index of its call, or a list of "
+            f"them. Received: {layer!r}"
+        )
+
+
+def _says_a_layer(option: Any) -> bool:
+    wanted, index = option if isinstance(option, tuple) and len(option) == 2 else (option, 0)
+    return isinstance(wanted, str | keras.Layer) and isinstance(index, int)
 
 
 def _is_keras(layer: keras.Layer) -> bool:
