@@ -134,8 +134,26 @@ def composites(box):
     }
 
 
+def captum_values_of_paths_and_layers(name, network, x, target):
+    values = {}
+    for method in ("gausslegendre", "riemann_middle"):
+        values[f"integrated_gradients_{method}"] = captum.attr.IntegratedGradients(network).attribute(
+            x, torch.full_like(x, 0.4), target=target, n_steps=50, method=method
+        )
+    window, stride = ((2,), (1,)) if name == "mlp" else ((CHANNELS, 5, 4), (CHANNELS, 3, 2))
+    occluded = captum.attr.Occlusion(network).attribute(x, window, stride, baselines=0.4, target=target)
+    # All channels are hidden together and have the same value.
+    values["occlusion"] = occluded if name == "mlp" else occluded[:, :1]
+    if name != "mlp":
+        layer = network.relu2 if name == "residual" else network[4]
+        values["layer_grad_cam"] = captum.attr.LayerGradCam(network, layer).attribute(
+            x, target=target, relu_attributions=True
+        )
+    return values
+
+
 def captum_values(name, network, x, target):
-    values = {
+    values = captum_values_of_paths_and_layers(name, network, x, target) | {
         "guided_backprop": captum.attr.GuidedBackprop(network).attribute(x, target=target),
         "deconvnet": captum.attr.Deconvolution(network).attribute(x, target=target),
     }
