@@ -198,3 +198,85 @@ def ablation_cam(a: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> np
         weight = (whole - score(without)) / np.abs(whole)
         result += weight[:, None, None] * a[..., k]
     return np.maximum(result, 0)
+
+
+def integrated_gradients(x: np.ndarray, x0: np.ndarray, gradient: Callable, quadrature: str, steps: int) -> np.ndarray:
+    legendre, weights_of_legendre = np.polynomial.legendre.leggauss(steps)
+    nodes, weights = {
+        "midpoint": ((np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)),
+        "trapezoid": (np.linspace(0, 1, steps), np.array([0.5, *[1] * (steps - 2), 0.5]) / (steps - 1)),
+        "gauss_legendre": ((legendre + 1) / 2, weights_of_legendre / 2),
+    }[quadrature]
+    return (x - x0) * sum(w * gradient(x0 + t * (x - x0)) for t, w in zip(nodes, weights, strict=True))
+
+
+def refined_integrated_gradients(
+    x: np.ndarray, x0: np.ndarray, gradient: Callable, score: Callable, tolerance: float, budget: int
+) -> tuple[np.ndarray, int]:
+    """Of one sample: values and how many gradients they took."""
+
+    def at(t: float) -> np.ndarray:
+        return (x0 + t * (x - x0)).astype("float32")[None]
+
+    def cell(start: float, end: float) -> tuple[float, float, np.ndarray, float]:
+        values = (end - start) * (x - x0) * gradient(at((start + end) / 2))[0]
+        return start, end, values, values.sum() - float(score(at(end))[0] - score(at(start))[0])
+
+    cells = [cell(i / 8, (i + 1) / 8) for i in range(8)]
+    steps = 8
+    change = float(score(at(1.0))[0] - score(at(0.0))[0])
+    while abs(sum(gap for *_, gap in cells)) > tolerance * abs(change) and steps + 2 <= budget:
+        start, end, *_ = worst = max(cells, key=lambda each: abs(each[3]))
+        cells = [each for each in cells if each is not worst]
+        cells += [cell(start, (start + end) / 2), cell((start + end) / 2, end)]
+        steps += 2
+    return sum(values for *_, values, _ in cells), steps
+
+
+def blur(x: np.ndarray, sigma: float) -> np.ndarray:
+    """Of pictures ``(N, height, width, channels)``, with weights that are scaled to one at the border."""
+    for axis in (1, 2):
+        places = np.arange(x.shape[axis])
+        weights = np.exp(-0.5 * ((places[:, None] - places) / sigma) ** 2)
+        x = np.moveaxis(np.tensordot(weights / weights.sum(axis=1, keepdims=True), x, axes=[[1], [axis]]), 0, axis)
+    return x.astype("float32")
+
+
+def blur_integrated_gradients(x: np.ndarray, sigma: float, gradient: Callable, steps: int) -> np.ndarray:
+    """By the midpoint rule in the width of the blur."""
+    seen = [blur(x, width) if width else x for width in np.linspace(sigma, 0, 2 * steps + 1)]
+    return sum((seen[i + 1] - seen[i - 1]) * gradient(seen[i]) for i in range(1, 2 * steps, 2))
+
+
+def idgi(x: np.ndarray, x0: np.ndarray, gradient: Callable, score: Callable, steps: int) -> np.ndarray:
+    """Of rows of numbers, with the gradient in the middle of each step."""
+    result = np.zeros_like(x)
+    for i in range(steps):
+        start, middle, end = (x0 + t * (x - x0) for t in (i / steps, (i + 0.5) / steps, (i + 1) / steps))
+        g = gradient(middle)
+        result += g**2 / (g**2).sum(axis=1, keepdims=True) * (score(end) - score(start))[:, None]
+    return result
+
+
+def guided_integrated_gradients(
+    x: np.ndarray, x0: np.ndarray, gradient: Callable, steps: int, fraction: float, max_dist: float
+) -> np.ndarray:
+    """Of one row of numbers, as the paper's pseudo-code goes: group after group of the flattest numbers."""
+    now, values, total = x0.astype("float64"), np.zeros(len(x)), np.abs(x - x0).sum()
+    for step in range(1, steps + 1):
+        g = gradient(now[None].astype("float32"))[0]
+        done = step / steps
+        behind, ahead = (x0 + min(max(share, 0), 1) * (x - x0) for share in (done - max_dist, done + max_dist))
+        before = now.copy()
+        lagging = np.abs(now - x0) < np.abs(behind - x0)
+        now[lagging] = behind[lagging]
+        target = total * (1 - done)
+        waiting = [i for i in np.argsort(np.abs(g), kind="stable") if abs(ahead[i] - now[i]) > 0]
+        size = max(1, int(fraction * len(x)))
+        while waiting and np.abs(x - now).sum() > target + 1e-12:
+            group, waiting = waiting[:size], waiting[size:]
+            room = np.abs(ahead[group] - now[group]).sum()
+            share = min(1.0, (np.abs(x - now).sum() - target) / room)
+            now[group] += share * (ahead[group] - now[group])
+        values += g * (now - before)
+    return values
