@@ -1,5 +1,6 @@
 """Textbook twins in NumPy: slow, short, and written from the papers."""
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -280,3 +281,21 @@ def guided_integrated_gradients(
             now[group] += share * (ahead[group] - now[group])
         values += g * (now - before)
     return values
+
+
+def occlusion(x: np.ndarray, score: Callable, window: tuple, stride: tuple, baseline: float) -> np.ndarray:
+    """One window at a time; pictures with channels last, or rows of numbers."""
+    places = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
+    lost, count = np.zeros((len(x), *places)), np.zeros(places)
+    starts = []
+    for size, length, step in zip(places, window, stride, strict=True):
+        starts.append([0])
+        while starts[-1][-1] + length < size:
+            starts[-1].append(starts[-1][-1] + step)
+    for corner in itertools.product(*starts):
+        where = tuple(slice(at, at + length) for at, length in zip(corner, window, strict=True))
+        hidden = x.copy()
+        hidden[(slice(None), *where)] = baseline
+        lost[(slice(None), *where)] += (score(x) - score(hidden)).reshape(-1, *[1] * len(places))
+        count[where] += 1
+    return lost / count

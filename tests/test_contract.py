@@ -25,16 +25,69 @@ EXPLAINERS = {
     "DeepTaylor": tfs.DeepTaylor,
     "DeepLIFT": functools.partial(tfs.DeepLIFT, baseline=0.1),
     "SmoothGrad of rules": lambda model: tfs.SmoothGrad(tfs.LRP(model, "gamma").then(absolute), samples=3),
+    "IntegratedGradients": functools.partial(tfs.IntegratedGradients, baseline=0.1, tolerance=0.1, budget=16),
+    "IntegratedGradients of rules": lambda model: tfs.IntegratedGradients(tfs.GuidedBackprop(model), steps=3),
+    "ExpectedGradients": functools.partial(tfs.ExpectedGradients, baselines=0.1, samples=5),
+    "BlurIntegratedGradients": functools.partial(tfs.BlurIntegratedGradients, sigma=2.0, steps=4, tolerance=10),
+    "GuidedIntegratedGradients": functools.partial(tfs.GuidedIntegratedGradients, steps=4),
+    "IDGI": lambda model: tfs.IDGI(tfs.IntegratedGradients(model, steps=4, tolerance=10)),
+    "XRAI": lambda model: tfs.XRAI(tfs.Gradient(model)),
+    "CAM": tfs.CAM,
+    "GradCAM": tfs.GradCAM,
+    "GradCAMPlusPlus": tfs.GradCAMPlusPlus,
+    "HiResCAM": tfs.HiResCAM,
+    "LayerCAM": tfs.LayerCAM,
+    "XGradCAM": tfs.XGradCAM,
+    "EigenCAM": tfs.EigenCAM,
+    "ScoreCAM": tfs.ScoreCAM,
+    "AblationCAM": tfs.AblationCAM,
+    "GuidedGradCAM": tfs.GuidedGradCAM,
+    "Occlusion": tfs.Occlusion,
+    "RISE": functools.partial(tfs.RISE, samples=20, cells=3),
     "then": lambda model: (
         tfs.SmoothGrad(tfs.Gradient(model).then(absolute), samples=3).then(clip_percentile(90)).then(times_input)
     ),
 }
 
-BY_RULES = ("GuidedBackprop", "DeconvNet", "LRP", "DeepTaylor", "DeepLIFT", "SmoothGrad of rules")
+BY_RULES = (
+    "GuidedBackprop",
+    "DeconvNet",
+    "LRP",
+    "DeepTaylor",
+    "DeepLIFT",
+    "SmoothGrad of rules",
+    "IntegratedGradients of rules",
+)
+RECTIFYING = ("GuidedBackprop", "DeconvNet", "IntegratedGradients of rules")
+OVER_A_LAYER = (
+    "CAM",
+    "GradCAM",
+    "GradCAMPlusPlus",
+    "HiResCAM",
+    "LayerCAM",
+    "XGradCAM",
+    "EigenCAM",
+    "ScoreCAM",
+    "AblationCAM",
+    "GuidedGradCAM",
+)
+# These map places, and give one number to all channels of one.
+OF_PLACES = (*OVER_A_LAYER[:-1], "XRAI", "Occlusion", "RISE")
+TABLES = ("table", "multi_label", "log_softmax", "list_of_one", "no_link")
+LOOPS = ("recurrent", "integer_series")
+SERIES = ("time_series", *LOOPS)
+WITHOUT_POOLING = ("functional", "reused", "two_inputs_list", "two_inputs_dict", "two_outputs", "mixed_precision")
 # What rules cannot answer, and say so: loops, and networks in which there is nothing to rectify.
 REFUSED = {
-    **{(name, kind): "Rules cannot reach" for name in BY_RULES for kind in ("recurrent", "integer_series")},
-    **{(name, "list_of_one"): "plain gradient" for name in ("GuidedBackprop", "DeconvNet")},
+    **{(name, kind): "Rules cannot reach" for name in (*BY_RULES, "GuidedGradCAM") for kind in LOOPS},
+    **{(name, "list_of_one"): "plain gradient" for name in RECTIFYING},
+    **{("BlurIntegratedGradients", kind): "no space to blur" for kind in TABLES},
+    **{("XRAI", kind): "XRAI is for pictures" for kind in (*TABLES, *SERIES, "volume", *WITHOUT_POOLING[2:4])},
+    # No layer of a table has places, and an LSTM that returns its last state has none either.
+    **{(name, kind): "no layer with places" for name in OVER_A_LAYER for kind in (*TABLES, "integer_series")},
+    ("GuidedGradCAM", "list_of_one"): "plain gradient",
+    ("GuidedGradCAM", "integer_series"): "Rules cannot reach",
+    **{("CAM", kind): "pooling and one dense" for kind in (*WITHOUT_POOLING, *SERIES[:2], "integer_images")},
 }
 
 
@@ -105,6 +158,8 @@ def test_smoothgrad_family_without_noise(case):
 
 # Rules that count only what speaks for a class can leave nothing of one sample in networks as small as these.
 @pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
+# Steps enough to tell the kinds of model apart, not to converge.
+@pytest.mark.filterwarnings("ignore:The sum along the path has not converged")
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_explainer(name, case):
     kind, model, _ = case
@@ -122,9 +177,12 @@ def test_explainer(name, case):
 
     tf.nest.assert_same_structure(together.values, inputs)
     for part, given in zip(tf.nest.flatten(together.values), tf.nest.flatten(inputs), strict=True):
-        assert part.shape == given.shape
+        of_places = name in OF_PLACES and given.ndim > 2
+        assert part.shape == ((*given.shape[:-1], 1) if of_places else given.shape)
         assert part.dtype == np.float32
-        assert np.abs(part).max() > 0
+        # A layer sees one of two inputs, and what it says may lie below the ReLU of a map; nothing blurs a table.
+        unmoved = name == "BlurIntegratedGradients" and given.ndim == 2
+        assert np.abs(part).max() > 0 or name in OVER_A_LAYER or unmoved
 
     # An overflow-free float16 network still rounds differently in batches of other sizes.
     tolerance = 30 * kind.tolerance

@@ -21,7 +21,7 @@ class BlurIntegratedGradients(PathIntegral):
         of standard deviation ``s``. The values sum to ``S(x) - S(x_sigma)``.
 
     No baseline invents anything: on the way there is never more detail than in the input. What is as smooth as the blur
-    gets nothing.
+    gets nothing, and so does a table among the inputs, which has no space to blur.
 
     Refined by default, with the ``diagnostics`` of `IntegratedGradients`.
 

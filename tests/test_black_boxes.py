@@ -1,0 +1,160 @@
+"""Occlusion and RISE: methods that only ask."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfsaliency as tfs
+from tests import reference
+from tests.kinds import KINDS
+
+PICTURES = np.random.default_rng(5).normal(size=(2, 10, 13, 2)).astype("float32")
+
+
+def linear(shape, seed=0):
+    """A model whose occlusion is known: what is hidden takes its part of a sum with it."""
+    model = keras.Sequential([keras.Input(shape), layers.Flatten(), layers.Dense(3, use_bias=False)])
+    weights = np.random.default_rng(seed).normal(size=(int(np.prod(shape)), 3)).astype("float32")
+    model.set_weights([weights])
+    return model, weights
+
+
+@pytest.mark.parametrize("window", [1, 4, (3, 5)])
+@pytest.mark.parametrize("stride", [1, (2, 3)])
+def test_occlusion_is_its_definition(window, stride):
+    if window == 1 and stride != 1:
+        pytest.skip("a window of one place leaves none out only with a stride of one")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((10, 13, 2)), layers.Conv2D(4, 3, activation="gelu"), layers.Flatten(), layers.Dense(3)]
+    )
+    values = tfs.Occlusion(model, window, stride, 0.3).explain(PICTURES, 1).values
+    pair = [option if isinstance(option, tuple) else (option, option) for option in (window, stride)]
+    expected = reference.occlusion(PICTURES, lambda x: model(x).numpy()[:, 1], *pair, 0.3)
+    np.testing.assert_allclose(values[..., 0], expected, rtol=1e-3, atol=2e-5)
+
+
+def test_occlusion_of_a_linear_model():
+    model, weights = linear((6,))
+    x = np.random.default_rng(1).normal(size=(4, 6)).astype("float32")
+    baseline = np.linspace(-1, 1, 6)
+    values = tfs.Occlusion(model, 1, 1, baseline).explain(x, 2).values
+    np.testing.assert_allclose(values, (x - baseline) * weights[:, 2], rtol=1e-4, atol=1e-5)
+
+
+def test_occlusion_of_each_input_in_its_turn():
+    kind = KINDS["two_inputs_dict"]
+    model, _ = kind.models()
+    inputs = kind.inputs(2)
+    explanation = tfs.Occlusion(model, {"image": 3, "table": 2}, {"image": (3, 2), "table": 1}).explain(inputs, 1)
+
+    def score(**changed):
+        logits = keras.Model(model.input, model.layers[-1].input)({**inputs, **changed})
+        weights, bias = model.layers[-1].get_weights()
+        return (np.asarray(logits) @ weights + bias)[:, 1]
+
+    image = reference.occlusion(inputs["image"], lambda x: score(image=x), (3, 3), (3, 2), 0.0)
+    np.testing.assert_allclose(explanation.values["image"][..., 0], image, rtol=1e-3, atol=1e-5)
+    table = reference.occlusion(inputs["table"], lambda x: score(table=x), (2,), (1,), 0.0)
+    np.testing.assert_allclose(explanation.values["table"], table, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"window": 20}, r"1 <= stride <= window <= 10 for this axis of \(None, 10, 13, 2\). Received: window 20"),
+        ({"window": 2, "stride": 3}, "Received: window 2, stride 3"),
+        ({"window": 0}, "Received: window 0"),
+        ({"window": 2.5}, "window is a whole number, or a tuple of one for each of the 2 axes. Received: 2.5"),
+        ({"window": (1, 2, 3)}, "a tuple of one for each of the 2 axes"),
+        ({"window": [2, 2]}, "window has one entry for each input"),
+        ({"window": {"image": 2}}, "window has one entry for each input"),
+    ],
+)
+def test_windows_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        tfs.Occlusion(linear((10, 13, 2))[0], **options).explain(PICTURES)
+
+
+def test_rise_of_a_linear_model():
+    """``E[S(x m) m_p] / E[m]`` of a table: half of every other number, and all of its own."""
+    model, weights = linear((5,))
+    x = np.random.default_rng(1).normal(size=(3, 5)).astype("float32")
+    parts = x * weights[:, 1]
+    exact = 0.5 * parts.sum(axis=1, keepdims=True) + 0.5 * parts
+    values = tfs.RISE(model, samples=4000).explain(x, 1).values
+    np.testing.assert_allclose(values, exact, atol=4 * np.abs(parts).max() / np.sqrt(4000))
+    other = tfs.RISE(model, samples=4000, seed=1).explain(x, 1).values
+    assert np.abs(other - values).max() > 1e-4
+    # What the mean takes out: an offset of the score adds itself, without noise.
+    shifted = tfs.RISE(model, samples=50).explain(x, lambda z: z[:, 1] + 1000).values
+    np.testing.assert_allclose(shifted - 1000, tfs.RISE(model, samples=50).explain(x, 1).values, atol=2e-3)
+
+
+def test_rise_masks_are_smooth_balanced_and_shifted():
+    model, weights = linear((16, 16, 1))
+    rise = tfs.RISE(model, samples=3000, cells=4)
+    import tensorflow as tf
+
+    masks = rise._masks(0, tf.zeros([1, 16, 16, 1]), tf.constant(0), tf.constant(3000)).numpy()[..., 0]
+    assert masks.min() >= 0
+    assert masks.max() <= 1
+    np.testing.assert_allclose(masks.mean(axis=0), 0.5, atol=0.04)
+    # Two places of one cell agree, two that are two cells apart do not.
+    correlation = np.corrcoef(masks.reshape(3000, -1).T).reshape(16, 16, 16, 16)
+    assert correlation[8, 8, 8, 9] > 0.8
+    assert abs(correlation[8, 2, 8, 12]) < 0.1
+
+
+def test_rise_finds_the_square_that_counts():
+    model = keras.Sequential([keras.Input((24, 24, 1)), layers.Flatten(), layers.Dense(2, use_bias=False)])
+    weights = np.zeros((24, 24, 1, 2))
+    weights[4:12, 12:20, :, 1] = 1
+    model.set_weights([weights.reshape(-1, 2)])
+    values = tfs.RISE(model, samples=1500, cells=6).explain(np.ones((1, 24, 24, 1)), 1).values[0, ..., 0]
+    inside = np.zeros((24, 24), bool)
+    inside[4:12, 12:20] = True
+    assert values[inside].min() > values[~inside].mean()
+    assert inside[np.unravel_index(values.argmax(), values.shape)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"samples": 0}, "samples is a whole number"),
+        ({"cells": 0}, "cells is a whole number"),
+        ({"probability": 1}, "probability is between 0 and 1"),
+        ({"baseline": np.zeros((3, 10, 13, 2))}, "RISE hides behind one baseline. Received: 3"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        tfs.RISE(linear((10, 13, 2))[0], **options).explain(PICTURES)
+
+
+@pytest.mark.parametrize("explainer", [lambda model: tfs.Occlusion(model, 3, 2), lambda model: tfs.RISE(model, 40)])
+def test_any_function_is_a_model(explainer):
+    model, weights = linear((10, 13, 2))
+    seen = []
+
+    def function(x):
+        seen.append(len(x))
+        return x.reshape(len(x), -1) @ weights
+
+    values = explainer(function).explain(PICTURES, 1, batch_size=8)
+    np.testing.assert_allclose(values.values, explainer(model).explain(PICTURES, 1).values, rtol=1e-3, atol=1e-4)
+    assert max(seen) <= 8
+    assert "the output itself" in values.explained
+
+
+def test_functions_of_several_inputs_and_without_gradient():
+    box = tfs.BlackBox(lambda x: np.stack([x["a"].sum(axis=1), x["b"].sum(axis=1)], axis=1))
+    inputs = {"a": np.ones((2, 3)), "b": np.full((2, 4), 2.0)}
+    values = tfs.Occlusion(box, 1, 1).explain(inputs, 1).values
+    np.testing.assert_allclose(values["b"], 2)
+    np.testing.assert_allclose(values["a"], 0)
+    with pytest.raises(ValueError, match="EagerPyFunc|PyFunc"):
+        tfs.Gradient(box).explain(inputs, 1)
+    with pytest.raises(TypeError, match=r"explains a keras.Model. Received: int"):
+        tfs.RISE(3)
