@@ -20,15 +20,11 @@ def linear(shape, seed=0):
     return model, weights
 
 
-@pytest.mark.parametrize("window", [1, 4, (3, 5)])
-@pytest.mark.parametrize("stride", [1, (2, 3)])
+@pytest.mark.parametrize(("window", "stride"), [(1, 1), (4, 1), (4, (2, 3)), ((3, 5), 1), ((3, 5), (2, 3))])
 def test_occlusion_is_its_definition(window, stride):
-    if window == 1 and stride != 1:
-        pytest.skip("a window of one place leaves none out only with a stride of one")
     keras.utils.set_random_seed(0)
-    model = keras.Sequential(
-        [keras.Input((10, 13, 2)), layers.Conv2D(4, 3, activation="gelu"), layers.Flatten(), layers.Dense(3)]
-    )
+    convolution = layers.Conv2D(4, 3, activation="gelu")
+    model = keras.Sequential([keras.Input((10, 13, 2)), convolution, layers.Flatten(), layers.Dense(3)])
     values = tfs.Occlusion(model, window, stride, 0.3).explain(PICTURES, 1).values
     pair = [option if isinstance(option, tuple) else (option, option) for option in (window, stride)]
     expected = reference.occlusion(PICTURES, lambda x: model(x).numpy()[:, 1], *pair, 0.3)

@@ -45,7 +45,7 @@ def _number_or_word(text: str) -> float | str:
     return text
 
 
-# By the type of an option, what its text is and how it is read.
+# By the type of an option, or of its default, what its text is and how it is read.
 _KINDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     bool: ("true or false", {"true": True, "false": False}.__getitem__),
     float: ("a number", float),
@@ -53,6 +53,7 @@ _KINDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     int: ("a whole number", int),
     int | None: ("a whole number", int),
     str: ("a word", str),
+    type(None): ("a number", float),
     Any: ("a number or a word", _number_or_word),
 }
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.forward import layer_names
@@ -79,8 +80,8 @@ class LRP(Explainer):
 
     model: keras.Model
     rules: str | Table = "epsilon_plus_flat"
-    low: Any = None
-    high: Any = None
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
     strict: bool = True
 
     def attribute(self, x: Any, score: Score) -> Attribution:
@@ -119,8 +120,8 @@ class DeepTaylor(Explainer):
     """
 
     model: keras.Model
-    low: Any = None
-    high: Any = None
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         first = WSquare() if self.low is None else ZBox(self.low, self.high)
