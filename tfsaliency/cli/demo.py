@@ -9,7 +9,7 @@ from tfsaliency import zoo
 from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_text, write_figure
 from tfsaliency.crop import centre_crop
 from tfsaliency.explainer import Explainer
-from tfsaliency.methods import METHODS
+from tfsaliency.methods import FAMILIES, METHODS
 from tfsaliency.methods.class_visualization import ClassVisualization
 from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.guided_backprop import GuidedBackprop
@@ -24,7 +24,7 @@ PAINTED = {"espresso": ESPRESSO, "tabby cat": 281, "goose": 99, "bell pepper": 9
 
 def demo(out: Path, force: bool) -> None:
     """Explains four photographs with EfficientNet-Lite0 by every method, and paints five of its classes."""
-    files = [out / f"{name}.png" for name in ("comparison", "two-classes", "classes", *METHODS)]
+    files = [out / f"{name}.png" for name in (*map(_picture_of, FAMILIES), "two-classes", "classes", *METHODS)]
     check_free(files, force)
     out.mkdir(parents=True, exist_ok=True)
     model, labels, photographs = zoo.efficientnet_lite0(), zoo.labels(), zoo.photographs()
@@ -33,11 +33,11 @@ def demo(out: Path, force: bool) -> None:
     probabilities = model.predict(inputs, verbose=0)
 
     _print_predictions(list(photographs), probabilities, labels)
-    explanations, rows = [], []
+    explanations, rows = {}, []
     for name, method in tqdm(METHODS.items(), desc="explaining", unit="method"):
         explainer: Explainer = method(model)  # type: ignore[call-arg]
         explanation = explainer.explain(inputs)
-        explanations.append(explanation)
+        explanations[name] = explanation
         write_figure(plot(explanation, images=pictures, labels=labels), out / f"{name}.png")
         for sample, photo in enumerate(photographs):
             target = target_text(explanation, sample, labels)
@@ -51,14 +51,20 @@ def demo(out: Path, force: bool) -> None:
                     diagnostics_text(explanation, sample),
                 ]
             )
-    shown = [explanation.map(absolute) for explanation in explanations]
-    write_figure(compare(shown, images=pictures, titles=list(METHODS), labels=labels), out / "comparison.png")
+    for family, methods in FAMILIES.items():
+        shown = [explanations[name].map(absolute) for name in methods]
+        figure = compare(shown, images=pictures, titles=list(methods), labels=labels)
+        write_figure(figure, out / f"{_picture_of(family)}.png")
     print_table(["image", "target", "method", "seconds per image", "diagnostics"], sorted(rows))
 
     write_figure(_two_classes(model, photographs, labels), out / "two-classes.png")
     painted = ClassVisualization(model).explain(list(PAINTED.values()), progress=True)
     write_figure(plot(painted, labels=labels), out / "classes.png")
     print(f"\nThe pictures are in {out}/: {', '.join(path.name for path in files)}")
+
+
+def _picture_of(family: str) -> str:
+    return "all-" + family.replace(" ", "-")
 
 
 def _two_classes(model: keras.Model, photographs: dict[str, np.ndarray], labels: list[str]) -> Figure:

@@ -1,4 +1,4 @@
-"""The methods, under the names that the command line uses."""
+"""The methods, by family."""
 
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods.blur_integrated_gradients import BlurIntegratedGradients
@@ -26,33 +26,45 @@ from tfsaliency.methods.rise import RISE
 from tfsaliency.methods.smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from tfsaliency.methods.xrai import XRAI
 
-METHODS: dict[str, type[Explainer]] = {
-    "gradient": Gradient,
-    "gradient-times-input": GradientTimesInput,
-    "smoothgrad": SmoothGrad,
-    "smoothgrad-squared": SmoothGradSquared,
-    "vargrad": VarGrad,
-    "guided-backprop": GuidedBackprop,
-    "deconvnet": DeconvNet,
-    "lrp": LRP,
-    "deep-taylor": DeepTaylor,
-    "deeplift": DeepLIFT,
-    "integrated-gradients": IntegratedGradients,
-    "expected-gradients": ExpectedGradients,
-    "blur-integrated-gradients": BlurIntegratedGradients,
-    "guided-integrated-gradients": GuidedIntegratedGradients,
-    "idgi": IDGI,
-    "xrai": XRAI,
-    "cam": CAM,
-    "grad-cam": GradCAM,
-    "grad-cam++": GradCAMPlusPlus,
-    "hires-cam": HiResCAM,
-    "layer-cam": LayerCAM,
-    "xgrad-cam": XGradCAM,
-    "eigen-cam": EigenCAM,
-    "score-cam": ScoreCAM,
-    "ablation-cam": AblationCAM,
-    "guided-grad-cam": GuidedGradCAM,
-    "occlusion": Occlusion,
-    "rise": RISE,
+# By what a method goes by; the names are those that the command line uses.
+FAMILIES: dict[str, dict[str, type[Explainer]]] = {
+    "gradients": {
+        "gradient": Gradient,
+        "gradient-times-input": GradientTimesInput,
+        "smoothgrad": SmoothGrad,
+        "smoothgrad-squared": SmoothGradSquared,
+        "vargrad": VarGrad,
+    },
+    "rules": {
+        "guided-backprop": GuidedBackprop,
+        "deconvnet": DeconvNet,
+        "lrp": LRP,
+        "deep-taylor": DeepTaylor,
+        "deeplift": DeepLIFT,
+    },
+    "paths": {
+        "integrated-gradients": IntegratedGradients,
+        "expected-gradients": ExpectedGradients,
+        "blur-integrated-gradients": BlurIntegratedGradients,
+        "guided-integrated-gradients": GuidedIntegratedGradients,
+        "idgi": IDGI,
+        "xrai": XRAI,
+    },
+    "activations": {
+        "cam": CAM,
+        "grad-cam": GradCAM,
+        "grad-cam++": GradCAMPlusPlus,
+        "hires-cam": HiResCAM,
+        "layer-cam": LayerCAM,
+        "xgrad-cam": XGradCAM,
+        "eigen-cam": EigenCAM,
+        "score-cam": ScoreCAM,
+        "ablation-cam": AblationCAM,
+        "guided-grad-cam": GuidedGradCAM,
+    },
+    "black boxes": {
+        "occlusion": Occlusion,
+        "rise": RISE,
+    },
 }
+METHODS = {name: method for family in FAMILIES.values() for name, method in family.items()}

@@ -15,16 +15,15 @@ from tfsaliency.score import Score
 
 @dataclass(frozen=True, eq=False)
 class RISE(Explainer):
-    """RISE: the score of the input behind random masks, averaged over the masks that show a place. No gradient.
+    """RISE: how much higher the score is when a place is seen, over random masks. No gradient.
 
     Formula:
-        ``v = E[S(x * m) m] / E[m]``, ``(N, height, width, 1)``: how high the score is, on average, when a place is
-        seen. A mask is a grid of ``cells`` along each axis, each seen with ``probability``, resized smoothly and
-        shifted at random. The mean score is taken out before and added after the average, which changes nothing but its
-        noise.
+        ``v = E[S(x * m) m] / E[m] - E[S(x * m)]``, ``(N, height, width, 1)``. A mask is a grid of ``cells`` along each
+        axis, each seen with ``probability``, resized smoothly and shifted at random. The paper's map is ``v`` plus the
+        mean score, ``diagnostics["mean_score"]``, which is the same for all places and for a logit means nothing.
 
-    The map's zero means nothing: every place has about the mean score, and what matters more. The paper averages
-    probabilities: ``target=lambda z: tf.nn.softmax(z)[:, 285]``.
+    Noisy for few masks: what lies between two of its cells' worth is no difference. The paper averages probabilities,
+    ``target=lambda z: tf.nn.softmax(z)[:, 285]``.
 
     Args:
         model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``.
@@ -88,8 +87,9 @@ class RISE(Explainer):
         values = []
         for part, (shown, weighted) in zip(parts, of_parts, strict=True):
             centre = tf.reshape(mean, [-1] + [1] * (part.shape.rank - 1))
-            values.append(centre + (weighted - centre * shown) / (self.samples * self.probability))
-        return Attribution(tf.nest.pack_sequence_as(x, values))
+            # The mean score is taken out of every mask rather than of the result: its noise goes with it.
+            values.append((weighted - centre * shown) / (self.samples * self.probability))
+        return Attribution(tf.nest.pack_sequence_as(x, values), {"mean_score": mean})
 
     def _masks(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Masks ``first`` to ``first + count`` for a part of the inputs, ``(count, *axes, 1)``."""
