@@ -1,7 +1,16 @@
 import importlib
 import sys
 
-NAMES = ["chunks", "speed", "rules", "memory", "overhead", "class_visualization"]
+NAMES = [
+    "chunks",
+    "speed",
+    "rules",
+    "integrated_gradients",
+    "activation_maps",
+    "memory",
+    "overhead",
+    "class_visualization",
+]
 
 for name in sys.argv[1:] or NAMES:
     importlib.import_module(f"benchmarks.{name}").run()

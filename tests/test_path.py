@@ -9,7 +9,7 @@ from keras import layers
 import tfsaliency as tfs
 from tests import reference
 from tests.kinds import KINDS
-from tfsaliency import baselines
+from tfsaliency import baselines, zoo
 from tfsaliency.blur import blur
 from tfsaliency.methods.quadrature import RULES
 
@@ -164,6 +164,17 @@ def test_what_does_not_converge_says_so():
         explanation = tfs.IntegratedGradients(steep, tolerance=1e-7, budget=12).explain(X, 0)
     assert not explanation.diagnostics["converged"].all()
     assert explanation.diagnostics["steps_used"].max() <= 12
+
+
+def test_a_real_network_and_photograph():
+    model, x = zoo.efficientnet_lite0(), zoo.preprocess(zoo.photographs()["coffee"])
+    explanation = tfs.IntegratedGradients(model).explain(x)
+    change = explanation.scores - tfs.Gradient(model).explain(np.zeros_like(x), explanation.target).scores
+    assert explanation.diagnostics["converged"].all()
+    assert abs(explanation.values.sum(dtype="float64") - change[0]) < 0.011 * abs(change[0])
+    # Where the cup is.
+    size = np.abs(explanation.values[0]).sum(axis=-1)
+    assert size[20:140, 40:180].mean() > 1.2 * size.mean()
 
 
 def test_several_baselines_are_averaged():
