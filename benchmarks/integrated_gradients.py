@@ -1,4 +1,4 @@
-"""How many gradients a gap of 1 % takes, refined and by fixed rules; and how far the maps are then from the integral."""
+"""How many gradients a gap of 1 % takes, refined and by fixed rules; and how far the maps then are from the truth."""
 
 import statistics
 from collections.abc import Callable
@@ -21,6 +21,8 @@ BLOCK = 32
 
 
 class Network(NamedTuple):
+    """A model of logits, inputs, and for each kind of baseline one per input."""
+
     model: keras.Model
     inputs: np.ndarray
     baselines: dict[str, np.ndarray]
@@ -29,8 +31,8 @@ class Network(NamedTuple):
 def run() -> None:
     print(
         f"\nintegrated_gradients: gradients until the completeness gap is within {TOLERANCE:.0%}, median (largest)\n"
-        f"  over the paths. Of a fixed rule of {STEPS[0]} to {STEPS[-1]} steps: the fewest that meet it, and the fewest\n"
-        "  from which on all do, which is what one takes who does not know better; - where the most are too few.\n"
+        f"  over the paths. Of a fixed rule of {STEPS[0]} to {STEPS[-1]} steps: the fewest that meet it, and the\n"
+        "  fewest from which on all do, which is what one takes who does not know better; - where all are too few.\n"
         f"  Error: of the map, relative L2, from the midpoint rule of {REFERENCE} steps."
     )
     for name, build in NETWORKS.items():

@@ -16,7 +16,7 @@ SIZES = {
     "EfficientNetB0": 32,
     "ConvNeXtTiny": 32,
 }
-# One for each way of asking a model: copies in a loop, transforms, a layer. Methods with rules have a file of their own.
+# One for each way of asking: copies in a loop, transforms, a layer. Methods with rules have a file of their own.
 REPRESENTATIVES = ("SmoothGrad of VarGrad", "then", "GradCAM")
 
 
