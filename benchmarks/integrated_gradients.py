@@ -11,6 +11,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from tfsaliency import zoo
+from tfsaliency.blur import blur
 from tfsaliency.methods.quadrature import RULES
 
 TOLERANCE = 0.01
@@ -46,8 +47,8 @@ def report(name: str, network: Network) -> None:
     used: list[float] = []
     integral = along(network.model)
     for baseline in network.baselines.values():
-        refined = tfs.IntegratedGradients(network.model, lambda x, baseline=baseline: tf.constant(baseline))
-        explanation = refined.explain(network.inputs, batch_size=len(network.inputs))
+        refined = tfs.IntegratedGradients(network.model, tfs.baselines.per_sample(baseline))
+        explanation = refined.explain(network.inputs)
         for x, x0, index, steps, values in zip(
             network.inputs,
             baseline,
@@ -121,7 +122,7 @@ def photographs() -> Network:
     model = keras.Model(softmax.input, softmax.layers[-1].input)
     inputs = np.concatenate([zoo.preprocess(photo) for photo in zoo.photographs().values()])
     black = np.broadcast_to(zoo.preprocess(np.zeros((224, 224, 3), "uint8")), inputs.shape)
-    blurred = tfs.baselines.blurred(20).at(tf.constant(inputs), 0, 0).numpy()
+    blurred = blur(tf.constant(inputs), tf.fill([len(inputs)], 20.0)).numpy()
     return Network(model, inputs, {"mean colour": np.zeros_like(inputs), "black": black, "blurred": blurred})
 
 

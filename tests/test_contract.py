@@ -193,6 +193,21 @@ def test_explainer(name, case):
     close(alone.values, tf.nest.map_structure(lambda part: part[1:2], together.values), tolerance)
 
 
+@pytest.mark.filterwarnings("ignore:The sum along the path has not converged", "ignore:The values of the samples")
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_every_explainer_takes_copies(name):
+    """Under a wrapper the inputs are stacked copies of the samples: without noise each says what its sample does."""
+    kind = KINDS["sequential"]
+    model, _ = kind.models()
+    explainer, inputs = EXPLAINERS[name](model), kind.inputs(2)
+    copies = tfs.SmoothGrad(explainer, samples=3, noise=0).explain(inputs, [1, 2], batch_size=8)
+    if "SmoothGrad" in name or name in ("VarGrad", "then"):
+        # Its own noise has another stream of random numbers inside a wrapper.
+        assert copies.values.shape == explainer.explain(inputs, [1, 2]).values.shape
+        return
+    close(copies.values, explainer.explain(inputs, [1, 2]).values, 1e-4)
+
+
 def state(model: keras.Model, inputs):
     """What an explainer must leave as it was."""
     outputs = tf.nest.flatten(model(as_tensors(inputs), training=False))

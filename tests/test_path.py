@@ -252,6 +252,21 @@ def test_blurred_uniform_and_extremes():
     assert np.abs(baseline_of(baselines.uniform(2, 3, number=1, seed=1)) - noise).max() > 0.1
 
 
+def test_one_baseline_per_sample_whatever_the_chunks():
+    model = network("tanh")
+    before = X[::-1] * 0.5
+    per_sample = tfs.IntegratedGradients(model, baselines.per_sample(before))
+    expected = [tfs.IntegratedGradients(model, b).explain(x[None], 1).values[0] for x, b in zip(X, before, strict=True)]
+    for batch_size in (None, 1, 2):
+        values = per_sample.explain(X, 1, batch_size=batch_size).values
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+    # Copies of a sample have its baseline.
+    smooth = tfs.SmoothGrad(per_sample, samples=4, noise=0).explain(X, 1, batch_size=8).values
+    np.testing.assert_allclose(smooth, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"one baseline for each of the inputs, \(3, 6\). Received: \(2, 6\)"):
+        tfs.SmoothGrad(tfs.DeepLIFT(model, baselines.per_sample(X[:2]))).explain(X)
+
+
 @pytest.mark.parametrize(
     "make",
     [

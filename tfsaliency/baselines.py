@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from tfsaliency.blur import blur
 from tfsaliency.checks import check_amount, check_count
+from tfsaliency.score import Score
 
-__all__ = ["blurred", "extremes", "pixels", "uniform"]
+__all__ = ["blurred", "extremes", "per_sample", "pixels", "uniform"]
 
 
 class Baselines(NamedTuple):
@@ -52,8 +53,19 @@ class Made(ABC):
         """How many there are."""
 
     @abstractmethod
-    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
-        """The ``i``-th baseline of a part of the inputs, ``(N, ...)``, which is number ``place`` of the parts."""
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+        """Baselines of the shape of a part of the inputs.
+
+        Args:
+            part: ``(n, ...)``.
+            place: which of the parts it is.
+            i: which of the baselines of each sample.
+            numbers: ``(n,)``, which samples of the batch the rows are.
+        """
+
+    def check(self, inputs: Any) -> None:
+        """Raises where the baselines are not for these inputs, NumPy arrays; most are for any."""
+        return
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,7 @@ class _Blurred(Made):
     sigma: float
     number = 1
 
-    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
         return blur(part, tf.fill([tf.shape(part)[0]], float(self.sigma)))
 
     def __repr__(self) -> str:
@@ -91,7 +103,7 @@ class _Uniform(Made):
     draws: int
     seed: int
 
-    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
         # The same draw for every sample: a map does not depend on the rest of the batch.
         draw = tf.random.stateless_uniform(part.shape[1:], tf.stack([self.seed, place * 1_000_003 + i]))
         return self.low + (self.high - self.low) * draw + tf.zeros_like(part)
@@ -124,7 +136,7 @@ def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
 class _Extremes(Made):
     number = 2
 
-    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
         axes = list(range(1, part.shape.rank))
         low, high = (reduce(part, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
         return tf.where(tf.equal(i, 0), low, high) + tf.zeros_like(part)
@@ -144,7 +156,7 @@ class _Pixels(Made):
     preprocess: Callable[[np.ndarray], Any]
     number = 1
 
-    def at(self, part: tf.Tensor, place: int, i: Any) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
         filled = np.broadcast_to(np.asarray(self.value, "float32"), part.shape[1:])
         return tf.cast(np.asarray(self.preprocess(filled[None].copy())), part.dtype) + tf.zeros_like(part)
 
@@ -172,24 +184,62 @@ def pixels(value: Any, preprocess: Callable[[np.ndarray], Any]) -> Made:
     return _Pixels(value, preprocess)
 
 
-def baselines(baseline: Any, x: Any) -> Baselines:
+@dataclass(frozen=True)
+class _PerSample(Made):
+    values: Any
+    number = 1
+
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.constant(tf.nest.flatten(self.values)[place], part.dtype), numbers)
+
+    def check(self, inputs: Any) -> None:
+        given, own = (tf.nest.map_structure(np.shape, each) for each in (inputs, self.values))
+        if given != own:
+            raise ValueError(f"per_sample holds one baseline for each of the inputs, {given}. Received: {own}")
+
+    def __repr__(self) -> str:
+        return "per_sample(...)"
+
+
+def per_sample(values: Any) -> Made:
+    """One baseline for each input: a picture of the same scene without the thing, the reading of the day before.
+
+    Args:
+        values: in the structure and of the shape of the inputs, ``(N, ...)``.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> x, before = np.ones((5, 3)), np.zeros((5, 3))
+        >>> tfs.IntegratedGradients(model, tfs.baselines.per_sample(before)).explain(x).values.shape
+        (5, 3)
+    """
+    return _PerSample(tf.nest.map_structure(lambda part: np.asarray(part, "float32"), values))
+
+
+def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     """Reads a baseline.
 
     Args:
         baseline: a number for all inputs; or, alone or in the structure of the inputs, arrays: of the shape of one
             input (an axis may be 1), or with one axis more in front, for several baselines; or a function of the
             inputs ``(N, ...)`` that returns one baseline per sample; or baselines that are made of the inputs.
-        x: tensors in the structure of the model's inputs, ``(N, ...)``.
+        x: tensors in the structure of the model's inputs, ``(N, ...)``, or copies of them.
+        score: what is explained; it knows which samples these are.
 
     Raises:
         ValueError: structure, shape or type do not fit, or a baseline is not finite.
     """
     if isinstance(baseline, Made):
         parts = tf.nest.flatten(x)
-        return Baselines(
-            baseline.number,
-            lambda i: tf.nest.pack_sequence_as(x, [baseline.at(part, place, i) for place, part in enumerate(parts)]),
-        )
+        numbers = tf.tile(score.numbers, [tf.shape(parts[0])[0] // tf.size(score.numbers)])
+
+        def made(i: Any) -> Any:
+            return tf.nest.pack_sequence_as(
+                x, [baseline.at(part, place, i, numbers) for place, part in enumerate(parts)]
+            )
+
+        return Baselines(baseline.number, made)
     if callable(baseline):
         return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
     if np.ndim(baseline) == 0 and not isinstance(baseline, dict):

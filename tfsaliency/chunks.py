@@ -45,7 +45,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
             stop = min(done + size, batch.samples)
             function.on_progress = partial(_advance, progress, stop - done)
             try:
-                piece = function(batch.rows(done, stop), index[done:stop], size)
+                piece = function(batch.rows(done, stop), index[done:stop], size, done)
             except tf.errors.ResourceExhaustedError as error:
                 if size == 1:
                     raise MemoryError("One row of the inputs alone does not fit into the device's memory.") from error

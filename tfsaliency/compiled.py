@@ -59,15 +59,15 @@ class Compiled:
             if progress:
                 tf.numpy_function(self._advance, [share], [])
 
-        def run(x: Any, index: tf.Tensor, rows: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor, dict]:
-            score = Score(logits, target, index if resolved else None, x, rows, advance)
+        def run(x: Any, index: tf.Tensor, rows: tf.Tensor, first: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor, dict]:
+            score = Score(logits, target, index if resolved else None, x, rows, first, advance)
             values, diagnostics = explainer.attribute(x, score)
             scores = score.resolve()
             units.append(target.units(traced[0]))
             notes.update(score.notes)
             return values, scores, score.index, diagnostics
 
-        signature = [inputs.specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)]
+        signature = [inputs.specs, tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.int32)] * 2]
         self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
         self._writes = _writes(self._graph)
         self.units = units[0]
@@ -79,12 +79,12 @@ class Compiled:
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
 
-    def __call__(self, x: Any, index: np.ndarray, rows: int) -> tuple[Any, Any, Any, Any]:
-        """Values, scores, classes and diagnostics of a batch, as tensors."""
+    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, Any, Any, Any]:
+        """Values, scores, classes and diagnostics, as tensors, of samples from number ``first`` of a batch on."""
         # A stateful layer writes when it is called, and the model is to be left as it was.
         state = [(each, each.numpy()) for each in self._graph.variables if not each.trainable] if self._writes else []
         try:
-            return self._graph(x, tf.constant(index), tf.constant(rows, tf.int32))
+            return self._graph(x, tf.constant(index), tf.constant(rows, tf.int32), tf.constant(first, tf.int32))
         finally:
             for variable, value in state:
                 variable.assign(value)

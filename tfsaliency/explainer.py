@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.baselines import Made
 from tfsaliency.checks import check_built, check_converged, check_count, check_range, check_scores, check_values
 from tfsaliency.chunks import run_in_chunks
 from tfsaliency.compiled import compiled
@@ -84,6 +85,7 @@ class Explainer(ABC):
         check_built(self.model)
         batch = check_inputs(self.model, inputs)
         chosen = as_target(target)
+        self._check_baselines(batch.given)
         index = chosen.given(batch.samples)
         function = compiled(self, chosen, batch, progress)
         check_range(index, function.units)
@@ -120,6 +122,13 @@ class Explainer(ABC):
         """Equal for explainers of one model that compute the same."""
         options = (value for _, value in self._options())
         return type(self), *(value.key() if isinstance(value, Explainer) else state_of(value) for value in options)
+
+    def _check_baselines(self, inputs: Any) -> None:
+        for _, value in self._options():
+            if isinstance(value, Explainer):
+                value._check_baselines(inputs)
+            elif isinstance(value, Made):
+                value.check(inputs)
 
     def __post_init__(self) -> None:
         """Checks the model; an option is checked by the class that has it."""

@@ -27,14 +27,16 @@ class Explanation:
     Arrays cannot be written to; `map` makes a new explanation.
 
     Attributes:
-        values: float32, in the structure of the inputs and with their shape: signed, never rescaled.
+        values: float32, in the structure of the inputs and with their shape, or with one channel where a method values
+            places: signed, never rescaled.
         inputs: the inputs as they were passed.
         target: ``(N,)`` classes that were explained, None where a function of the logits was.
         scores: ``(N,)`` float32, the explained numbers.
         method: the method with its options.
         diagnostics: name -> ``(N,)`` numbers about each sample's values.
         explained: whether the scores are logits under a softmax or sigmoid, or the model's output itself.
-        provenance: versions, the model's name and fingerprint, the target and the seconds it took.
+        provenance: versions, the model's name and fingerprint, the target and the seconds it took; ``"layer"`` for a
+            map over the places of one.
     """
 
     values: Any

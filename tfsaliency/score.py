@@ -43,6 +43,7 @@ class Score:
 
     Attributes:
         rows: how many rows a method should put through the model at once, a scalar int32 tensor.
+        numbers: ``(N,)`` int32, which samples of the whole batch these are.
         index: ``(N,)`` int32, the resolved classes; None until they are known.
         at_inputs: ``(N,)`` float32, the scores of the inputs as given; None until they are known.
         advance: takes the share of its work that a method has just done, a scalar tensor; moves a progress bar.
@@ -56,12 +57,14 @@ class Score:
         index: tf.Tensor | None,
         inputs: Any,
         rows: tf.Tensor,
+        first: tf.Tensor,
         advance: Callable[[tf.Tensor], None] = lambda share: None,
     ):
         self._logits, self._target, self._inputs = logits, target, tf.nest.flatten(inputs)
         self._structure = inputs
         self.index = index
         self.rows = rows
+        self.numbers = first + tf.range(tf.shape(self._inputs[0])[0])
         self.advance = advance
         self.at_inputs: tf.Tensor | None = None
         self.notes: dict[str, str] = {}
@@ -72,7 +75,7 @@ class Score:
     def trace(self, x: Any) -> "Trace":
         """The score with the logits it is made of, for methods that go back through the operations in between."""
         parts = tf.nest.flatten(x)
-        is_given = all(part is given for part, given in zip(parts, self._inputs, strict=True))
+        is_given = self._is_given(x)
         logits = self._logits(x)
         if self.index is None:
             if not is_given:
@@ -100,6 +103,9 @@ class Score:
         values = tf.nest.pack_sequence_as(traced.outputs.values, rerun(flat, [*given, (tensor, value)]))
         return self._of(traced.outputs._replace(values=values), tf.nest.flatten(x)[0])
 
+    def _is_given(self, x: Any) -> bool:
+        return all(part is given for part, given in zip(tf.nest.flatten(x), self._inputs, strict=True))
+
     def _of(self, logits: Logits, part: tf.Tensor) -> tf.Tensor:
         """The scores of the copies of which ``part`` is one part of the inputs."""
         copies = tf.shape(part)[0] // tf.shape(self._inputs[0])[0]
@@ -117,6 +123,10 @@ class Score:
     def note(self, name: str, text: str) -> None:
         """Writes down what a method found out about the model, such as which layer it took."""
         self.notes[name] = text
+
+    def at(self, x: Any) -> tf.Tensor:
+        """``(n,)``: the scores of the inputs as given, which are known, or of copies of them."""
+        return self.resolve() if self._is_given(x) else self(x)
 
     def resolve(self) -> tf.Tensor:
         """Scores the inputs as given, once, which settles the target; ``(N,)`` float32."""

@@ -46,8 +46,10 @@ def target_text(explanation: Explanation, sample: int, labels: list[str] | None)
 
 
 def diagnostics_text(explanation: Explanation, sample: int) -> str:
-    """``relative_error=1.26``, one for each diagnostic."""
-    return ", ".join(f"{name}={values[sample]:.3g}" for name, values in explanation.diagnostics.items())
+    """``relative_error=1.26``, one for each diagnostic, and the layer that a map is over."""
+    numbers = [f"{name}={values[sample]:.3g}" for name, values in explanation.diagnostics.items()]
+    layer = explanation.provenance.get("layer")
+    return ", ".join([*numbers, f"layer={layer}"] if layer else numbers)
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -63,7 +63,7 @@ class DeepLIFT(Explainer):
     def attribute(self, x: Any, score: Score) -> Attribution:
         traced = score.trace(x)
         steps = self._steps(traced, x)
-        references = baselines(self.baseline, x)
+        references = baselines(self.baseline, x, score)
 
         def against(x0: Any) -> Any:
             return self._against(x0, traced, steps, x, score)

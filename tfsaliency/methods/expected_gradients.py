@@ -66,8 +66,9 @@ class ExpectedGradients(Wrapper):
         check_count("seed", self.seed, 0)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        at_x = score.resolve()
-        references = baselines(self.baselines, x)
+        score.resolve()
+        at_x = score.at(x)
+        references = baselines(self.baselines, x, score)
         shares = self._shares()
 
         def baseline_of(number: tf.Tensor) -> Any:

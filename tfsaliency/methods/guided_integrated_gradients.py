@@ -61,13 +61,14 @@ class GuidedIntegratedGradients(Wrapper):
             raise ValueError(f"fraction is above 0 and at most 1. Received: {self.fraction}")
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        at_x = score.resolve()
+        score.resolve()
+        at_x = score.at(x)
 
         def against(x0: Any) -> tuple[Any, tf.Tensor]:
             values = self._walk(x0, x, score)
             return values, total(values) - (at_x - score(x0))
 
-        values, gap = baselines(self.baseline, x).mean_of(against, (x, at_x))
+        values, gap = baselines(self.baseline, x, score).mean_of(against, (x, at_x))
         return Attribution(values, {"completeness_gap": gap})
 
     def _walk(self, x0: Any, x: Any, score: Score) -> Any:

@@ -34,7 +34,8 @@ class IntegratedGradients(PathIntegral):
             ``steps``.
         baseline: a number; an array of the shape of one input (axes may be 1), or several in one more axis in front,
             over which the mean is taken; a dict or list of these for several inputs; a function of the inputs
-            ``(N, ...)`` that returns one baseline per sample; or what `tfsaliency.baselines` makes.
+            ``(N, ...)`` that returns one baseline per sample; or what `tfsaliency.baselines` makes: one per sample,
+            pixels before preprocessing, blurred, noise, black and white.
         steps: how many gradients a plain rule takes; None to refine.
         tolerance: the largest relative gap that counts as converged.
         quadrature: ``"midpoint"``, ``"trapezoid"`` or ``"gauss_legendre"``, the plain rule.
@@ -63,7 +64,7 @@ class IntegratedGradients(PathIntegral):
     budget: int = 200
 
     def mean_over_paths(self, x: Any, score: Score, over: Callable[[Path], Integral]) -> tuple[Integral, int]:
-        references = baselines(self.baseline, x)
-        numbers = score.resolve()
+        references = baselines(self.baseline, x, score)
+        numbers = score.at(x)
         like = Integral(x, numbers, numbers, numbers)
         return references.mean_of(lambda x0: over(straight(x0, x)), like), references.number

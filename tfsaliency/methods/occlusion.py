@@ -61,7 +61,8 @@ class Occlusion(Explainer):
         super().__post_init__()
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        at_x = score.resolve()
+        score.resolve()
+        at_x = score.at(x)
         covers = self._covers(x)
 
         def against(x0: Any) -> Any:
@@ -69,7 +70,7 @@ class Occlusion(Explainer):
             return [self._of_part(place, given, x, at_x, score) for place in range(len(given))]
 
         like = [tf.zeros_like(part[..., :1] if part.shape.rank > 2 else part) for part in tf.nest.flatten(x)]
-        values = baselines(self.baseline, x).mean_of(against, like)
+        values = baselines(self.baseline, x, score).mean_of(against, like)
         return Attribution(tf.nest.pack_sequence_as(x, values))
 
     def _of_part(self, place: int, given: list[Any], x: Any, at_x: tf.Tensor, score: Score) -> tf.Tensor:

@@ -121,11 +121,11 @@ def summed(
     def at_copies(numbers: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         return tf.repeat(numbers[first : first + count], samples)
 
-    at_start = score(path.at(tf.zeros([samples])))
+    at_start, at_end = score(path.at(tf.zeros([samples]))), score.at(x)
     changes = None
     if contribution is not None:
         inner_edges = scores_of_copies(steps - 1, x, score, lambda block: score(path.at(at_copies(edges[1:], *block))))
-        scores = tf.concat([at_start[None], inner_edges, score.resolve()[None]], axis=0)
+        scores = tf.concat([at_start[None], inner_edges, at_end[None]], axis=0)
         changes = scores[1:] - scores[:-1]
 
     def step(so_far: tuple[Any, tf.Tensor], block: Block) -> tuple[Any, tf.Tensor]:
@@ -145,7 +145,7 @@ def summed(
 
     start = tf.nest.map_structure(tf.zeros_like, x), tf.zeros([samples])
     values, plain = over_copies(steps, x, score, step, start)
-    change = score.resolve() - at_start
+    change = at_end - at_start
     return Integral(values, plain - change, change, tf.fill([samples], float(steps)))
 
 
@@ -208,9 +208,10 @@ def refined(
         given = product if contribution is None else contribution(slopes, move, at_end - at_start)
         return _Cells(start, end, at_start, at_middle, at_end, total(product) - (at_end - at_start), given)
 
-    cells = _first_cells(path, x, score, made)
+    at_end = score.at(x)
+    cells = _first_cells(path, x, score, at_end, made)
     settled = tf.nest.map_structure(tf.zeros_like, x), tf.zeros([samples])
-    change = score.resolve() - cells.at_start[0]
+    change = at_end - cells.at_start[0]
 
     def open_(cells: _Cells, settled_gap: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
         gap = settled_gap + tf.reduce_sum(cells.gap, axis=0)
@@ -253,7 +254,7 @@ def refined(
     return Integral(values, settled[1] + tf.reduce_sum(cells.gap, axis=0), change, steps)
 
 
-def _first_cells(path: Path, x: Any, score: Score, made: Callable[..., _Cells]) -> _Cells:
+def _first_cells(path: Path, x: Any, score: Score, at_end: tf.Tensor, made: Callable[..., _Cells]) -> _Cells:
     """Equal cells, asked for in device batches."""
     samples = tf.shape(tf.nest.flatten(x)[0])[0]
     edges = tf.range(FIRST + 1, dtype=tf.float32) / FIRST
@@ -262,7 +263,7 @@ def _first_cells(path: Path, x: Any, score: Score, made: Callable[..., _Cells]) 
         first, count = block
         return score(path.at(tf.repeat(edges[first : first + count], samples)))
 
-    scores = tf.concat([scores_of_copies(FIRST, x, score, at_edges), score.resolve()[None]], axis=0)
+    scores = tf.concat([scores_of_copies(FIRST, x, score, at_edges), at_end[None]], axis=0)
 
     def step(cells: _Cells, block: Block) -> _Cells:
         first, count = block

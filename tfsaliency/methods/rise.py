@@ -63,12 +63,12 @@ class RISE(Explainer):
             raise ValueError(f"probability is between 0 and 1. Received: {self.probability}")
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        at_x = score.resolve()
-        references = baselines(self.baseline, x)
+        score.resolve()
+        references = baselines(self.baseline, x, score)
         if references.number != 1:
             raise ValueError(f"RISE hides behind one baseline. Received: {references.number}")
         parts, parts0 = tf.nest.flatten(x), tf.nest.flatten(references.at(0))
-        samples = tf.shape(at_x)[0]
+        samples = tf.shape(parts[0])[0]
 
         def step(so_far: list[Any], block: Block) -> list[Any]:
             first, count = block

@@ -69,7 +69,8 @@ def plot(
     for axes, (sample, given, values), limit, signed in zip(grid, rows, limits, signs, strict=True):
         _drawing(values)(axes, given, values, Scale(limit, signed, percentile))
         axes[0].set_title(_title(explanation, sample, labels), fontsize=8)
-    figure.suptitle(explanation.method, fontsize=8, wrap=True)
+    layer = explanation.provenance.get("layer")
+    figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
     return figure
 
 
@@ -164,17 +165,18 @@ def _pictures(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Sc
 
 
 def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
-    middle = len(values) // 2
-    _pictures(axes, given[middle], values[middle], scale)
-    axes[1].set_xlabel(f"slice {middle} of {len(values)}", fontsize=8)
+    # A map over the places of a layer has fewer slices than the input.
+    middle = len(given) // 2
+    _pictures(axes, given[middle], values[middle * len(values) // len(given)], scale)
+    axes[1].set_xlabel(f"slice {middle} of {len(given)}", fontsize=8)
 
 
 def _lines(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
-    axis, steps = _only(axes), np.arange(len(values))
+    axis, steps = _only(axes), np.arange(len(given))
     strip = paint.heatmap(_flat(values)[None], limit=scale.limit, signed=scale.signed)
     axis.plot(steps, given, linewidth=1, color="black")
     bottom, top = axis.get_ylim()
-    axis.imshow(strip, extent=(-0.5, len(values) - 0.5, bottom, top), aspect="auto", alpha=0.8)
+    axis.imshow(strip, extent=(-0.5, len(given) - 0.5, bottom, top), aspect="auto", alpha=0.8)
     axis.tick_params(labelsize=8)
 
 
