@@ -229,6 +229,17 @@ def test_layer_by_object_name_path_and_call():
             tfs.GradCAM(model, wrong)
 
 
+def test_text_of_a_method_is_short():
+    top = network("deep")[0].layers[1]
+    assert (
+        str(tfs.GradCAM(network("deep")[0], [top, ("top", 0)]))
+        == f"GradCAM(layer=[{top.name!r}, ('top', 0)], upsample=True)"
+    )
+    baseline = {"table": np.zeros(100), "image": [0.5, np.arange(3)]}
+    text = "baseline={'table': array of shape (100,), 'image': [0.5, array([0, 1, 2])]}"
+    assert text in str(tfs.IntegratedGradients(network("deep")[0], baseline))
+
+
 def test_the_two_calls_of_a_layer_have_their_own_maps():
     kind = KINDS["reused"]
     model, _ = kind.models()

@@ -373,7 +373,7 @@ def test_guided_integrated_gradients_converge_and_meet_the_straight_line():
     np.testing.assert_allclose(straight, exact, atol=2e-3)
 
 
-@pytest.mark.parametrize("steps", [3, None])
+@pytest.mark.parametrize("steps", [1, 3, None])
 def test_idgi_is_its_formula_and_complete(steps):
     model = network("gelu")
     inner = tfs.IntegratedGradients(model, 0.2, steps, tolerance=1)

@@ -43,7 +43,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     with tqdm(total=batch.samples, desc=bar, disable=bar is None, bar_format=BAR) as progress:
         while done < batch.samples:
             stop = min(done + size, batch.samples)
-            function.on_progress = partial(_advance, progress, stop - done)
+            function.on_progress = partial(_advance, progress, stop - done, stop)
             try:
                 piece = function(batch.rows(done, stop), index[done:stop], size, done)
             except tf.errors.ResourceExhaustedError as error:
@@ -63,5 +63,6 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     return whole
 
 
-def _advance(bar: tqdm, samples: int, share: float) -> None:
-    bar.update(share * samples)
+def _advance(bar: tqdm, samples: int, end: int, share: float) -> None:
+    # A method of several loops reports each of them whole.
+    bar.update(min(share * samples, end - bar.n))

@@ -141,7 +141,7 @@ class Explainer(ABC):
     def __str__(self) -> str:
         """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
         options = [
-            str(value) if isinstance(value, Explainer) else f"{name}={value!r}" for name, value in self._options()
+            str(value) if isinstance(value, Explainer) else f"{name}={_text(value)}" for name, value in self._options()
         ]
         return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
 
@@ -178,3 +178,22 @@ class Then(Wrapper):
 
     def __str__(self) -> str:
         return f"{self.inner}.then({name_of(self.transform)})"
+
+
+# Arrays of more numbers than this are told by their shape.
+MOST_NUMBERS = 8
+
+
+def _text(option: Any) -> str:
+    """An option as it appears in the text of a method: short, however large the array or the layer."""
+    if isinstance(option, keras.Layer):
+        return repr(option.name)
+    if isinstance(option, dict):
+        return "{" + ", ".join(f"{name!r}: {_text(each)}" for name, each in option.items()) + "}"
+    if isinstance(option, list | tuple):
+        inside = ", ".join(map(_text, option))
+        return f"[{inside}]" if isinstance(option, list) else f"({inside}{',' * (len(option) == 1)})"
+    shape = getattr(option, "shape", None)
+    if shape is not None and np.size(option) > MOST_NUMBERS:
+        return f"array of shape {tuple(shape)}"
+    return repr(option)

@@ -93,7 +93,8 @@ class ExpectedGradients(Wrapper):
         # Each baseline counts as often as it was drawn.
         used = min(self.samples, references.number)
         counts = [(self.samples - i - 1) // references.number + 1 for i in range(used)]
-        at_baselines = scores_of_copies(used, x, score, lambda block: score(drawn(block)[0]))
+        with score.silent():
+            at_baselines = scores_of_copies(used, x, score, lambda block: score(drawn(block)[0]))
         expected = tf.einsum("k,kn->n", tf.constant(counts, tf.float32) / self.samples, at_baselines)
         return Attribution(
             moments.mean,

@@ -77,7 +77,9 @@ class GuidedIntegratedGradients(Wrapper):
         way = end - start
 
         def step(number: tf.Tensor, now: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            slopes = _rows(self.inner.attribute(_parts(now, x), score).values)
+            score.advance(tf.constant(1 / self.steps))
+            with score.silent():
+                slopes = _rows(self.inner.attribute(_parts(now, x), score).values)
             done = tf.cast(number + 1, tf.float32) / self.steps
             # Where the straight line is, and how far behind and ahead of it a number may be. The last step arrives.
             behind = start + tf.maximum(done - self.max_dist, 0) * way

@@ -124,8 +124,10 @@ def summed(
     at_start, at_end = score(path.at(tf.zeros([samples]))), score.at(x)
     changes = None
     if contribution is not None:
-        inner_edges = scores_of_copies(steps - 1, x, score, lambda block: score(path.at(at_copies(edges[1:], *block))))
-        scores = tf.concat([at_start[None], inner_edges, at_end[None]], axis=0)
+        # All but the last, which is known.
+        with score.silent():
+            before = scores_of_copies(steps, x, score, lambda block: score(path.at(at_copies(edges, *block))))
+        scores = tf.concat([before, at_end[None]], axis=0)
         changes = scores[1:] - scores[:-1]
 
     def step(so_far: tuple[Any, tf.Tensor], block: Block) -> tuple[Any, tf.Tensor]:
@@ -209,7 +211,8 @@ def refined(
         return _Cells(start, end, at_start, at_middle, at_end, total(product) - (at_end - at_start), given)
 
     at_end = score.at(x)
-    cells = _first_cells(path, x, score, at_end, made)
+    with score.silent():
+        cells = _first_cells(path, x, score, at_end, made)
     settled = tf.nest.map_structure(tf.zeros_like, x), tf.zeros([samples])
     change = at_end - cells.at_start[0]
 
