@@ -376,7 +376,7 @@ def test_guided_integrated_gradients_converge_and_meet_the_straight_line():
 @pytest.mark.parametrize("steps", [1, 3, None])
 def test_idgi_is_its_formula_and_complete(steps):
     model = network("gelu")
-    inner = tfs.IntegratedGradients(model, 0.2, steps, tolerance=1)
+    inner = tfs.IntegratedGradients(model, 0.2, steps, tolerance=10)
     explanation = tfs.IDGI(inner).explain(X, 1)
     expected = reference.idgi(
         X, np.full_like(X, 0.2), gradient_of(model, 1), lambda x: model(x).numpy()[:, 1], steps or 8
