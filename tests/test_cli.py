@@ -14,6 +14,7 @@ from keras import layers
 from PIL import Image
 
 import tfsaliency as tfs
+from tfsaliency.cli import main
 from tfsaliency.cli.photos import read_photo
 
 
@@ -185,7 +186,8 @@ def png_header(width, height):
         ({"model": "broken.keras"}, "broken.keras cannot be loaded in safe mode"),
     ],
 )
-def test_bad_input_gets_a_message(folder, tmp_path, change, message):
+def test_bad_input_gets_a_message(folder, tmp_path, capsys, change, message):
+    """Within this process, which has loaded TensorFlow; that a process says the same is tested once, below."""
     (folder / "bomb.png").write_bytes(png_header(60000, 60000))
     (folder / "large.png").write_bytes(png_header(9000, 9000))
     options = {"photo": "photo.png", "model": "model.keras"} | change
@@ -194,13 +196,21 @@ def test_bad_input_gets_a_message(folder, tmp_path, change, message):
     for name, value in options.items():
         path = folder / value
         arguments += [f"--{name}", path if name in ("model", "labels") and ":" not in value else value]
-    code, out, err = run(*arguments, "--out", tmp_path / "out")
+    code = main([*map(str, arguments), "--out", str(tmp_path / "out")])
+    out, err = capsys.readouterr()
     assert code == 1
     assert out == ""
+    assert "Traceback" not in err
     last = err.strip().splitlines()[-1]
     assert last.startswith("tfsaliency: error: ")
     assert re.search(message, last)
     assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
+
+
+def test_a_process_fails_with_a_message(tmp_path):
+    code, out, err = run("explain", "none.png", "--model", "none.keras", cwd=tmp_path)
+    assert (code, out) == (1, "")
+    assert err.strip().splitlines()[-1].startswith("tfsaliency: error: There is no photo")
 
 
 @pytest.mark.parametrize("model", ["model.h5", "saved"])
