@@ -210,7 +210,7 @@ def test_bad_input_gets_a_message(folder, tmp_path, capsys, change, message):
 def test_a_process_fails_with_a_message(tmp_path):
     code, out, err = run("explain", "none.png", "--model", "none.keras", cwd=tmp_path)
     assert (code, out) == (1, "")
-    assert err.strip().splitlines()[-1].startswith("tfsaliency: error: There is no photo")
+    assert err.strip().splitlines()[-1].startswith("tfsaliency: error: There is no model")
 
 
 @pytest.mark.parametrize("model", ["model.h5", "saved"])
