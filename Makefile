@@ -10,7 +10,7 @@ help:
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
 	@echo "make coverage-models"
 	@echo "                  write docs/model-coverage.md: methods with rules on 40 models (about 40 minutes)"
-	@echo "make bench        speed and memory against a bare gradient (about 15 minutes)"
+	@echo "make bench        speed, memory and what Integrated Gradients cost (about 40 minutes)"
 
 # One stamp per set of extras: a second run finds it newer than the metadata and reuses the environment.
 $(VENV)/.%: setup.cfg pyproject.toml
