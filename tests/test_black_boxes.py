@@ -92,17 +92,17 @@ def test_rise_of_a_linear_model():
 
 def test_rise_masks_are_smooth_balanced_and_shifted():
     model, weights = linear((16, 16, 1))
-    rise = tfs.RISE(model, samples=3000, cells=4)
+    rise = tfs.RISE(model, samples=800, cells=4)
     import tensorflow as tf
 
-    masks = rise._masks(0, tf.zeros([1, 16, 16, 1]), tf.constant(0), tf.constant(3000)).numpy()[..., 0]
+    masks = rise._masks(0, tf.zeros([1, 16, 16, 1]), tf.constant(0), tf.constant(800)).numpy()[..., 0]
     assert masks.min() >= 0
     assert masks.max() <= 1
-    np.testing.assert_allclose(masks.mean(axis=0), 0.5, atol=0.04)
+    np.testing.assert_allclose(masks.mean(axis=0), 0.5, atol=0.08)
     # Two places of one cell agree, two that are two cells apart do not.
-    correlation = np.corrcoef(masks.reshape(3000, -1).T).reshape(16, 16, 16, 16)
+    correlation = np.corrcoef(masks.reshape(800, -1).T).reshape(16, 16, 16, 16)
     assert correlation[8, 8, 8, 9] > 0.8
-    assert abs(correlation[8, 2, 8, 12]) < 0.1
+    assert abs(correlation[8, 2, 8, 12]) < 0.15
 
 
 def test_rise_finds_the_square_that_counts():
