@@ -16,8 +16,15 @@ SIZES = {
     "EfficientNetB0": 32,
     "ConvNeXtTiny": 32,
 }
-# One for copies in a loop with transforms, one for a layer; every explainer runs on the network that is traced fastest.
-REPRESENTATIVES = ("then", "GradCAM")
+# The gradient family, and one for a layer; every explainer runs on the network that is traced fastest.
+REPRESENTATIVES = (
+    "GradientTimesInput",
+    "SmoothGradSquared",
+    "VarGrad",
+    "SmoothGrad of VarGrad",
+    "then",
+    "GradCAM",
+)
 FASTEST = "VGG16"
 # The paper's map is for another head.
 REFUSED = {("VGG16", "CAM")}

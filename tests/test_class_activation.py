@@ -13,6 +13,7 @@ import tfsaliency as tfs
 import tfsaliency.chunks
 from tests import reference
 from tests.kinds import KINDS
+from tfsaliency import zoo
 
 # A map behind a ReLU can leave nothing of a sample in networks as small and as random as these.
 pytestmark = pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
@@ -118,6 +119,15 @@ def test_identities_before_global_average_pooling_and_one_dense_layer():
     for name in ("GradCAM", "XGradCAM"):
         np.testing.assert_allclose(values[name], np.maximum(cam, 0) / places, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(values["HiResCAM"].sum(axis=(1, 2)), explain["HiResCAM"].scores - bias[2], rtol=1e-4)
+
+
+def test_identities_on_a_real_network():
+    model, x = zoo.efficientnet_lite0(), zoo.preprocess(zoo.photographs()["coffee"])
+    cam, grad_cam, hires = (method(model, upsample=False).explain(x) for method in (tfs.CAM, tfs.GradCAM, tfs.HiResCAM))
+    np.testing.assert_allclose(hires.values, cam.values / 49, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(grad_cam.values, np.maximum(cam.values, 0) / 49, rtol=1e-4, atol=1e-6)
+    bias = model.layers[-1].bias.numpy()[cam.target[0]]
+    np.testing.assert_allclose(hires.values.sum(), hires.scores[0] - bias, rtol=1e-5)
 
 
 def test_cam_refuses_any_other_head():
