@@ -36,6 +36,10 @@ class Activation(NamedTuple):
         """The layer's own grid."""
         return next(grid for grid in self.grids if grid is not None)
 
+    def fold(self, values: tf.Tensor) -> tf.Tensor:
+        """The output, or anything of its shape, over the grid: ``(N, *grid, K)`` float32."""
+        return tf.cast(self.grid.fold(values), tf.float32)
+
 
 def choose(layer: Any, calls: list[LayerCall], x: Any, traced: Trace) -> list[Activation]:
     """The activations that are meant.

@@ -125,8 +125,9 @@ class Score:
         self.notes[name] = text
 
     def at(self, x: Any) -> tf.Tensor:
-        """``(n,)``: the scores of the inputs as given, which are known, or of copies of them."""
-        return self.resolve() if self._is_given(x) else self(x)
+        """``(n,)``: the scores of the inputs as given, or of copies of them; the target is resolved on the former."""
+        known = self.resolve()
+        return known if self._is_given(x) else self(x)
 
     def resolve(self) -> tf.Tensor:
         """Scores the inputs as given, once, which settles the target; ``(N,)`` float32."""

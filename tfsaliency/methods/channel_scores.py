@@ -46,7 +46,7 @@ class ScoreCAM(ActivationMap):
     """
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        activations = tf.cast(activation.grid.fold(activation.output), tf.float32)
+        activations = activation.fold(activation.output)
         channels = activations.shape[-1]
 
         def ask(block: Block) -> tf.Tensor:
@@ -119,5 +119,4 @@ class AblationCAM(ActivationMap):
 
         lost = traced.score - scores_of_copies(channels, x, score, ask)
         weights = tf.math.divide_no_nan(lost, tf.abs(traced.score))
-        folded = tf.cast(activation.grid.fold(output), tf.float32)
-        return tf.nn.relu(tf.einsum("kn,n...k->n...", weights, folded))
+        return tf.nn.relu(tf.einsum("kn,n...k->n...", weights, activation.fold(output)))

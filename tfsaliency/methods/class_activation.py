@@ -89,8 +89,7 @@ class GradientWeighted(ActivationMap):
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
         (reached,) = slopes(traced.score, [activation.output])
         assert reached is not None, "the score depends on the activation"
-        fold = activation.grid.fold
-        return self.weigh(tf.cast(fold(activation.output), tf.float32), fold(reached))
+        return self.weigh(activation.fold(activation.output), activation.fold(reached))
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,7 +369,7 @@ class EigenCAM(ActivationMap):
     """
 
     def map(self, activation: Activation, traced: Trace, x: Any, score: Score) -> tf.Tensor:
-        activations = tf.cast(activation.grid.fold(activation.output), tf.float32)
+        activations = activation.fold(activation.output)
         *_, channels = activations.shape
         matrix = tf.reshape(activations, [-1, activations.shape[1:-1].num_elements(), channels])
         # The smaller of the two Gram matrices has the same first singular value.

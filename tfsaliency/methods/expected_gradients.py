@@ -66,7 +66,6 @@ class ExpectedGradients(Wrapper):
         check_count("seed", self.seed, 0)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        score.resolve()
         at_x = score.at(x)
         references = baselines(self.baselines, x, score)
         shares = self._shares()

@@ -61,7 +61,6 @@ class GuidedIntegratedGradients(Wrapper):
             raise ValueError(f"fraction is above 0 and at most 1. Received: {self.fraction}")
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        score.resolve()
         at_x = score.at(x)
 
         def against(x0: Any) -> tuple[Any, tf.Tensor]:

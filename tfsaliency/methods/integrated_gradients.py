@@ -2,6 +2,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
+
 from tfsaliency.baselines import baselines
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods.path import Integral, Path, PathIntegral, straight
@@ -65,6 +67,6 @@ class IntegratedGradients(PathIntegral):
 
     def mean_over_paths(self, x: Any, score: Score, over: Callable[[Path], Integral]) -> tuple[Integral, int]:
         references = baselines(self.baseline, x, score)
-        numbers = score.at(x)
+        numbers = tf.zeros(tf.shape(tf.nest.flatten(x)[0])[:1])
         like = Integral(x, numbers, numbers, numbers)
         return references.mean_of(lambda x0: over(straight(x0, x)), like), references.number

@@ -61,7 +61,6 @@ class Occlusion(Explainer):
         super().__post_init__()
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        score.resolve()
         at_x = score.at(x)
         covers = self._covers(x)
 

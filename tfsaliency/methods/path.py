@@ -73,12 +73,13 @@ class PathIntegral(Wrapper):
 
     def integrate(self, x: Any, score: Score, contribution: Contribution | None) -> Attribution:
         """Sums contributions along the paths, by default gradient times move."""
-        score.resolve()
+        # Once: all paths end in the same inputs.
+        at_end = score.at(x)
 
         def over(path: Path) -> Integral:
             if self.steps is None:
-                return refined(path, x, score, contribution, self.tolerance, self.budget)
-            return summed(path, x, score, contribution, RULES[self.quadrature](self.steps), self.inner)
+                return refined(path, x, score, at_end, contribution, self.tolerance, self.budget)
+            return summed(path, x, score, at_end, contribution, RULES[self.quadrature](self.steps), self.inner)
 
         integral, paths = self.mean_over_paths(x, score, over)
         gap = total(integral.values) - integral.change
@@ -111,7 +112,13 @@ class PathIntegral(Wrapper):
 
 
 def summed(
-    path: Path, x: Any, score: Score, contribution: Contribution | None, rule: Rule, asked: Explainer
+    path: Path,
+    x: Any,
+    score: Score,
+    at_end: tf.Tensor,
+    contribution: Contribution | None,
+    rule: Rule,
+    asked: Explainer,
 ) -> Integral:
     """By a fixed rule, in device batches."""
     steps = len(rule.nodes)
@@ -121,7 +128,7 @@ def summed(
     def at_copies(numbers: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         return tf.repeat(numbers[first : first + count], samples)
 
-    at_start, at_end = score(path.at(tf.zeros([samples]))), score.at(x)
+    at_start = score(path.at(tf.zeros([samples])))
     changes = None
     if contribution is not None:
         # All but the last, which is known.
@@ -194,7 +201,13 @@ class _Cells(NamedTuple):
 
 
 def refined(
-    path: Path, x: Any, score: Score, contribution: Contribution | None, tolerance: float, budget: int
+    path: Path,
+    x: Any,
+    score: Score,
+    at_end: tf.Tensor,
+    contribution: Contribution | None,
+    tolerance: float,
+    budget: int,
 ) -> Integral:
     """By halving, for each sample, the cell with the largest gap, until the gaps together are within the tolerance.
 
@@ -210,7 +223,6 @@ def refined(
         given = product if contribution is None else contribution(slopes, move, at_end - at_start)
         return _Cells(start, end, at_start, at_middle, at_end, total(product) - (at_end - at_start), given)
 
-    at_end = score.at(x)
     with score.silent():
         cells = _first_cells(path, x, score, at_end, made)
     settled = tf.nest.map_structure(tf.zeros_like, x), tf.zeros([samples])

@@ -10,6 +10,7 @@ from tfsaliency.black_box import as_model
 from tfsaliency.checks import check_count
 from tfsaliency.explainer import Attribution, Explainer
 from tfsaliency.methods.copies import Block, over_copies
+from tfsaliency.methods.path import along
 from tfsaliency.score import Score
 
 
@@ -86,9 +87,8 @@ class RISE(Explainer):
         mean = summed / self.samples
         values = []
         for part, (shown, weighted) in zip(parts, of_parts, strict=True):
-            centre = tf.reshape(mean, [-1] + [1] * (part.shape.rank - 1))
             # The mean score is taken out of every mask rather than of the result: its noise goes with it.
-            values.append((weighted - centre * shown) / (self.samples * self.probability))
+            values.append((weighted - along(mean, part) * shown) / (self.samples * self.probability))
         return Attribution(tf.nest.pack_sequence_as(x, values), {"mean_score": mean})
 
     def _masks(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
