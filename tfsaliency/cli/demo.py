@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from tfsaliency import zoo
-from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_text, write_figure
+from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_text
 from tfsaliency.crop import centre_crop
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import FAMILIES, METHODS
@@ -14,7 +14,7 @@ from tfsaliency.methods.class_visualization import ClassVisualization
 from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.guided_backprop import GuidedBackprop
 from tfsaliency.methods.lrp import LRP
-from tfsaliency.plot import compare, plot
+from tfsaliency.plot import compare, plot, write_png
 from tfsaliency.transforms import absolute
 from tfsaliency.zoo.efficientnet_lite import IMAGE_SIZE
 
@@ -38,7 +38,7 @@ def demo(out: Path, force: bool) -> None:
         explainer: Explainer = method(model)  # type: ignore[call-arg]
         explanation = explainer.explain(inputs)
         explanations[name] = explanation
-        write_figure(plot(explanation, images=pictures, labels=labels), out / f"{name}.png")
+        write_png(plot(explanation, images=pictures, labels=labels), out / f"{name}.png")
         for sample, photo in enumerate(photographs):
             target = target_text(explanation, sample, labels)
             seconds = f"{explanation.provenance['seconds'] / len(inputs):.2f}"
@@ -54,12 +54,12 @@ def demo(out: Path, force: bool) -> None:
     for family, methods in FAMILIES.items():
         shown = [explanations[name].map(absolute) for name in methods]
         figure = compare(shown, images=pictures, titles=list(methods), labels=labels)
-        write_figure(figure, out / f"{_picture_of(family)}.png")
+        write_png(figure, out / f"{_picture_of(family)}.png")
     print_table(["image", "target", "method", "seconds per image", "diagnostics"], sorted(rows))
 
-    write_figure(_two_classes(model, photographs, labels), out / "two-classes.png")
+    write_png(_two_classes(model, photographs, labels), out / "two-classes.png")
     painted = ClassVisualization(model).explain(list(PAINTED.values()), progress=True)
-    write_figure(plot(painted, labels=labels), out / "classes.png")
+    write_png(plot(painted, labels=labels), out / "classes.png")
     print(f"\nThe pictures are in {out}/: {', '.join(path.name for path in files)}")
 
 

@@ -11,11 +11,10 @@ from tfsaliency.cli.outputs import (
     print_table,
     safe_names,
     target_text,
-    write_figure,
 )
 from tfsaliency.cli.photos import read_photo
 from tfsaliency.crop import centre_crop
-from tfsaliency.plot import plot
+from tfsaliency.plot import plot, write_png
 
 LARGEST = 4096
 
@@ -58,7 +57,7 @@ def explain(options: argparse.Namespace) -> None:
     rows = []
     for (photo, method), (explanation, picture) in explanations.items():
         path = files[photo, method]
-        write_figure(plot(explanation, images=picture[None], labels=labels), path)
+        write_png(plot(explanation, images=picture[None], labels=labels), path)
         explanation.save(path.with_suffix(".npz"))
         rows.append(
             [

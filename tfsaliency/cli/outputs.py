@@ -4,11 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from tfsaliency.explanation import Explanation
-from tfsaliency.files import appearing_whole
-from tfsaliency.plot import png
 
 
 def safe_names(texts: Iterable[str]) -> list[str]:
@@ -30,12 +26,6 @@ def check_free(paths: Iterable[Path], force: bool) -> None:
         raise FileExistsError(
             f"{taken[0]} exists{f', and {len(taken) - 1} more' if taken[1:] else ''}. Pass --force to replace."
         )
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG."""
-    with appearing_whole(path) as unfinished:
-        unfinished.write_bytes(png(figure))
 
 
 def target_text(explanation: Explanation, sample: int, labels: list[str] | None) -> str:

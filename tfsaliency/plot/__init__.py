@@ -1,6 +1,6 @@
 """Pictures of explanations. Imported when something is drawn: it brings OpenCV and matplotlib."""
 
-from tfsaliency.plot.figure import compare, plot, png
+from tfsaliency.plot.figure import compare, plot, png, write_png
 from tfsaliency.plot.image import heatmap, overlay, picture
 
-__all__ = ["compare", "heatmap", "overlay", "picture", "plot", "png"]
+__all__ = ["compare", "heatmap", "overlay", "picture", "plot", "png", "write_png"]

@@ -1,5 +1,6 @@
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tfsaliency.explanation import Explanation, Visualization
+from tfsaliency.files import appearing_whole
 from tfsaliency.plot import image as paint
 from tfsaliency.structure import flatten
 
@@ -125,6 +127,12 @@ def png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return file.getvalue()
+
+
+def write_png(figure: Figure, path: Path) -> None:
+    """Writes a PNG file, which appears complete or not at all."""
+    with appearing_whole(path) as unfinished:
+        unfinished.write_bytes(png(figure))
 
 
 def _gallery(visualization: Visualization, labels: Sequence[str] | None, samples: range) -> Figure:

@@ -1,0 +1,124 @@
+"""Maps of a network while it learns: a callback for ``model.fit``."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.checks import check_count
+from tfsaliency.explainer import Explainer
+from tfsaliency.explanation import Explanation
+
+__all__ = ["ExplainCallback"]
+
+
+class ExplainCallback(keras.callbacks.Callback):
+    """Explains the same inputs after every so many epochs of ``model.fit``, as files or in TensorBoard.
+
+    The network is explained as it is after the epoch, with the weights that it then has. Between two explanations
+    nothing is computed, and training goes on with the numbers that it would have without the callback.
+
+    A mistake in the arguments is raised before the first step, by explaining once where the model is built, else after
+    the first epoch that is explained. What goes wrong later, such as scores that are no longer finite or a full disk,
+    is a warning: hours of training are not thrown away for a picture.
+
+    Args:
+        explainer: any explainer of the model that is trained, or of a part of it.
+        inputs: what is explained, ``(N, ...)``, as for `Explainer.explain`.
+        target: what is explained; by default the top class of each sample, which can change from epoch to epoch.
+        every: explain after each ``every``-th epoch, counted from the first.
+        directory: for each explained epoch gets ``epoch-0001.png``, the picture, and ``epoch-0001.npz``, which
+            `Explanation.load` reads. It is made where there is none; files of the same epochs are replaced.
+        writer: of ``tf.summary.create_file_writer``: gets the picture, at the step that Keras' own TensorBoard callback
+            uses, the epoch counted from 0. At least one of ``directory`` and ``writer`` is given.
+        images: pictures to show instead of the inputs, e.g. before preprocessing.
+        labels: class names, for the titles.
+
+    Raises:
+        TypeError: what should explain is no explainer.
+        ValueError: neither ``directory`` nor ``writer``, or ``every`` below 1; when training begins, what
+            `Explainer.explain` raises, or a model that shares no weight with the one that is trained.
+
+    Example:
+        >>> import keras, numpy as np, tempfile, pathlib, tfsaliency as tfs
+        >>> from tfsaliency.callbacks import ExplainCallback
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> images, classes = np.ones((4, 8, 8, 1)), np.array([0, 1, 0, 1])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     callback = ExplainCallback(tfs.Gradient(model), images[:2], every=2, directory=folder)
+        ...     history = model.fit(images, classes, epochs=4, callbacks=[callback], verbose=0)
+        ...     sorted(path.name for path in pathlib.Path(folder).iterdir())
+        ['epoch-0002.npz', 'epoch-0002.png', 'epoch-0004.npz', 'epoch-0004.png']
+    """
+
+    def __init__(
+        self,
+        explainer: Explainer,
+        inputs: Any,
+        target: Any = None,
+        *,
+        every: int = 1,
+        directory: str | os.PathLike | None = None,
+        writer: tf.summary.SummaryWriter | None = None,
+        images: Any = None,
+        labels: Sequence[str] | None = None,
+    ):
+        super().__init__()
+        if not isinstance(explainer, Explainer):
+            raise TypeError(
+                f"ExplainCallback takes an explainer, such as SmoothGrad(model). Received: {type(explainer).__name__}"
+            )
+        check_count("every", every)
+        if directory is None and writer is None:
+            raise ValueError("ExplainCallback needs somewhere to put its maps: a directory, a writer, or both.")
+        self.explainer, self.inputs, self.target = explainer, inputs, target
+        self.every, self.writer = every, writer
+        self.directory = None if directory is None else Path(directory)
+        self.images, self.labels = images, labels
+        self._has_explained = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self.directory is not None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        # A subclassed model may be built by its first batch only.
+        if self.explainer.model.built:
+            self._explain()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % self.every:
+            return
+        try:
+            self._keep(self._explain(), epoch)
+        except Exception as error:
+            if not self._has_explained:
+                raise
+            warnings.warn(f"Epoch {epoch + 1} is not explained, and training goes on: {error}", stacklevel=2)
+
+    def _explain(self) -> Explanation:
+        explained, trained = ({id(weight) for weight in model.weights} for model in (self.explainer.model, self.model))
+        if explained and explained.isdisjoint(trained):
+            raise ValueError(
+                f"The explainer asks the model {self.explainer.model.name!r}, which shares no weight with the model "
+                f"that is trained, {self.model.name!r}: its maps would never change. Explain the model that is trained."
+            )
+        explanation = self.explainer.explain(self.inputs, self.target)
+        self._has_explained = True
+        return explanation
+
+    def _keep(self, explanation: Explanation, epoch: int) -> None:
+        # Pictures bring OpenCV and matplotlib.
+        from tfsaliency.plot import png, write_png
+
+        figure = explanation.plot(images=self.images, labels=self.labels)
+        if self.directory is not None:
+            path = self.directory / f"epoch-{epoch + 1:04d}.png"
+            write_png(figure, path)
+            explanation.save(path.with_suffix(".npz"))
+        if self.writer is not None:
+            with self.writer.as_default(step=epoch):
+                tf.summary.image(str(self.explainer), tf.io.decode_png(png(figure), channels=3)[None])
