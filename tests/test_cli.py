@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -240,3 +241,24 @@ def test_methods_lists_every_method():
     assert code == 0
     assert "smoothgrad:samples=50,noise=0.15,seed=0" in out
     assert "Vanilla saliency" in out
+
+
+def test_report_of_all_photos(folder, tmp_path):
+    command = ["explain", folder / "photo.png", folder / "a b;rm -rf.jpg", "--model", folder / "model.keras"]
+    command += ["--labels", folder / "labels.txt", "--out", tmp_path / "maps", "--report", tmp_path / "pages/all.html"]
+    assert main([str(each) for each in command]) == 0
+    html = (tmp_path / "pages/all.html").read_text(encoding="utf-8")
+    assert "<h2>photo.png</h2>" in html
+    assert "<h2>a b;rm -rf.jpg</h2>" in html
+    assert html.count("<img") == 4
+    # The page is one of the files that are never replaced unasked.
+    shutil.rmtree(tmp_path / "maps")
+    assert main([str(each) for each in command]) == 1
+    assert not (tmp_path / "maps").exists()
+
+
+def test_a_report_is_html(folder, tmp_path, capsys):
+    photo, model = str(folder / "photo.png"), str(folder / "model.keras")
+    assert main(["explain", photo, "--model", model, "--out", str(tmp_path), "--report", "map.pdf"]) == 1
+    assert "ends in .html" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

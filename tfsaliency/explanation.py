@@ -84,6 +84,12 @@ class Explanation:
 
         return plot(self, **options)
 
+    def report(self, path: str | os.PathLike, **options: Any) -> None:
+        """Writes one HTML file that shows everything, with a slider; see `tfsaliency.plot.report` for the options."""
+        from tfsaliency.plot import report
+
+        report(self, path, **options)
+
     def _repr_png_(self) -> bytes:
         """What a notebook shows: the first samples."""
         from tfsaliency.plot import png

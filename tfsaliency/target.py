@@ -129,6 +129,10 @@ class FunctionTarget(Target):
             )
         return scores
 
+    def __str__(self) -> str:
+        """``rent(logits)``, for a function of that name."""
+        return f"{getattr(self.function, '__name__', None) or repr(self.function)}(logits)"
+
     @property
     def key(self) -> Hashable:
         return state_of(self.function)

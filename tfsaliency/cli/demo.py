@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from tfsaliency import zoo
-from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table, target_text
+from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table
 from tfsaliency.crop import centre_crop
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import FAMILIES, METHODS
@@ -15,6 +15,7 @@ from tfsaliency.methods.deeplift import DeepLIFT
 from tfsaliency.methods.guided_backprop import GuidedBackprop
 from tfsaliency.methods.lrp import LRP
 from tfsaliency.plot import compare, plot, write_png
+from tfsaliency.plot.captions import target_text
 from tfsaliency.transforms import absolute
 from tfsaliency.zoo.efficientnet_lite import IMAGE_SIZE
 

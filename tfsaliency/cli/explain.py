@@ -10,11 +10,12 @@ from tfsaliency.cli.outputs import (
     diagnostics_text,
     print_table,
     safe_names,
-    target_text,
 )
 from tfsaliency.cli.photos import read_photo
 from tfsaliency.crop import centre_crop
 from tfsaliency.plot import plot, write_png
+from tfsaliency.plot.captions import target_text
+from tfsaliency.plot.report import Section, check_report, write_report
 
 LARGEST = 4096
 
@@ -32,10 +33,10 @@ def explain(options: argparse.Namespace) -> None:
         for photo in photos
         for method, folder in zip(methods, folders, strict=True)
     }
-    check_free(
-        [each for path in files.values() for each in (path, path.with_suffix(".npz"))],
-        options.force,
-    )
+    written = [each for path in files.values() for each in (path, path.with_suffix(".npz"))]
+    if options.report:
+        written.append(check_report(options.report))
+    check_free(written, options.force)
 
     loaded = load_model(options.model, options.trust_model)
     labels = read_labels(options.labels) if options.labels else loaded.labels
@@ -70,6 +71,13 @@ def explain(options: argparse.Namespace) -> None:
                 str(path),
             ]
         )
+    if options.report:
+        sections = [
+            Section([explanations[photo, method][0] for method in methods], picture[None], [path.name])
+            for photo, path, picture in zip(photos, options.photos, pictures, strict=True)
+        ]
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        write_report(sections, options.report, labels=labels)
     print_table(["photo", "target", "score", "method", "seconds", "diagnostics", "file"], rows)
 
 

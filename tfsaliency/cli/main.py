@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("explanations"),
         help="folder to write to (default: %(default)s)",
     )
+    explain.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="also write one page with all photos and maps, which needs no other file",
+    )
     explain.add_argument("--force", action="store_true", help="replace files that exist")
     explain.add_argument(
         "--trust-model",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tfsaliency.explanation import Explanation
+from tfsaliency.plot.captions import diagnostics_of
 
 
 def safe_names(texts: Iterable[str]) -> list[str]:
@@ -28,18 +29,9 @@ def check_free(paths: Iterable[Path], force: bool) -> None:
         )
 
 
-def target_text(explanation: Explanation, sample: int, labels: list[str] | None) -> str:
-    """The explained class of a sample, by number and by name where it has one."""
-    assert explanation.target is not None
-    index = int(explanation.target[sample])
-    return f"{index} {labels[index]}" if labels and index < len(labels) else str(index)
-
-
 def diagnostics_text(explanation: Explanation, sample: int) -> str:
     """``relative_error=1.26``, one for each diagnostic, and the layer that a map is over."""
-    numbers = [f"{name}={values[sample]:.3g}" for name, values in explanation.diagnostics.items()]
-    layer = explanation.provenance.get("layer")
-    return ", ".join([*numbers, f"layer={layer}"] if layer else numbers)
+    return ", ".join(f"{name}={value}" for name, value in diagnostics_of(explanation, sample).items())
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

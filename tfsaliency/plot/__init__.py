@@ -2,5 +2,6 @@
 
 from tfsaliency.plot.figure import compare, plot, png, write_png
 from tfsaliency.plot.image import heatmap, overlay, picture
+from tfsaliency.plot.report import report
 
-__all__ = ["compare", "heatmap", "overlay", "picture", "plot", "png", "write_png"]
+__all__ = ["compare", "heatmap", "overlay", "picture", "plot", "png", "report", "write_png"]

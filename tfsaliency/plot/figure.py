@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from tfsaliency.explanation import Explanation, Visualization
 from tfsaliency.files import appearing_whole
 from tfsaliency.plot import image as paint
+from tfsaliency.plot.captions import title_text
 from tfsaliency.structure import flatten
 
 INCHES = 2.4
@@ -64,13 +65,13 @@ def plot(
     signs = [paint.is_signed(values) for _, _, values in rows]
     if shared_scale:
         limits, signs = [max(limits)] * len(rows), [any(signs)] * len(rows)
-    columns = 3 if any(_is_picture(values) for *_, values in rows) else 1
+    columns = 3 if any(is_picture(values) for *_, values in rows) else 1
     width = columns * INCHES if columns == 3 else 3 * INCHES
     figure = Figure(figsize=(width, len(rows) * INCHES), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, (sample, given, values), limit, signed in zip(grid, rows, limits, signs, strict=True):
         _drawing(values)(axes, given, values, Scale(limit, signed, percentile))
-        axes[0].set_title(_title(explanation, sample, labels), fontsize=8)
+        axes[0].set_title(title_text(explanation, sample, labels), fontsize=8)
     layer = explanation.provenance.get("layer")
     figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
     return figure
@@ -96,13 +97,10 @@ def compare(
     Raises:
         ValueError: no explanation, not of the same inputs, or no pictures.
     """
-    if not explanations:
-        raise ValueError("compare needs at least one explanation. Received: none")
+    check_same_inputs("compare", explanations)
     first = explanations[0]
     for other in explanations:
-        if not _same(first.inputs, other.inputs):
-            raise ValueError(f"compare needs explanations of the same inputs. {other.method} explains other ones.")
-        if isinstance(other.values, dict | list | tuple) or not _is_picture(other.values[0]):
+        if isinstance(other.values, dict | list | tuple) or not is_picture(other.values[0]):
             raise ValueError(
                 f"compare draws maps of shape (N, height, width, channels). Received: {other!r}. Use plot() for each."
             )
@@ -112,7 +110,7 @@ def compare(
     shown = first.inputs if images is None else images
     for sample, axes in enumerate(grid):
         _show(axes[0], paint.picture(np.asarray(shown[sample])))
-        axes[0].set_title(_title(first, sample, labels), fontsize=8)
+        axes[0].set_title(title_text(first, sample, labels), fontsize=8)
         for axis, explanation in zip(axes[1:], explanations, strict=True):
             flat = _flat(explanation.values[sample])
             _show(axis, paint.heatmap(flat, limit=paint.limit_of(flat, percentile)))
@@ -120,6 +118,25 @@ def compare(
         title = explanation.method if titles is None else titles[place]
         grid[0, place + 1].set_title(title, fontsize=8, wrap=True)
     return figure
+
+
+def draw_part(given: np.ndarray, values: np.ndarray, percentile: float) -> Figure:
+    """One part of one sample that is no picture: a series as lines, a table as bars."""
+    figure = Figure(figsize=(3 * INCHES, INCHES), layout="constrained")
+    scale = Scale(paint.limit_of(_flat(values), percentile), paint.is_signed(values), percentile)
+    _drawing(values)(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
+    return figure
+
+
+def check_same_inputs(name: str, explanations: Sequence[Explanation]) -> None:
+    """Raises where explanations are missing, or not of the same inputs."""
+    if not explanations:
+        raise ValueError(f"{name} needs at least one explanation. Received: none")
+    parts = flatten(explanations[0].inputs)
+    for other in explanations:
+        others = flatten(other.inputs)
+        if len(parts) != len(others) or not all(map(np.array_equal, parts, others)):
+            raise ValueError(f"{name} needs explanations of the same inputs. {other.method} explains other ones.")
 
 
 def png(figure: Figure) -> bytes:
@@ -139,7 +156,7 @@ def _gallery(visualization: Visualization, labels: Sequence[str] | None, samples
     figure = Figure(figsize=(len(samples) * INCHES, INCHES * 1.15), layout="constrained")
     for sample, axis in zip(samples, figure.subplots(1, len(samples), squeeze=False)[0], strict=True):
         _show(axis, paint.picture(visualization.values[sample]))
-        axis.set_title(_title(visualization, sample, labels), fontsize=8)
+        axis.set_title(title_text(visualization, sample, labels), fontsize=8)
     return figure
 
 
@@ -173,10 +190,15 @@ def _pictures(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Sc
 
 
 def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
-    # A map over the places of a layer has fewer slices than the input.
+    _pictures(axes, *middle_slice(given, values), scale)
+    axes[1].set_xlabel(f"slice {len(given) // 2} of {len(given)}", fontsize=8)
+
+
+def middle_slice(given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The slice in the middle of a volume, of the input and of its map."""
     middle = len(given) // 2
-    _pictures(axes, given[middle], values[middle * len(values) // len(given)], scale)
-    axes[1].set_xlabel(f"slice {middle} of {len(given)}", fontsize=8)
+    # A map over the places of a layer has fewer slices than the input.
+    return given[middle], values[middle * len(values) // len(given)]
 
 
 def _lines(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
@@ -207,7 +229,8 @@ def _flat(values: np.ndarray) -> np.ndarray:
     return values if values.ndim == 1 else paint.flat_map(values)
 
 
-def _is_picture(values: np.ndarray) -> bool:
+def is_picture(values: np.ndarray) -> bool:
+    """Whether the values of one sample are a picture, or a volume that is shown as one."""
     return values.ndim in (3, 4)
 
 
@@ -215,17 +238,3 @@ def _show(axis: Axes, image: np.ndarray) -> None:
     axis.imshow(image)
     axis.set_xticks([])
     axis.set_yticks([])
-
-
-def _title(explanation: Explanation, sample: int, labels: Sequence[str] | None) -> str:
-    score = f"{explanation.scores[sample]:.2f}"
-    if explanation.target is None:
-        return f"score {score}"
-    target = int(explanation.target[sample])
-    named = labels is not None and target < len(labels)
-    return f"{labels[target] if named else f'class {target}'}: {score}"  # type: ignore[index]
-
-
-def _same(first: Any, second: Any) -> bool:
-    parts, others = flatten(first), flatten(second)
-    return len(parts) == len(others) and all(map(np.array_equal, parts, others))

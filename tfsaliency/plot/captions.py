@@ -1,0 +1,33 @@
+"""What is said about a sample in words."""
+
+from collections.abc import Sequence
+
+from tfsaliency.explanation import Explanation
+
+
+def title_text(explanation: Explanation, sample: int, labels: Sequence[str] | None) -> str:
+    """``espresso: 10.42``, above a picture."""
+    score = f"{explanation.scores[sample]:.2f}"
+    if explanation.target is None:
+        return f"score {score}"
+    target = int(explanation.target[sample])
+    return f"{_label(target, labels) or f'class {target}'}: {score}"
+
+
+def target_text(explanation: Explanation, sample: int, labels: Sequence[str] | None) -> str:
+    """``967 espresso``; the name of the target's function where no class was explained."""
+    if explanation.target is None:
+        return str(explanation.provenance.get("target", "a function of the logits"))
+    target = int(explanation.target[sample])
+    return f"{target} {_label(target, labels)}".rstrip()
+
+
+def diagnostics_of(explanation: Explanation, sample: int) -> dict[str, str]:
+    """Each diagnostic of a sample, and the layer that a map is over."""
+    numbers = {name: f"{values[sample]:.3g}" for name, values in explanation.diagnostics.items()}
+    layer = explanation.provenance.get("layer")
+    return {**numbers, "layer": layer} if layer else numbers
+
+
+def _label(target: int, labels: Sequence[str] | None) -> str:
+    return labels[target] if labels is not None and target < len(labels) else ""
