@@ -7,6 +7,7 @@ NAMES = [
     "rules",
     "integrated_gradients",
     "activation_maps",
+    "cost",
     "memory",
     "overhead",
     "class_visualization",

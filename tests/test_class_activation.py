@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 import tfsaliency as tfs
 import tfsaliency.chunks

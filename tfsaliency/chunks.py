@@ -3,7 +3,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from tfsaliency.compiled import Compiled
 from tfsaliency.inputs import Inputs

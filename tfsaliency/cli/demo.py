@@ -3,7 +3,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from tfsaliency import zoo
 from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table

@@ -1,7 +1,7 @@
 import argparse
 
 import keras
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from tfsaliency.cli.methods import make_explainer
 from tfsaliency.cli.models import PREPROCESS, load_model, read_labels

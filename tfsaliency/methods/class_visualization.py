@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from tfsaliency import forward
 from tfsaliency.checks import check_amount, check_built, check_count, check_range, check_values

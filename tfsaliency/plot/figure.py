@@ -1,4 +1,5 @@
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,15 @@ from tfsaliency.plot.captions import title_text
 from tfsaliency.structure import flatten
 
 INCHES = 2.4
+# Characters of a title that fit over one picture: matplotlib would wrap at the edge of the whole figure.
+TITLE_WIDTH = 36
+
+
+class Drawn(Figure):
+    """A figure that a notebook shows, also where nobody imported pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
 
 
 def plot(
@@ -67,7 +77,7 @@ def plot(
         limits, signs = [max(limits)] * len(rows), [any(signs)] * len(rows)
     columns = 3 if any(is_picture(values) for *_, values in rows) else 1
     width = columns * INCHES if columns == 3 else 3 * INCHES
-    figure = Figure(figsize=(width, len(rows) * INCHES), layout="constrained")
+    figure = Drawn(figsize=(width, len(rows) * INCHES), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, (sample, given, values), limit, signed in zip(grid, rows, limits, signs, strict=True):
         _drawing(values)(axes, given, values, Scale(limit, signed, percentile))
@@ -105,7 +115,7 @@ def compare(
                 f"compare draws maps of shape (N, height, width, channels). Received: {other!r}. Use plot() for each."
             )
     columns = 1 + len(explanations)
-    figure = Figure(figsize=(columns * INCHES, len(first) * INCHES), layout="constrained")
+    figure = Drawn(figsize=(columns * INCHES, len(first) * INCHES), layout="constrained")
     grid = figure.subplots(len(first), columns, squeeze=False)
     shown = first.inputs if images is None else images
     for sample, axes in enumerate(grid):
@@ -116,13 +126,13 @@ def compare(
             _show(axis, paint.heatmap(flat, limit=paint.limit_of(flat, percentile)))
     for place, explanation in enumerate(explanations):
         title = explanation.method if titles is None else titles[place]
-        grid[0, place + 1].set_title(title, fontsize=8, wrap=True)
+        grid[0, place + 1].set_title(textwrap.fill(title, TITLE_WIDTH), fontsize=8)
     return figure
 
 
 def draw_part(given: np.ndarray, values: np.ndarray, percentile: float) -> Figure:
     """One part of one sample that is no picture: a series as lines, a table as bars."""
-    figure = Figure(figsize=(3 * INCHES, INCHES), layout="constrained")
+    figure = Drawn(figsize=(3 * INCHES, INCHES), layout="constrained")
     scale = Scale(paint.limit_of(_flat(values), percentile), paint.is_signed(values), percentile)
     _drawing(values)(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
     return figure
@@ -153,7 +163,7 @@ def write_png(figure: Figure, path: Path) -> None:
 
 
 def _gallery(visualization: Visualization, labels: Sequence[str] | None, samples: range) -> Figure:
-    figure = Figure(figsize=(len(samples) * INCHES, INCHES * 1.15), layout="constrained")
+    figure = Drawn(figsize=(len(samples) * INCHES, INCHES * 1.15), layout="constrained")
     for sample, axis in zip(samples, figure.subplots(1, len(samples), squeeze=False)[0], strict=True):
         _show(axis, paint.picture(visualization.values[sample]))
         axis.set_title(title_text(visualization, sample, labels), fontsize=8)
