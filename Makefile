@@ -2,11 +2,12 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-oldest bench coverage-models clean
+.PHONY: help demo docs test test-oldest bench coverage-models clean
 
 help:
 	@echo "make demo         explain real photographs with a real ImageNet model; pictures go to demo/"
-	@echo "make test         everything CI runs: lint, types, doctests, tests"
+	@echo "make docs         build the site into docs/_build/html, running all its notebooks (about 15 minutes at first)"
+	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
 	@echo "make coverage-models"
 	@echo "                  write docs/model-coverage.md: methods with rules on 40 models (about 40 minutes)"
@@ -22,6 +23,9 @@ comma := ,
 
 demo: $(VENV)/.demo
 	$(BIN)/tfsaliency demo --out demo --force
+
+docs: $(VENV)/.demo+docs
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 test: $(VENV)/.demo+test
 	$(BIN)/ruff check .
@@ -43,4 +47,4 @@ coverage-models: $(VENV)/.demo
 	$(BIN)/python -m tests.coverage_models
 
 clean:
-	rm -rf .venv .venv-oldest build dist demo *.egg-info
+	rm -rf .venv .venv-oldest build dist demo docs/_build docs/generated *.egg-info

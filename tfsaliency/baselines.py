@@ -124,6 +124,15 @@ def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
         high: largest number of the inputs.
         number: how many draws.
         seed: the same seed gives the same draws.
+
+    Raises:
+        ValueError: low is not below high, or no draw.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> tfs.IntegratedGradients(model, tfs.baselines.uniform(0, 1)).explain(np.ones((1, 8, 8, 3))).values.shape
+        (1, 8, 8, 3)
     """
     check_count("number", number)
     check_count("seed", seed, 0)
@@ -146,7 +155,14 @@ class _Extremes(Made):
 
 
 def extremes() -> Made:
-    """Two baselines for each input: its smallest number everywhere, and its largest. Black and white, for pictures."""
+    """Two baselines for each input: its smallest number everywhere, and its largest. Black and white, for pictures.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> tfs.IntegratedGradients(model, tfs.baselines.extremes()).explain(np.random.rand(1, 8, 8, 3)).values.shape
+        (1, 8, 8, 3)
+    """
     return _Extremes()
 
 

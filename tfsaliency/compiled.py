@@ -127,6 +127,9 @@ def forget(model: keras.Model) -> None:
     New weights, new layers and new activations are seen without it. Needed after a change that only Python sees, such
     as of an attribute that ``call`` reads.
 
+    Args:
+        model: a model that was explained; of any other there is nothing to drop.
+
     Example:
         >>> import keras, tfsaliency as tfs
         >>> tfs.forget(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))

@@ -39,6 +39,13 @@ class Explainer(ABC):
 
     A subclass is a frozen dataclass whose first field is ``model`` or, for one that asks another explainer about a
     family of inputs, ``inner``. It writes `attribute` and nothing else.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> explainer = tfs.SmoothGrad(tfs.Gradient(model), samples=10)
+        >>> isinstance(explainer, tfs.Explainer), str(explainer)
+        (True, 'SmoothGrad(Gradient, samples=10, noise=0.15, seed=0)')
     """
 
     model: keras.Model
@@ -50,6 +57,16 @@ class Explainer(ABC):
         Args:
             x: float32 tensors in the structure of the model's inputs, ``(N, ...)``.
             score: the function that is explained, ``score(x)`` -> ``(N,)``.
+
+        Example:
+            >>> import keras, tensorflow as tf, tfsaliency as tfs
+            >>> class MeanGradient(tfs.Gradient):
+            ...     def attribute(self, x, score):
+            ...         values, diagnostics = super().attribute(x, score)
+            ...         return tfs.Attribution(values, {"mean": tf.reduce_mean(values, axis=-1)})
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> MeanGradient(model).explain(tf.ones((4, 3))).diagnostics["mean"].shape
+            (4,)
         """
 
     def explain(
@@ -78,6 +95,12 @@ class Explainer(ABC):
         Raises:
             ValueError: inputs, target or output do not fit; the message says what was received and what to do.
             MemoryError: one row alone does not fit into memory.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "softmax")])
+            >>> tfs.Gradient(model).explain(np.eye(3), target=[0, 3, 3])
+            Explanation(Gradient, values=(3, 3), target=[0, 3, 3])
         """
         start = time.perf_counter()
         if batch_size is not None:
@@ -115,11 +138,27 @@ class Explainer(ABC):
         Args:
             transform: ``(values, inputs) -> values``, TensorFlow code on one part of the inputs;
                 `tfsaliency.transforms` has the usual ones.
+
+        Raises:
+            TypeError: it is no function, or one that still waits for its options.
+
+        Example:
+            >>> import keras, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> str(tfs.Gradient(model).then(tfs.transforms.absolute))
+            'Gradient.then(absolute)'
         """
         return Then(self, transform)
 
     def key(self) -> Hashable:
-        """Equal for explainers of one model that compute the same."""
+        """Equal for explainers of one model that compute the same: they share a compiled function.
+
+        Example:
+            >>> import keras, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> tfs.SmoothGrad(model).key() == tfs.SmoothGrad(tfs.Gradient(model), samples=50).key()
+            True
+        """
         options = (value for _, value in self._options())
         return type(self), *(value.key() if isinstance(value, Explainer) else state_of(value) for value in options)
 
@@ -152,7 +191,18 @@ class Explainer(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Wrapper(Explainer):
-    """An explainer that asks another one, and works on the model of that one."""
+    """An explainer that asks another one, and works on the model of that one.
+
+    Args:
+        inner: the explainer that is asked.
+
+    Example:
+        >>> import keras, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> smooth = tfs.SmoothGrad(tfs.GuidedBackprop(model))
+        >>> isinstance(smooth, tfs.Wrapper), smooth.model is model
+        (True, True)
+    """
 
     inner: Explainer
 

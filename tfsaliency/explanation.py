@@ -67,6 +67,9 @@ class Explanation:
         Args:
             transform: ``(values, inputs) -> values`` on one part of the inputs; see `tfsaliency.transforms`.
 
+        Raises:
+            TypeError: it is no function, or one that still waits for its options.
+
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs
             >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
@@ -79,13 +82,32 @@ class Explanation:
         return dataclasses.replace(self, values=values, method=f"{self.method}.map({name_of(transform)})")
 
     def plot(self, **options: Any) -> "Figure":
-        """Draws input, map and overlay of each sample; see `tfsaliency.plot.plot` for the options."""
+        """Draws input, map and overlay of each sample; see `tfsaliency.plot.plot` for the options.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+            >>> figure = tfs.Gradient(model).explain(np.ones((1, 8, 8, 3))).plot(labels=["cat", "dog"])
+            >>> figure.axes[0].get_title().split(":")[0] in ("cat", "dog")
+            True
+        """
         from tfsaliency.plot import plot
 
         return plot(self, **options)
 
     def report(self, path: str | os.PathLike, **options: Any) -> None:
-        """Writes one HTML file that shows everything, with a slider; see `tfsaliency.plot.report` for the options."""
+        """Writes one HTML file that shows everything, with a slider; see `tfsaliency.plot.report` for the options.
+
+        Args:
+            path: ends in ``.html``; an existing file is replaced.
+            **options: of `tfsaliency.plot.report`.
+
+        Example:
+            >>> import keras, numpy as np, tempfile, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     tfs.Gradient(model).explain(np.ones((1, 8, 8, 3))).report(f"{folder}/cat.html")
+        """
         from tfsaliency.plot import report
 
         report(self, path, **options)
@@ -106,8 +128,17 @@ class Explanation:
 
         The file appears complete or not at all; an existing one is replaced.
 
+        Args:
+            path: ends in ``.npz``.
+
         Raises:
             ValueError: the path does not end in ``.npz``.
+
+        Example:
+            >>> import keras, numpy as np, tempfile, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     tfs.Gradient(model).explain(np.ones((1, 3))).save(f"{folder}/map.npz")
         """
         path = _npz(path)
         record = {
@@ -131,6 +162,9 @@ class Explanation:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Explanation":
         """Reads what `save` wrote.
+
+        Args:
+            path: ends in ``.npz``.
 
         Raises:
             FileNotFoundError: there is no such file.

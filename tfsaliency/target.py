@@ -235,6 +235,10 @@ class _Margin:
 def margin(winner: int, loser: int) -> Target:
     """Why this class rather than that one: the difference of two logits.
 
+    Args:
+        winner: the class that is explained.
+        loser: the class that it is held against.
+
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])

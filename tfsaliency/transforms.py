@@ -31,27 +31,61 @@ def absolute(values: Any, inputs: Any) -> tf.Tensor:
 
     On photographs an edge counts whether it is darker or brighter than what surrounds it (Smilkov et al. 2017, section
     3.2).
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.absolute(np.array([[-2.0, 0.0, 3.0]]), None).numpy()
+        array([[2., 0., 3.]])
     """
     return tf.abs(values)
 
 
 def positive(values: Any, inputs: Any) -> tf.Tensor:
-    """``max(v, 0)``: what speaks for the target."""
+    """``max(v, 0)``: what speaks for the target.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.positive(np.array([[-2.0, 0.0, 3.0]]), None).numpy()
+        array([[0., 0., 3.]])
+    """
     return tf.nn.relu(values)
 
 
 def negative(values: Any, inputs: Any) -> tf.Tensor:
-    """``min(v, 0)``: what speaks against the target."""
+    """``min(v, 0)``: what speaks against the target.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.negative(np.array([[-2.0, -1.0, 3.0]]), None).numpy()
+        array([[-2., -1., -0.]])
+    """
     return -tf.nn.relu(tf.negative(values))
 
 
 def sign(values: Any, inputs: Any) -> tf.Tensor:
-    """-1, 0 or 1."""
+    """``sign v``: -1, 0 or 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.sign(np.array([[-2.0, 0.0, 3.0]]), None).numpy()
+        array([[-1.,  0.,  1.]])
+    """
     return tf.sign(values)
 
 
 def square(values: Any, inputs: Any) -> tf.Tensor:
-    """``v * v``."""
+    """``v * v``: for means of squares, as `SmoothGradSquared` has them.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.square(np.array([[-2.0, 0.0, 3.0]]), None).numpy()
+        array([[4., 0., 9.]])
+    """
     return tf.square(values)
 
 
@@ -59,12 +93,25 @@ def times_input(values: Any, inputs: Any) -> tf.Tensor:
     """``v * x``: what the input contributes, for a model that is linear there.
 
     Where the input is zero the product is, whatever the network does: dark pixels vanish from a map in [0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.times_input(np.array([[-2.0, 0.0, 3.0]]), np.array([[5.0, 6.0, 0.0]])).numpy()
+        array([[-10.,   0.,   0.]])
     """
     return values * tf.cast(inputs, values.dtype)
 
 
 def sum_channels(values: Any, inputs: Any) -> tf.Tensor:
-    """The sum over the last axis, which stays with length 1: signed evidence per pixel."""
+    """The sum over the last axis, which stays with length 1: signed evidence per pixel.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.sum_channels(np.array([[-2.0, 0.0, 3.0]]), None).numpy()
+        array([[1.]])
+    """
     return tf.reduce_sum(values, axis=-1, keepdims=True)
 
 
@@ -73,12 +120,25 @@ def max_channels(values: Any, inputs: Any) -> tf.Tensor:
 
     Source:
         Simonyan, Vedaldi & Zisserman 2014, Deep Inside Convolutional Networks, section 3.1.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.max_channels(np.array([[-2.0, 0.0, 3.0]]), None).numpy()
+        array([[3.]])
     """
     return tf.reduce_max(tf.abs(values), axis=-1, keepdims=True)
 
 
 def normalize(values: Any, inputs: Any) -> tf.Tensor:
-    """Divides each sample by its largest ``|v|``: into [-1, 1] with zero kept at zero. A sample of zeros stays."""
+    """Divides each sample by its largest ``|v|``: into [-1, 1] with zero kept at zero. A sample of zeros stays.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.normalize(np.array([[-2.0, 0.0, 4.0]]), None).numpy()
+        array([[-0.5,  0. ,  1. ]])
+    """
     return tf.math.divide_no_nan(values, tf.reduce_max(tf.abs(values), axis=_inner_axes(values), keepdims=True))
 
 

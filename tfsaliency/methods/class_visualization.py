@@ -44,6 +44,10 @@ class ClassVisualization:
         shape: of one input, for a model that does not declare it.
         seed: the same seed gives the same picture.
 
+    Raises:
+        TypeError: the model is none of Keras.
+        ValueError: low is not below high, no steps, or a weight below zero.
+
     Source:
         Simonyan, Vedaldi & Zisserman 2014, Deep Inside Convolutional Networks, section 2; Olah, Mordvintsev & Schubert
         2017, Feature Visualization, for parametrization and views.
@@ -95,6 +99,22 @@ class ClassVisualization:
 
         Formula:
             ``argmax_I  S_c(I) - penalty * |I|^2``.
+
+        Args:
+            model: a Keras model of one input.
+            penalty: weight of the squared norm of the input.
+            steps: of the optimizer.
+            learning_rate: of the optimizer at the first step; it falls to a tenth along a cosine.
+            shape: of one input, for a model that does not declare it.
+
+        Source:
+            Simonyan, Vedaldi & Zisserman 2014, Deep Inside Convolutional Networks, section 2.
+
+        Example:
+            >>> import keras, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> tfs.ClassVisualization.simonyan(model, steps=5).explain(target=1).values.shape
+            (1, 3)
         """
         return cls(
             model,
@@ -122,6 +142,13 @@ class ClassVisualization:
 
         Raises:
             ValueError: no target, a class that the model does not have, or a model that is not one of images.
+
+        Example:
+            >>> import keras, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4)])
+            >>> visualization = tfs.ClassVisualization(model, steps=5).explain(target=[0, 3])
+            >>> bool((visualization.scores > visualization.diagnostics["score_at_start"]).all())
+            True
         """
         start = time.perf_counter()
         chosen = as_target(target)

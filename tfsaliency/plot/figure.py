@@ -106,6 +106,14 @@ def compare(
 
     Raises:
         ValueError: no explanation, not of the same inputs, or no pictures.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> images = np.random.rand(2, 8, 8, 3)
+        >>> figure = tfs.plot.compare([tfs.Gradient(model).explain(images), tfs.LRP(model).explain(images)])
+        >>> len(figure.axes)
+        6
     """
     check_same_inputs("compare", explanations)
     first = explanations[0]
@@ -150,14 +158,36 @@ def check_same_inputs(name: str, explanations: Sequence[Explanation]) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """The figure as the bytes of a PNG file.
+
+    Args:
+        figure: what `plot` or `compare` drew, or any other figure.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> tfs.plot.png(tfs.Gradient(model).explain(np.ones((1, 3))).plot())[1:4]
+        b'PNG'
+    """
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return file.getvalue()
 
 
 def write_png(figure: Figure, path: Path) -> None:
-    """Writes a PNG file, which appears complete or not at all."""
+    """Writes a PNG file, which appears complete or not at all; an existing one is replaced.
+
+    Args:
+        figure: what `plot` or `compare` drew, or any other figure.
+        path: where to.
+
+    Example:
+        >>> import keras, numpy as np, pathlib, tempfile, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> figure = tfs.Gradient(model).explain(np.ones((1, 3))).plot()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tfs.plot.write_png(figure, pathlib.Path(folder) / "map.png")
+    """
     with appearing_whole(path) as unfinished:
         unfinished.write_bytes(png(figure))
 

@@ -64,6 +64,12 @@ def picture(image: np.ndarray) -> np.ndarray:
 
     Returns:
         RGB uint8, ``(height, width, 3)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency.plot import picture
+        >>> picture(np.array([[[0.0], [0.5], [2.0]]]))[0, :, 0]
+        array([  0,  64, 255], dtype=uint8)
     """
     if image.shape[-1] != 3:
         image = image.mean(axis=-1, keepdims=True).astype(image.dtype)
@@ -85,6 +91,12 @@ def overlay(image: np.ndarray, flat: np.ndarray, *, percentile: float = 99.0) ->
 
     Returns:
         RGB uint8, of the picture's size.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency.plot import overlay
+        >>> overlay(np.zeros((64, 48, 3), "uint8"), np.random.rand(8, 6)).shape
+        (64, 48, 3)
     """
     height, width = image.shape[:2]
     strength = cv2.resize(np.abs(flat).astype("float32"), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -48,6 +48,14 @@ def shared(
 
     Returns:
         Relevance of the shape of ``affine.x``.
+
+    Example:
+        >>> import keras, numpy as np, tensorflow as tf, tfsaliency as tfs
+        >>> def by_size(affine, relevance):
+        ...     return tfs.rules.shared(affine, [(tf.abs(affine.x), tf.abs(affine.weights))], 0.0, relevance)
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> tfs.LRP(model, {"dense": by_size}).explain(np.ones((1, 3))).values.shape
+        (1, 3)
     """
     signals = [signal for signal, _ in contributions]
     with tf.GradientTape() as tape:
@@ -83,6 +91,14 @@ class Epsilon:
 
     Source:
         Bach et al. 2015, On Pixel-Wise Explanations by Layer-Wise Relevance Propagation, equation 58.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
+        >>> rules = {"dense": tfs.rules.Epsilon()}
+        >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
+        array([[ 1., -2.,  6.]], dtype=float32)
     """
 
     epsilon: float = 1e-6
@@ -111,6 +127,14 @@ class Gamma:
     Source:
         Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview, section 10.2; for signals of either sign
         Andeol et al. 2021.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
+        >>> rules = {"dense": tfs.rules.Gamma(1.0)}
+        >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
+        array([[ 0.83, -0.83,  5.  ]], dtype=float32)
     """
 
     gamma: float = 0.25
@@ -144,8 +168,19 @@ class AlphaBeta:
         alpha: weight of what speaks for a result.
         beta: weight of what speaks against it; ``alpha - beta = 1``.
 
+    Raises:
+        ValueError: ``alpha - beta`` is not 1.
+
     Source:
         Bach et al. 2015, equation 60.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
+        >>> rules = {"dense": tfs.rules.AlphaBeta(2, 1)}
+        >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
+        array([[ 1.43, -5.  ,  8.57]], dtype=float32)
     """
 
     alpha: float = 2.0
@@ -174,6 +209,14 @@ class ZPlus:
     Source:
         Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition, section 4.1;
         with signals of either sign it is `AlphaBeta` (1, 0).
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
+        >>> rules = {"dense": tfs.rules.ZPlus()}
+        >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
+        array([[0.71, 0.  , 4.29]], dtype=float32)
     """
 
     def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
@@ -186,6 +229,14 @@ class WSquare:
 
     Source:
         Montavon et al. 2017, section 4.1.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
+        >>> rules = {"dense": tfs.rules.WSquare()}
+        >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
+        array([[0.83, 0.83, 3.33]], dtype=float32)
     """
 
     def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
@@ -198,6 +249,14 @@ class Flat:
 
     Source:
         Lapuschkin et al. 2019, Unmasking Clever Hans Predictors, supplementary note 3.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
+        >>> rules = {"dense": tfs.rules.Flat()}
+        >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
+        array([[1.67, 1.67, 1.67]], dtype=float32)
     """
 
     def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:
@@ -212,8 +271,19 @@ class ZBox:
         low: the smallest value an input can have: a number, or an array that broadcasts to an input.
         high: the largest.
 
+    Raises:
+        ValueError: a bound is no number, or low is not under high.
+
     Source:
         Montavon et al. 2017, section 4.1.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
+        >>> rules = {"dense": tfs.rules.ZBox(0, 3)}
+        >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
+        array([[0.62, 0.62, 3.75]], dtype=float32)
     """
 
     low: Any
@@ -242,6 +312,17 @@ class Pass:
     """``R_i = R_i``: a result made of one number gives everything to it.
 
     For scales and shifts that stand alone, as of a normalization: there it is what `Flat` and `WSquare` come to.
+
+    Raises:
+        ValueError: on ``explain``, where a map makes a result of several numbers.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> layers = [keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Dense(2)]
+        >>> model = keras.Sequential([keras.Input((3,)), *layers])
+        >>> rules = {"dense": tfs.rules.ZPlus(), "normalization": tfs.rules.Pass()}
+        >>> tfs.LRP(model, rules).explain(np.ones((1, 3))).values.shape
+        (1, 3)
     """
 
     def __call__(self, affine: Affine, relevance: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,86 @@
+"""Every public name is in the reference, with a docstring that says all that a user needs."""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import tfsaliency as tfs
+from tfsaliency import baselines, callbacks, plot, rules, target, transforms, zoo
+from tfsaliency.methods import METHODS
+
+DOCS = Path(__file__).parent.parent / "docs"
+MODULES = {
+    "baselines": baselines,
+    "callbacks": callbacks,
+    "plot": plot,
+    "rules": rules,
+    "target": target,
+    "transforms": transforms,
+    "zoo": zoo,
+}
+# Records, which are described and not made by hand. Those of rules exist only while a graph is traced: their methods
+# are used on the page "Extending".
+RECORDS = {"Affine", "Step", "Attribution", "Explanation", "Visualization"}
+TRACED = ("rules.Affine.", "rules.Step.")
+# A transform's arguments are those of every transform: values and inputs.
+SHARED_ARGUMENTS = {name: {"values", "inputs"} for name in transforms.__all__}
+
+
+def public():
+    """Name -> class or function, and ``Class.method`` for what a public class defines itself."""
+    found = {name: getattr(tfs, name) for name in tfs.__all__}
+    for prefix, module in MODULES.items():
+        found |= {f"{prefix}.{name}": getattr(module, name) for name in module.__all__}
+    found = {name: each for name, each in found.items() if inspect.isclass(each) or inspect.isfunction(each)}
+    for name, each in list(found.items()):
+        if inspect.isclass(each):
+            own = {key: getattr(each, key) for key, value in vars(each).items() if not key.startswith("_")}
+            documented = {
+                key: value for key, value in own.items() if inspect.isroutine(value) and inspect.getdoc(vars(each)[key])
+            }
+            found |= {f"{name}.{key}": value for key, value in documented.items() if vars(each)[key].__doc__}
+    return found
+
+
+PUBLIC = public()
+
+
+def arguments_of(each):
+    if dataclasses.is_dataclass(each):
+        return {field.name for field in dataclasses.fields(each) if field.init}
+    parameters = inspect.signature(each).parameters.values()
+    named = {parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
+    return named - {"self", "cls"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_docstring_is_complete(name):
+    doc = inspect.getdoc(PUBLIC[name])
+    assert doc, "no docstring"
+    first, *rest = doc.splitlines()
+    assert first.endswith((".", "?")), "the first line is a sentence"
+    assert not rest or not rest[0], "the first line stands alone"
+    last = name.split(".")[-1]
+    if last not in RECORDS and not name.startswith(TRACED):
+        for argument in arguments_of(PUBLIC[name]) - SHARED_ARGUMENTS.get(last, set()):
+            assert re.search(rf"^ +{argument}: ", doc, re.MULTILINE), f"{argument} is not explained"
+        assert "Example:" in doc and ">>>" in doc, "no example"
+    if isinstance(PUBLIC[name], type) and PUBLIC[name] in METHODS.values():
+        assert "Formula:" in doc and "Source:" in doc
+
+
+def test_the_reference_has_every_public_name():
+    listed = set(re.findall(r"^   ([\w.]+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(tfs.__all__) - {"__version__"} <= listed
+    assert set(MODULES) <= listed
+
+
+def test_every_method_has_its_row():
+    table = (DOCS / "which-method.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \{py:obj\}`~tfsaliency\.([\w.]+)`", table, re.MULTILINE)
+    assert {method.__name__ for method in METHODS.values()} | {"ClassVisualization"} <= set(rows)
+    columns = {line.count("|") - line.count(r"\|") for line in table.splitlines() if line.startswith("|")}
+    assert len(columns) == 1
