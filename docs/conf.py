@@ -7,7 +7,7 @@ from pathlib import Path
 import tfsaliency
 
 project = "tfsaliency"
-author = "the tfsaliency developers"
+author = copyright = "the tfsaliency developers"
 release = version = tfsaliency.__version__
 
 extensions = [
@@ -21,6 +21,7 @@ exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 html_theme = "furo"
 html_title = "tfsaliency"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["wide-tables.css"]
 html_show_sphinx = False

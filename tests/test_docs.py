@@ -5,6 +5,8 @@ import inspect
 import re
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
 import tfsaliency as tfs
@@ -84,3 +86,27 @@ def test_every_method_has_its_row():
     assert {method.__name__ for method in METHODS.values()} | {"ClassVisualization"} <= set(rows)
     columns = {line.count("|") - line.count(r"\|") for line in table.splitlines() if line.startswith("|")}
     assert len(columns) == 1
+
+
+def test_our_side_of_every_migration_runs(tmp_path, monkeypatch):
+    """The code in the right column of the tables, with the names that the page and the left column use."""
+    monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).uniform(size=(2, 40, 40, 3)).astype("float32")
+    model = keras.Sequential(
+        [
+            keras.Input((40, 40, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu", name="conv5"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(300, activation="softmax"),
+        ]
+    )
+    known = {"tfs": tfs, "model": model, "images": images, "x": images, "data": images, "background": images}
+    known |= {"absolute": transforms.absolute, "method": tfs.Gradient(model), "target": 3}
+    known |= {"ExplainCallback": callbacks.ExplainCallback, "explanation": tfs.Gradient(model).explain(images)}
+    rows = re.findall(r"^\|.*\| (.*) \|$", (DOCS / "coming-from.md").read_text(encoding="utf-8"), re.MULTILINE)
+    spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row)]
+    calls = [span for span in spans if span.endswith(")") and "(" in span and "…" not in span and span[0] != "."]
+    assert len(calls) > 30
+    for call in calls:
+        eval(call.removeprefix("target="), known.copy())

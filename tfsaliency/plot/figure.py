@@ -15,8 +15,6 @@ from tfsaliency.plot.captions import title_text
 from tfsaliency.structure import flatten
 
 INCHES = 2.4
-# Characters of a title that fit over one picture: matplotlib would wrap at the edge of the whole figure.
-TITLE_WIDTH = 36
 
 
 class Drawn(Figure):
@@ -123,18 +121,21 @@ def compare(
                 f"compare draws maps of shape (N, height, width, channels). Received: {other!r}. Use plot() for each."
             )
     columns = 1 + len(explanations)
+    # A wide figure is shown smaller. Matplotlib would wrap a title at the edge of the figure, not of its picture.
+    size = min(12, max(8, 2 * columns))
+    most_letters = int(INCHES * 72 / (0.55 * size))
     figure = Drawn(figsize=(columns * INCHES, len(first) * INCHES), layout="constrained")
     grid = figure.subplots(len(first), columns, squeeze=False)
     shown = first.inputs if images is None else images
     for sample, axes in enumerate(grid):
         _show(axes[0], paint.picture(np.asarray(shown[sample])))
-        axes[0].set_title(title_text(first, sample, labels), fontsize=8)
+        axes[0].set_title(title_text(first, sample, labels), fontsize=size)
         for axis, explanation in zip(axes[1:], explanations, strict=True):
             flat = _flat(explanation.values[sample])
             _show(axis, paint.heatmap(flat, limit=paint.limit_of(flat, percentile)))
     for place, explanation in enumerate(explanations):
         title = explanation.method if titles is None else titles[place]
-        grid[0, place + 1].set_title(textwrap.fill(title, TITLE_WIDTH), fontsize=8)
+        grid[0, place + 1].set_title(textwrap.fill(title, most_letters), fontsize=size)
     return figure
 
 
