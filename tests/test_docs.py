@@ -106,7 +106,12 @@ def test_our_side_of_every_migration_runs(tmp_path, monkeypatch):
     known |= {"ExplainCallback": callbacks.ExplainCallback, "explanation": tfs.Gradient(model).explain(images)}
     rows = re.findall(r"^\|.*\| (.*) \|$", (DOCS / "coming-from.md").read_text(encoding="utf-8"), re.MULTILINE)
     spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row)]
-    calls = [span for span in spans if span.endswith(")") and "(" in span and "…" not in span and span[0] != "."]
-    assert len(calls) > 30
-    for call in calls:
-        eval(call.removeprefix("target="), known.copy())
+    ours = [span.removeprefix("target=") for span in spans if span.startswith(("tfs.", "target=", "Explain", '"'))]
+    ours = [span for span in ours if span and "…" not in span]
+    assert len(ours) > 50
+    for span in ours:
+        made = eval(span, known.copy())
+        if isinstance(made, tfs.Explainer):
+            assert made.explain(images).values.shape[0] == 2, span
+        elif isinstance(made, str):
+            assert made in rules.PRESETS, span

@@ -273,6 +273,17 @@ def test_plot_shows_labels_scores_and_given_images(explanation):
     assert len(figure.axes) == 3
 
 
+def test_pictures_are_one_for_each_sample(explanation, tmp_path):
+    images = np.zeros((1, 8, 8, 3), "uint8")
+    for draw in (
+        explanation.plot,
+        lambda images: tfs.plot.compare([explanation], images=images),
+        lambda images: explanation.report(tmp_path / "map.html", images=images),
+    ):
+        with pytest.raises(ValueError, match="one picture for each of 2 samples"):
+            draw(images=images)
+
+
 def test_compare(explanation):
     figure = plot.compare([explanation, explanation.map(absolute)], titles=["signed", "absolute"])
     assert len(figure.axes) == 6

@@ -37,7 +37,14 @@ def test_shell_lines_run(line, tmp_path, monkeypatch, capsys):
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), "uint8")).save(name)
     layers = [keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
     keras.Sequential(layers).save("my.keras")
-    assert main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
+    arguments = shlex.split(line)[1:]
+    assert main(arguments) == 0, capsys.readouterr().err
+    if "--report" in arguments:
+        assert Path(arguments[arguments.index("--report") + 1]).stat().st_size > 1000
+
+
+def test_there_are_shell_lines():
+    assert len(SHELL) >= 4
 
 
 def test_the_picture_is_the_one_that_the_docs_make():

@@ -1,6 +1,7 @@
 """The page of an explanation, read as a browser reads it; `test_browser` opens it in one."""
 
 import base64
+import dataclasses
 import hashlib
 import re
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ import pytest
 from keras import layers
 
 import tfsaliency as tfs
+from tfsaliency.plot.figure import draw_part
 
 HOSTILE = '<script>alert("1")</script> & \'</style>"'
 
@@ -120,11 +122,14 @@ def test_series_tables_and_several_parts_are_drawn(tmp_path):
     joined = layers.Concatenate()([layers.Flatten()(parts["series"]), parts["facts"]])
     model = keras.Model(parts, layers.Dense(1)(joined))
     inputs = {"series": np.ones((1, 9, 2)), "facts": np.ones((1, 4))}
-    tfs.Gradient(model).explain(inputs, lambda logits: logits[:, 0]).report(tmp_path / "map.html")
+    explanation = tfs.Gradient(model).explain(inputs, lambda logits: logits[:, 0])
+    explanation.report(tmp_path / "map.html")
     page = read(tmp_path / "map.html")
-    assert len(page.all("img")) == 2
-    for image in page.all("img"):
-        assert pixels(image["src"]).std() > 10
+    expected = [explanation.values["facts"][0], explanation.values["series"][0]]
+    given = [inputs["facts"][0], inputs["series"][0]]
+    for image, seen, values in zip(page.all("img"), given, expected, strict=True):
+        drawn = cv2.imdecode(np.frombuffer(tfs.plot.png(draw_part(seen, values, 99)), "uint8"), cv2.IMREAD_COLOR)
+        np.testing.assert_array_equal(pixels(image["src"]), drawn[..., ::-1])
     assert ("target", "<lambda>(logits)") in page.facts()
 
 
@@ -134,6 +139,11 @@ def test_painted_classes_have_nothing_under_them(model, tmp_path):
     page = read(tmp_path / "classes.html")
     for ours, values in zip(page.all("img"), painted.values, strict=True):
         np.testing.assert_array_equal(pixels(ours["src"]), tfs.plot.picture(values))
+    volumes = keras.Sequential([keras.Input((4, 5, 6, 1)), layers.Flatten(), layers.Dense(2)])
+    painted = tfs.ClassVisualization.simonyan(volumes, steps=2).explain(1)
+    painted.report(tmp_path / "volume.html")
+    (shown,) = read(tmp_path / "volume.html").all("img")
+    np.testing.assert_array_equal(pixels(shown["src"]), tfs.plot.picture(painted.values[0, 2]))
 
 
 def test_volumes_show_their_middle(tmp_path):
@@ -141,7 +151,34 @@ def test_volumes_show_their_middle(tmp_path):
     explanation = tfs.Gradient(model).explain(np.random.default_rng(0).uniform(size=(1, 5, 6, 7, 1)), 0)
     explanation.report(tmp_path / "volume.html")
     shown = pixels(read(tmp_path / "volume.html").all("img")[1]["src"])
-    np.testing.assert_array_equal(shown, tfs.plot.heatmap(explanation.values[0, 2].sum(axis=-1)))
+    flat = explanation.values[0].sum(axis=-1)
+    # One range of colours for all slices.
+    np.testing.assert_array_equal(shown, tfs.plot.heatmap(flat[2], limit=np.percentile(np.abs(flat), 99)))
+
+
+def test_a_coarse_map_has_the_proportions_of_its_picture(model, images, tmp_path):
+    photos = np.random.default_rng(0).integers(0, 255, (2, 200, 300, 3), "uint8")
+    coarse = tfs.GradCAM(model, upsample=False).explain(images)
+    coarse.report(tmp_path / "map.html", images=photos)
+    given, mapped = read(tmp_path / "map.html").all("img")[:2]
+    assert (given["width"], given["height"]) == (mapped["width"], mapped["height"]) == ("300", "200")
+    assert (given["class"], mapped["class"]) == ("fine", "small")
+
+
+def test_channels_that_cancel_are_drawn_as_in_a_figure(model, images, tmp_path):
+    explanation = dataclasses.replace(tfs.Gradient(model).explain(images), values=images - 0.05)
+    assert explanation.values.min() < 0 < explanation.values.sum(axis=-1).min()
+    explanation.report(tmp_path / "map.html")
+    shown = pixels(read(tmp_path / "map.html").all("img")[1]["src"])
+    drawn = explanation.plot().axes[1].images[0].get_array()
+    np.testing.assert_array_equal(shown, drawn)
+
+
+def test_models_are_told_apart(model, images, tmp_path):
+    other = keras.Sequential([keras.Input((8, 8, 3)), *model.layers], name="other")
+    explanations = [tfs.Gradient(each).explain(images) for each in (model, other)]
+    tfs.plot.report(explanations, tmp_path / "map.html")
+    assert read(tmp_path / "map.html").text_of("title") == [f"What made {model.name} and other say that"]
 
 
 def test_mistakes_leave_no_file(model, images, tmp_path):
@@ -154,4 +191,6 @@ def test_mistakes_leave_no_file(model, images, tmp_path):
         tfs.plot.report([], tmp_path / "map.html")
     with pytest.raises(ValueError, match="same inputs"):
         tfs.plot.report([explanation, tfs.Gradient(model).explain(images + 1)], tmp_path / "map.html")
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        explanation.report(tmp_path / "none/map.html")
     assert list(tmp_path.iterdir()) == []

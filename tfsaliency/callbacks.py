@@ -1,5 +1,6 @@
 """Maps of a network while it learns: a callback for ``model.fit``."""
 
+import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
@@ -8,10 +9,12 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from tfsaliency.checks import check_count
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
+from tfsaliency.plot import png, write_png
 
 __all__ = ["ExplainCallback"]
 
@@ -22,9 +25,9 @@ class ExplainCallback(keras.callbacks.Callback):
     The network is explained as it is after the epoch, with the weights that it then has. Between two explanations
     nothing is computed, and training goes on with the numbers that it would have without the callback.
 
-    A mistake in the arguments is raised before the first step, by explaining once where the model is built, else after
-    the first epoch that is explained. What goes wrong later, such as scores that are no longer finite or a full disk,
-    is a warning: hours of training are not thrown away for a picture.
+    A mistake in the arguments is raised before the first step, by explaining and drawing once where the model is built,
+    else after the first epoch that is explained. What goes wrong later, such as scores that are no longer finite or a
+    full disk, is a warning: hours of training are not thrown away for a picture.
 
     Args:
         explainer: any explainer of the model that is trained, or of a part of it.
@@ -39,7 +42,8 @@ class ExplainCallback(keras.callbacks.Callback):
         labels: class names, for the titles.
 
     Raises:
-        TypeError: what should explain is no explainer.
+        TypeError: what should explain is no explainer, or what should write no writer.
+        ModuleNotFoundError: a writer is given, and TensorBoard is not installed.
         ValueError: neither ``directory`` nor ``writer``, or ``every`` below 1; when training begins, what
             `Explainer.explain` raises, or a model that shares no weight with the one that is trained.
 
@@ -76,30 +80,39 @@ class ExplainCallback(keras.callbacks.Callback):
         check_count("every", every)
         if directory is None and writer is None:
             raise ValueError("ExplainCallback needs somewhere to put its maps: a directory, a writer, or both.")
+        if writer is not None and not isinstance(writer, tf.summary.SummaryWriter):
+            raise TypeError(
+                "ExplainCallback takes a writer of tf.summary.create_file_writer(folder). "
+                f"Received: {type(writer).__name__}"
+            )
+        if writer is not None and importlib.util.find_spec("tensorboard") is None:
+            raise ModuleNotFoundError(
+                "TensorFlow writes pictures with TensorBoard. Install it: pip install tensorboard"
+            )
         self.explainer, self.inputs, self.target = explainer, inputs, target
         self.every, self.writer = every, writer
         self.directory = None if directory is None else Path(directory)
         self.images, self.labels = images, labels
-        self._has_explained = False
+        self._has_drawn = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
         # A subclassed model may be built by its first batch only.
         if self.explainer.model.built:
-            self._explain()
+            self._draw()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if (epoch + 1) % self.every:
             return
         try:
-            self._keep(self._explain(), epoch)
+            self._keep(*self._draw(), epoch)
         except Exception as error:
-            if not self._has_explained:
+            if not self._has_drawn:
                 raise
             warnings.warn(f"Epoch {epoch + 1} is not explained, and training goes on: {error}", stacklevel=2)
 
-    def _explain(self) -> Explanation:
+    def _draw(self) -> tuple[Explanation, Figure]:
         explained, trained = ({id(weight) for weight in model.weights} for model in (self.explainer.model, self.model))
         if explained and explained.isdisjoint(trained):
             raise ValueError(
@@ -107,14 +120,11 @@ class ExplainCallback(keras.callbacks.Callback):
                 f"that is trained, {self.model.name!r}: its maps would never change. Explain the model that is trained."
             )
         explanation = self.explainer.explain(self.inputs, self.target)
-        self._has_explained = True
-        return explanation
-
-    def _keep(self, explanation: Explanation, epoch: int) -> None:
-        # Pictures bring OpenCV and matplotlib.
-        from tfsaliency.plot import png, write_png
-
         figure = explanation.plot(images=self.images, labels=self.labels)
+        self._has_drawn = True
+        return explanation, figure
+
+    def _keep(self, explanation: Explanation, figure: Figure, epoch: int) -> None:
         if self.directory is not None:
             path = self.directory / f"epoch-{epoch + 1:04d}.png"
             write_png(figure, path)

@@ -5,7 +5,13 @@ from pathlib import Path
 
 @contextmanager
 def appearing_whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes ``path`` when all is written, and is gone where that fails."""
+    """A path to write to, which becomes ``path`` when all is written, and is gone where that fails.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} to. Make it first.")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         yield unfinished

@@ -54,7 +54,8 @@ def explain(options: argparse.Namespace) -> None:
                 explanations[photo, method] = explanation, picture
                 bar.update()
 
-    options.out.mkdir(parents=True, exist_ok=True)
+    for folder in (options.out, *([options.report.parent] if options.report else [])):
+        folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for (photo, method), (explanation, picture) in explanations.items():
         path = files[photo, method]
@@ -76,7 +77,6 @@ def explain(options: argparse.Namespace) -> None:
             Section([explanations[photo, method][0] for method in methods], picture[None], [path.name])
             for photo, path, picture in zip(photos, options.photos, pictures, strict=True)
         ]
-        options.report.parent.mkdir(parents=True, exist_ok=True)
         write_report(sections, options.report, labels=labels)
     print_table(["photo", "target", "score", "method", "seconds", "diagnostics", "file"], rows)
 

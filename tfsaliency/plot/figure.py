@@ -1,4 +1,5 @@
 import io
+import os
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from tfsaliency.explanation import Explanation, Visualization
 from tfsaliency.files import appearing_whole
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
-from tfsaliency.structure import flatten
+from tfsaliency.structure import flatten, map_parts
 
 INCHES = 2.4
 
@@ -51,6 +52,9 @@ def plot(
     Returns:
         A figure that belongs to no window: it works without a display, and ``savefig`` writes it.
 
+    Raises:
+        ValueError: not as many images as samples, most below 1, or values of more axes than can be drawn.
+
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -63,22 +67,22 @@ def plot(
     samples = range(len(explanation) if most is None else min(most, len(explanation)))
     if isinstance(explanation, Visualization) and explanation.values.ndim == 4:
         return _gallery(explanation, labels, samples)
-    shown = flatten(explanation.inputs if images is None else images)
+    shown = shown_inputs(explanation, images)
     rows = [
         (sample, given[sample], values[sample])
         for sample in samples
         for given, values in zip(shown, flatten(explanation.values), strict=True)
     ]
-    limits = [paint.limit_of(_flat(values), percentile) for _, _, values in rows]
-    signs = [paint.is_signed(values) for _, _, values in rows]
+    scales = [scale_of(values, percentile) for *_, values in rows]
     if shared_scale:
-        limits, signs = [max(limits)] * len(rows), [any(signs)] * len(rows)
+        shared = Scale(max(scale.limit for scale in scales), any(scale.signed for scale in scales), percentile)
+        scales = [shared] * len(rows)
     columns = 3 if any(is_picture(values) for *_, values in rows) else 1
     width = columns * INCHES if columns == 3 else 3 * INCHES
     figure = Drawn(figsize=(width, len(rows) * INCHES), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes, (sample, given, values), limit, signed in zip(grid, rows, limits, signs, strict=True):
-        _drawing(values)(axes, given, values, Scale(limit, signed, percentile))
+    for axes, (sample, given, values), scale in zip(grid, rows, scales, strict=True):
+        _drawing(values)(axes, given, values, scale)
         axes[0].set_title(title_text(explanation, sample, labels), fontsize=8)
     layer = explanation.provenance.get("layer")
     figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
@@ -103,7 +107,7 @@ def compare(
         percentile: ``|v|`` above this percentile gets the strongest colour, in each map by itself.
 
     Raises:
-        ValueError: no explanation, not of the same inputs, or no pictures.
+        ValueError: no explanation, not of the same inputs, no pictures, or not as many images as samples.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -126,13 +130,14 @@ def compare(
     most_letters = int(INCHES * 72 / (0.55 * size))
     figure = Drawn(figsize=(columns * INCHES, len(first) * INCHES), layout="constrained")
     grid = figure.subplots(len(first), columns, squeeze=False)
-    shown = first.inputs if images is None else images
+    (shown,) = shown_inputs(first, images)
     for sample, axes in enumerate(grid):
         _show(axes[0], paint.picture(np.asarray(shown[sample])))
         axes[0].set_title(title_text(first, sample, labels), fontsize=size)
         for axis, explanation in zip(axes[1:], explanations, strict=True):
-            flat = _flat(explanation.values[sample])
-            _show(axis, paint.heatmap(flat, limit=paint.limit_of(flat, percentile)))
+            values = explanation.values[sample]
+            scale = scale_of(values, percentile)
+            _show(axis, paint.heatmap(_flat(values), limit=scale.limit, signed=scale.signed))
     for place, explanation in enumerate(explanations):
         title = explanation.method if titles is None else titles[place]
         grid[0, place + 1].set_title(textwrap.fill(title, most_letters), fontsize=size)
@@ -142,8 +147,8 @@ def compare(
 def draw_part(given: np.ndarray, values: np.ndarray, percentile: float) -> Figure:
     """One part of one sample that is no picture: a series as lines, a table as bars."""
     figure = Drawn(figsize=(3 * INCHES, INCHES), layout="constrained")
-    scale = Scale(paint.limit_of(_flat(values), percentile), paint.is_signed(values), percentile)
-    _drawing(values)(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
+    axes = figure.subplots(1, 1, squeeze=False)[0]
+    _drawing(values)(axes, given, values, scale_of(values, percentile))
     return figure
 
 
@@ -156,6 +161,20 @@ def check_same_inputs(name: str, explanations: Sequence[Explanation]) -> None:
         others = flatten(other.inputs)
         if len(parts) != len(others) or not all(map(np.array_equal, parts, others)):
             raise ValueError(f"{name} needs explanations of the same inputs. {other.method} explains other ones.")
+
+
+def shown_inputs(explanation: Explanation, images: Any) -> list[np.ndarray]:
+    """The parts of the inputs, or the pictures to show instead of them, ``(N, ...)`` each."""
+    parts = flatten(explanation.inputs)
+    if images is None:
+        return parts
+    shown = [np.asarray(part) for part in flatten(images)]
+    if len(shown) != len(parts) or any(len(part) != len(explanation) for part in shown):
+        raise ValueError(
+            f"images holds one picture for each of {len(explanation)} samples, in the structure of the inputs. "
+            f"Received: {map_parts(np.shape, images)}"
+        )
+    return shown
 
 
 def png(figure: Figure) -> bytes:
@@ -175,21 +194,21 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def write_png(figure: Figure, path: Path) -> None:
+def write_png(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a PNG file, which appears complete or not at all; an existing one is replaced.
 
     Args:
         figure: what `plot` or `compare` drew, or any other figure.
-        path: where to.
+        path: where to, in a folder that exists.
 
     Example:
-        >>> import keras, numpy as np, pathlib, tempfile, tfsaliency as tfs
+        >>> import keras, numpy as np, tempfile, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
         >>> figure = tfs.Gradient(model).explain(np.ones((1, 3))).plot()
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     tfs.plot.write_png(figure, pathlib.Path(folder) / "map.png")
+        ...     tfs.plot.write_png(figure, f"{folder}/map.png")
     """
-    with appearing_whole(path) as unfinished:
+    with appearing_whole(Path(path)) as unfinished:
         unfinished.write_bytes(png(figure))
 
 
@@ -207,6 +226,11 @@ class Scale(NamedTuple):
     limit: float
     signed: bool
     percentile: float
+
+
+def scale_of(values: np.ndarray, percentile: float) -> Scale:
+    """The colours of one sample's values, all slices of a volume together."""
+    return Scale(paint.limit_of(_flat(values), percentile), paint.is_signed(values), percentile)
 
 
 Drawing = Callable[[np.ndarray, np.ndarray, np.ndarray, Scale], None]

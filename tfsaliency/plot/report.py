@@ -1,6 +1,7 @@
 """Explanations as one HTML file that needs nothing else and asks nobody."""
 
 import os
+import textwrap
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from tfsaliency.explanation import Explanation, Visualization
 from tfsaliency.files import appearing_whole
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import diagnostics_of, target_text
-from tfsaliency.plot.figure import check_same_inputs, draw_part, is_picture, middle_slice, png
+from tfsaliency.plot.figure import check_same_inputs, draw_part, is_picture, middle_slice, png, scale_of, shown_inputs
 from tfsaliency.plot.page import Element, element, facts, page, picture_url, png_url
 from tfsaliency.structure import flatten
 
@@ -98,13 +99,15 @@ def write_report(
 def check_report(path: str | os.PathLike) -> Path:
     """The path of a report; raises where it is none."""
     path = Path(path)
-    if path.suffix != ".html":
-        raise ValueError(f"A report is a file that ends in .html. Received: {path}")
+    if path.suffix != ".html" or path.is_dir():
+        raise ValueError(f"A report is a file that ends in .html. Received: {path}{' (a folder)' * path.is_dir()}")
     return path
 
 
 def _page(sections: Sequence[Section], labels: Sequence[str] | None, percentile: float) -> bytes:
-    title = f"What made {sections[0].explanations[0].provenance.get('model', 'a model')} say that"
+    every = [explanation for section in sections for explanation in section.explanations]
+    models = dict.fromkeys(str(each.provenance.get("model", "a model")) for each in every)
+    title = f"What made {' and '.join(models)} say that"
     style, shown, number = _resource("report.css"), [], 0
     for section in sections:
         for sample, name in enumerate(section.names):
@@ -123,7 +126,7 @@ def _page(sections: Sequence[Section], labels: Sequence[str] | None, percentile:
 
 
 def _slider() -> Element:
-    slider = element("input", type="range", id="opacity", min="0", max="100", value="70")
+    slider = element("input", type="range", id="opacity", min="0", max="100", value="70", autocomplete="off")
     ends = element("span", "input"), slider, element("span", "map"), element("output", "70 %", id="share")
     return element("div", element("label", *ends), class_="bar")
 
@@ -144,9 +147,10 @@ class _Part(NamedTuple):
 
 def _parts(section: Section, sample: int, name: str) -> list[_Part]:
     first = section.explanations[0]
-    inputs = flatten(first.inputs if section.images is None else section.images)
     parts = []
-    for place, (given, values) in enumerate(zip(inputs, flatten(first.values), strict=True)):
+    for place, (given, values) in enumerate(
+        zip(shown_inputs(first, section.images), flatten(first.values), strict=True)
+    ):
         part = np.asarray(given[sample])
         picture = None
         if is_picture(values[sample]):
@@ -156,7 +160,7 @@ def _parts(section: Section, sample: int, name: str) -> list[_Part]:
 
 
 def _background(part: _Part) -> str:
-    """The picture under the maps: it is in the file once, however many maps lie over it."""
+    """The picture under the maps: it is in the style once, however many maps lie over it."""
     if part.picture is None:
         return ""
     return f'.{part.name} {{ background-image: url("{picture_url(part.picture)}"); }}\n'
@@ -166,7 +170,7 @@ def _figures(
     section: Section, sample: int, parts: list[_Part], labels: Sequence[str] | None, percentile: float
 ) -> Iterator[Element]:
     name = section.names[sample]
-    seen = [_layers(part.picture, f"{name}, the input", part, "input") for part in parts if part.picture is not None]
+    seen = [_img(part.picture, f"{name}, the input", part.picture) for part in parts if part.picture is not None]
     if seen and not isinstance(section.explanations[0], Visualization):
         yield element("figure", *seen, element("figcaption", "input"))
     for explanation in section.explanations:
@@ -189,24 +193,29 @@ def _drawn(
 ) -> tuple[Element, str]:
     """One part of a sample's map, and the range of its colours, empty where an axis shows it."""
     if isinstance(explanation, Visualization) and part.picture is not None:
-        return _img(paint.picture(values), alt), ""
+        painted = paint.picture(_slice(part, values))
+        return _img(painted, alt, painted), ""
     if part.picture is None:
         drawing = png_url(png(draw_part(part.given, values, percentile)))
         return element("img", src=drawing, alt=alt, class_="drawing"), ""
-    flat = paint.flat_map(middle_slice(part.given, values)[1] if values.ndim == 4 else values)
-    limit, signed = paint.limit_of(flat, percentile), paint.is_signed(flat)
-    colours = paint.heatmap(flat, limit=limit, signed=signed)
-    return _layers(colours, alt, part), f"{-limit if signed else 0:.3g} to {limit:.3g}"
+    limit, signed, _ = scale_of(values, percentile)
+    colours = paint.heatmap(paint.flat_map(_slice(part, values)), limit=limit, signed=signed)
+    layers = element("div", _img(colours, alt, part.picture), class_=f"layers {part.name} {_grain(part.picture)}")
+    return layers, f"{-limit if signed else 0:.3g} to {limit:.3g}"
 
 
-def _layers(colours: np.ndarray, alt: str, over: _Part, kind: str = "map") -> Element:
-    small = " small" if max(colours.shape[:2]) < SMALL else ""
-    return element("div", _img(colours, alt, kind), class_=f"layers {over.name}{small}")
+def _slice(part: _Part, values: np.ndarray) -> np.ndarray:
+    return middle_slice(part.given, values)[1] if values.ndim == 4 else values
 
 
-def _img(colours: np.ndarray, alt: str, kind: str = "map") -> Element:
-    height, width = colours.shape[:2]
-    return element("img", src=picture_url(colours), alt=alt, width=width, height=height, class_=kind)
+def _img(colours: np.ndarray, alt: str, shape_of: np.ndarray) -> Element:
+    """A picture in the proportions of another: a coarse map covers what it lies over."""
+    height, width = shape_of.shape[:2]
+    return element("img", src=picture_url(colours), alt=alt, width=width, height=height, class_=_grain(colours))
+
+
+def _grain(picture: np.ndarray) -> str:
+    return "small" if max(picture.shape[:2]) < SMALL else "fine"
 
 
 def _makings(sections: Sequence[Section]) -> Iterator[Element]:
@@ -216,7 +225,8 @@ def _makings(sections: Sequence[Section]) -> Iterator[Element]:
         texts: dict[str, list[str]] = {}
         for explanation in made:
             for name, value in {"explained": explanation.explained, **explanation.provenance}.items():
-                text = f"{value:.3g}" if isinstance(value, float) else str(value)
+                # One target per sample is one class per sample: hundreds of them.
+                text = f"{value:.3g}" if isinstance(value, float) else textwrap.shorten(str(value), 200)
                 if text not in texts.setdefault(name, []):
                     texts[name].append(text)
         yield element("h3", made[0].method)
