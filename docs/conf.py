@@ -43,8 +43,8 @@ os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
-# TensorFlow greets on the error stream, before it can be told not to. A warning of Python's is a failure.
 nb_merge_streams = True
+# TensorFlow greets on the error stream, before it can be told not to. A warning of Python's is a failure.
 nb_output_stderr = "remove"
 os.environ["PYTHONWARNINGS"] = "error::UserWarning"
 # A notebook whose text is unchanged still has to run again where the package is not the same.

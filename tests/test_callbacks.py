@@ -83,7 +83,7 @@ def test_training_is_the_same_with_it(make, tmp_path):
 
 def test_each_map_is_of_the_weights_of_its_epoch(tmp_path):
     model, weights = network(), WeightsOfEpochs()
-    fit(model, weights, ExplainCallback(tfs.Gradient(model), IMAGES[:2], 1, every=2, directory=tmp_path))
+    fit(model, weights, ExplainCallback(tfs.Gradient(model), IMAGES[:2], target=1, every=2, directory=tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"epoch-000{epoch}.{kind}" for epoch in (2, 4) for kind in ("npz", "png")
     ]
@@ -138,7 +138,7 @@ def test_mistakes_are_raised_before_the_first_step(tmp_path):
     model = network()
     before = model.get_weights()
     with pytest.raises(ValueError, match="7"):
-        fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], 7, directory=tmp_path))
+        fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], target=7, directory=tmp_path))
     with pytest.raises(ValueError, match="one picture for each"):
         fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], images=IMAGES[:1], directory=tmp_path))
     with pytest.raises(ValueError, match="shares no weight"):
@@ -150,7 +150,7 @@ def test_mistakes_are_raised_before_the_first_step(tmp_path):
 def test_mistakes_are_raised_after_the_first_epoch_of_an_unbuilt_model(tmp_path):
     model = compile_(Subclassed())
     with pytest.raises(ValueError, match="7"):
-        fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], 7, directory=tmp_path))
+        fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], target=7, directory=tmp_path))
 
 
 def test_what_fails_later_is_a_warning_and_training_goes_on(tmp_path):
