@@ -118,8 +118,9 @@ def along(model: keras.Model) -> Callable[[np.ndarray, np.ndarray, int, str, int
 
 
 def photographs() -> Network:
-    softmax = zoo.efficientnet_lite0()
-    model = keras.Model(softmax.input, softmax.layers[-1].input)
+    model = zoo.efficientnet_lite0()
+    # Its softmax is within the dense layer: what is left are the logits.
+    model.layers[-1].activation = keras.activations.linear
     inputs = np.concatenate([zoo.preprocess(photo) for photo in zoo.photographs().values()])
     black = np.broadcast_to(zoo.preprocess(np.zeros((224, 224, 3), "uint8")), inputs.shape)
     blurred = blur(tf.constant(inputs), tf.fill([len(inputs)], 20.0)).numpy()
