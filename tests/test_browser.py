@@ -92,7 +92,10 @@ class Watched:
         self.page.on("console", lambda message: message.type in ("error", "warning") and self.note(message.text))
         self.page.on("pageerror", lambda error: self.note(error))
         self.page.on("dialog", lambda dialog: self.note(f"dialog {dialog.message}") or dialog.dismiss())
-        self.page.on("requestfailed", lambda request: self.note(f"failed {request.url[:100]}"))
+        # What is aborted is the icon of a page that we left; what is not there is noted with its answer.
+        self.page.on(
+            "requestfailed", lambda r: "ABORTED" in r.failure or self.note(f"failed {r.url[:100]} {r.failure}")
+        )
         self.page.on("response", lambda response: response.status >= 400 and self.note(f"missing {response.url}"))
         self.page.on("request", lambda request: self.check_home(request.url, home))
 
