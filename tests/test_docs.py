@@ -39,11 +39,8 @@ def public():
     found = {name: each for name, each in found.items() if inspect.isclass(each) or inspect.isfunction(each)}
     for name, each in list(found.items()):
         if inspect.isclass(each):
-            own = {key: getattr(each, key) for key, value in vars(each).items() if not key.startswith("_")}
-            documented = {
-                key: value for key, value in own.items() if inspect.isroutine(value) and inspect.getdoc(vars(each)[key])
-            }
-            found |= {f"{name}.{key}": value for key, value in documented.items() if vars(each)[key].__doc__}
+            own = {key: getattr(each, key) for key, value in vars(each).items() if key[0] != "_" and value.__doc__}
+            found |= {f"{name}.{key}": value for key, value in own.items() if inspect.isroutine(value)}
     return found
 
 

@@ -260,7 +260,9 @@ def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale
 
 
 def middle_slice(given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The slice in the middle of a volume, of the input and of its map."""
+    """The slice in the middle of a volume, of the input and of its map; both as they are, of a picture."""
+    if values.ndim != 4:
+        return given, values
     middle = len(given) // 2
     # A map over the places of a layer has fewer slices than the input.
     return given[middle], values[middle * len(values) // len(given)]

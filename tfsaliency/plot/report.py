@@ -154,7 +154,7 @@ def _parts(section: Section, sample: int, name: str) -> list[_Part]:
         part = np.asarray(given[sample])
         picture = None
         if is_picture(values[sample]):
-            picture = paint.picture(middle_slice(part, values[sample])[0] if part.ndim == 4 else part)
+            picture = paint.picture(middle_slice(part, values[sample])[0])
         parts.append(_Part(part, picture, f"{name}-{place}"))
     return parts
 
@@ -192,20 +192,17 @@ def _drawn(
     explanation: Explanation, values: np.ndarray, part: _Part, alt: str, percentile: float
 ) -> tuple[Element, str]:
     """One part of a sample's map, and the range of its colours, empty where an axis shows it."""
-    if isinstance(explanation, Visualization) and part.picture is not None:
-        painted = paint.picture(_slice(part, values))
-        return _img(painted, alt, painted), ""
     if part.picture is None:
         drawing = png_url(png(draw_part(part.given, values, percentile)))
         return element("img", src=drawing, alt=alt, class_="drawing"), ""
+    _, shown = middle_slice(part.given, values)
+    if isinstance(explanation, Visualization):
+        painted = paint.picture(shown)
+        return _img(painted, alt, painted), ""
     limit, signed, _ = scale_of(values, percentile)
-    colours = paint.heatmap(paint.flat_map(_slice(part, values)), limit=limit, signed=signed)
+    colours = paint.heatmap(paint.flat_map(shown), limit=limit, signed=signed)
     layers = element("div", _img(colours, alt, part.picture), class_=f"layers {part.name} {_grain(part.picture)}")
     return layers, f"{-limit if signed else 0:.3g} to {limit:.3g}"
-
-
-def _slice(part: _Part, values: np.ndarray) -> np.ndarray:
-    return middle_slice(part.given, values)[1] if values.ndim == 4 else values
 
 
 def _img(colours: np.ndarray, alt: str, shape_of: np.ndarray) -> Element:
