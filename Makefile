@@ -2,11 +2,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo docs test test-oldest bench coverage-models clean
+.PHONY: help demo demo-all docs check test test-oldest bench coverage-models clean
 
 help:
-	@echo "make demo         explain real photographs with a real ImageNet model; pictures go to demo/"
+	@echo "make demo         explain real photographs with a real ImageNet model (about a minute); pictures go to demo/"
+	@echo "make demo-all     the same by every method (about six minutes)"
 	@echo "make docs         build the site into docs/_build/html, running all its notebooks (about 15 minutes at first)"
+	@echo "make check        lint, types and the tests of what changed since the last commit (under 3 minutes)"
 	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
 	@echo "make coverage-models"
@@ -24,21 +26,34 @@ comma := ,
 demo: $(VENV)/.demo
 	$(BIN)/tfsaliency demo --out demo --force
 
+demo-all: $(VENV)/.demo
+	$(BIN)/tfsaliency demo --out demo --force --all
+
 docs: $(VENV)/.demo+docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-test: $(VENV)/.demo+test
+# Lint and types, of everything.
+lint: $(VENV)/.demo+test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check: lint
+	$(BIN)/python -m tests.changed
+
+test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-oldest:
 	$(MAKE) tests-only VENV=.venv-oldest CONSTRAINTS='--constraint tests/oldest.txt'
 
-.PHONY: tests-only
+.PHONY: lint tables tests-only
 tests-only: $(VENV)/.demo+test
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+# The tables of methods in README.md and docs/api.md, from the families.
+tables: $(VENV)/.demo+test
+	$(BIN)/python -m tests.tables
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks

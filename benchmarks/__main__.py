@@ -10,6 +10,7 @@ NAMES = [
     "cost",
     "memory",
     "overhead",
+    "first_call",
     "class_visualization",
 ]
 

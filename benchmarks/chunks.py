@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from benchmarks.floor import MODELS, bare_gradient, medians
 from tfsaliency import forward
-from tfsaliency.compiled import rows_for
+from tfsaliency.engine.compiled import rows_for
 
 SIZES = (1, 2, 4, 8, 16, 32)
 

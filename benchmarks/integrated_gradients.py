@@ -11,8 +11,8 @@ from keras import layers
 
 import tfsaliency as tfs
 from tfsaliency import zoo
-from tfsaliency.blur import blur
-from tfsaliency.methods.quadrature import RULES
+from tfsaliency.methods.paths.quadrature import RULES
+from tfsaliency.tensors.blur import blur
 
 TOLERANCE = 0.01
 STEPS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)

@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
     inputs = np.concatenate([np.concatenate(halves, axis=2)] * 2)
 
     # z+ for the convolutions, as in a preset, and gamma for the last layers, where the classes part.
-    rules = {**tfs.rules.PRESETS["epsilon_plus_flat"], "last": tfs.rules.Gamma(0.1)}
+    rules = {**tfs.rules.PRESETS["epsilon_plus_flat"], tfs.rules.last(): tfs.rules.Gamma(0.1)}
     explainers = {"LRP": tfs.LRP(model, rules), "DeepLIFT": tfs.DeepLIFT(model)}
     for name, explainer in explainers.items():
         explanation = explainer.explain(inputs, [CAT, ESPRESSO])

@@ -15,8 +15,8 @@ from keras import layers
 import tfsaliency as tfs
 from tests.kinds import KINDS
 from tfsaliency import plot
+from tfsaliency.base.structure import flatten, map_parts, skeleton, unflatten
 from tfsaliency.plot import image as paint
-from tfsaliency.structure import flatten, map_parts, skeleton, unflatten
 from tfsaliency.transforms import absolute
 
 
@@ -115,10 +115,10 @@ def test_a_file_of_something_else(tmp_path):
 
 
 def test_a_file_of_another_format(explanation, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 2)
+    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 3)
     explanation.save(tmp_path / "map.npz")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match="it has format 2, and format 1 is read"):
+    with pytest.raises(ValueError, match=r"it has format 3, and the formats \(1, 2\) are read"):
         tfs.Explanation.load(tmp_path / "map.npz")
 
 
@@ -192,7 +192,7 @@ def test_zero_is_the_middle_of_the_diverging_colours():
 
 
 def test_magnitudes_start_at_zero():
-    picture = paint.heatmap(np.array([[0.0, 1.0, 3.0]]))
+    picture = paint.heatmap(np.array([[0.0, 1.0, 3.0]]), signed=False)
     np.testing.assert_allclose(picture[0, 0] / 255, matplotlib.colormaps[paint.SEQUENTIAL](0.0)[:3], atol=0.01)
 
 

@@ -4,7 +4,7 @@
 this module return.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.blur import blur
-from tfsaliency.checks import check_amount, check_count
-from tfsaliency.score import Score
+from tfsaliency.base.options import FitsInputs, check_amount, check_count
+from tfsaliency.engine.score import Score
+from tfsaliency.tensors.blur import blur
+from tfsaliency.tensors.sums import inner_axes, samples_of
 
 __all__ = ["blurred", "extremes", "per_sample", "pixels", "uniform"]
 
@@ -44,7 +45,7 @@ class Baselines(NamedTuple):
         return tf.nest.map_structure(lambda part: part / self.number, summed)
 
 
-class Made(ABC):
+class Made(FitsInputs):
     """Baselines that are made of the inputs, sample by sample."""
 
     @property
@@ -64,7 +65,7 @@ class Made(ABC):
         """
 
     def check(self, inputs: Any) -> None:
-        """Raises where the baselines are not for these inputs, NumPy arrays; most are for any."""
+        """Most baselines fit any inputs."""
         return
 
 
@@ -146,7 +147,7 @@ class _Extremes(Made):
     number = 2
 
     def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
-        axes = list(range(1, part.shape.rank))
+        axes = inner_axes(part)
         low, high = (reduce(part, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
         return tf.where(tf.equal(i, 0), low, high) + tf.zeros_like(part)
 
@@ -248,7 +249,7 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     """
     if isinstance(baseline, Made):
         parts = tf.nest.flatten(x)
-        numbers = tf.tile(score.numbers, [tf.shape(parts[0])[0] // tf.size(score.numbers)])
+        numbers = tf.tile(score.numbers, [samples_of(x) // tf.size(score.numbers)])
 
         def made(i: Any) -> Any:
             return tf.nest.pack_sequence_as(

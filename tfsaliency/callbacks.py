@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from tfsaliency.checks import check_count
+from tfsaliency.base.options import check_count
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.plot import png, write_png
@@ -19,7 +19,7 @@ from tfsaliency.plot import png, write_png
 __all__ = ["ExplainCallback"]
 
 
-class ExplainCallback(keras.callbacks.Callback):
+class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Explains the same inputs after every so many epochs of ``model.fit``, as files or in TensorBoard.
 
     The network is explained as it is after the epoch, with the weights that it then has. Between two explanations
@@ -67,7 +67,7 @@ class ExplainCallback(keras.callbacks.Callback):
         *,
         target: Any = None,
         every: int = 1,
-        directory: str | os.PathLike | None = None,
+        directory: str | os.PathLike[str] | None = None,
         writer: tf.summary.SummaryWriter | None = None,
         images: Any = None,
         labels: Sequence[str] | None = None,

@@ -3,49 +3,28 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.baselines import Made
-from tfsaliency.checks import check_built, check_converged, check_count, check_range, check_scores, check_values
-from tfsaliency.chunks import run_in_chunks
-from tfsaliency.compiled import compiled
+from tfsaliency.base.keys import key_of
+from tfsaliency.base.meaning import Meaning
+from tfsaliency.base.options import FitsInputs
+from tfsaliency.engine.ask import ask
+from tfsaliency.engine.provenance import provenance
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explanation import Explanation
-from tfsaliency.inputs import check_inputs
-from tfsaliency.provenance import provenance
-from tfsaliency.score import Score
-from tfsaliency.state import state_of
-from tfsaliency.target import as_target
-from tfsaliency.transforms import Transform, check_transform, name_of
+from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
 
 
-class Attribution(NamedTuple):
-    """What a method returns: tensors of the graph that is being traced.
+class Method(ABC):
+    """A model, or another explainer, with options: what every method has in common.
 
-    Attributes:
-        values: in the structure of the inputs, batch first.
-        diagnostics: name -> ``(N,)`` numbers about each sample's values.
-    """
-
-    values: Any
-    diagnostics: dict[str, tf.Tensor] = {}
-
-
-class Explainer(ABC):
-    """A model, or another explainer, with options; ``explain`` asks it.
-
-    A subclass is a frozen dataclass whose first field is ``model`` or, for one that asks another explainer about a
-    family of inputs, ``inner``. It writes `attribute` and nothing else.
-
-    Example:
-        >>> import keras, numpy as np, tfsaliency as tfs
-        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-        >>> explainer = tfs.SmoothGrad(tfs.Gradient(model), samples=10)
-        >>> isinstance(explainer, tfs.Explainer), str(explainer)
-        (True, 'SmoothGrad(Gradient, samples=10, noise=0.15, seed=0)')
+    A subclass is a frozen dataclass whose first field is ``model`` or ``inner``. All other fields are its options.
     """
 
     model: keras.Model
@@ -69,6 +48,65 @@ class Explainer(ABC):
             (4,)
         """
 
+    @property
+    def meaning(self) -> Meaning:
+        """What the values mean; see `Explanation`. By default they are signed."""
+        return "signed"
+
+    def key(self) -> Hashable:
+        """A value that is equal for methods on one model that compute the same: they share a compiled function.
+
+        Example:
+            >>> import keras, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> tfs.SmoothGrad(model).key() == tfs.SmoothGrad(tfs.Gradient(model), samples=50).key()
+            True
+        """
+        options = (value for _, value in self._options())
+        return type(self), *(value.key() if isinstance(value, Method) else key_of(value) for value in options)
+
+    def check_options(self, inputs: Any) -> None:
+        """Raises where an option does not fit the inputs, NumPy arrays."""
+        for _, value in self._options():
+            if isinstance(value, Method):
+                value.check_options(inputs)
+            elif isinstance(value, FitsInputs):
+                value.check(inputs)
+
+    def __post_init__(self) -> None:
+        """Checks the model. An option is checked by the class that defines it."""
+        if not isinstance(self.model, keras.Model):
+            raise TypeError(
+                f"{type(self).__name__} explains a keras.Model. Received: {type(self.model).__name__}. "
+                "A path or a URL goes through keras.saving.load_model first."
+            )
+
+    def __str__(self) -> str:
+        """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
+        options = [
+            str(value) if isinstance(value, Method) else f"{name}={_text(value)}" for name, value in self._options()
+        ]
+        return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
+
+    def _options(self) -> list[tuple[str, Any]]:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return [(field.name, getattr(self, field.name)) for field in fields if field.name != "model"]
+
+
+class Explainer(Method):
+    """A model, or another explainer, with options; ``explain`` asks it.
+
+    A subclass is a frozen dataclass whose first field is ``model`` or, for one that asks another explainer about a
+    family of inputs, ``inner``. It writes `attribute`, and `meaning` where its values are not signed.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> explainer = tfs.SmoothGrad(tfs.Gradient(model), samples=10)
+        >>> isinstance(explainer, tfs.Explainer), str(explainer)
+        (True, 'SmoothGrad(Gradient, samples=10, noise=0.15, seed=0)')
+    """
+
     def explain(
         self,
         inputs: Any,
@@ -86,7 +124,7 @@ class Explainer(ABC):
                 function of the logits (in the model's output structure, any number of rows) that returns ``(N,)``, or
                 what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1.
             batch_size: how many rows go through the model at once, copies made by a method included. By default it is
-                chosen for speed within its memory budget. It does not change the values.
+                chosen for speed within a memory budget. It does not change the values.
             progress: draws a progress bar.
 
         Returns:
@@ -103,31 +141,40 @@ class Explainer(ABC):
             Explanation(Gradient, values=(3, 3), target=[0, 3, 3])
         """
         start = time.perf_counter()
-        if batch_size is not None:
-            check_count("batch_size", batch_size)
-        check_built(self.model)
-        batch = check_inputs(self.model, inputs)
-        chosen = as_target(target)
-        self._check_baselines(batch.given)
-        index = chosen.given(batch.samples)
-        function = compiled(self, chosen, batch, progress)
-        check_range(index, function.units)
-        if index is None:
-            index = np.zeros(batch.samples, "int32")
-        result = run_in_chunks(function, batch, index, batch_size, str(self) if progress else None)
-        check_scores(result.scores, batch.samples)
-        check_values(result.values)
-        check_converged(result.diagnostics)
+        answer = ask(self, inputs, target, batch_size=batch_size, progress=progress)
+        seconds = time.perf_counter() - start
         return Explanation(
-            values=result.values,
-            inputs=batch.given,
-            target=result.classes if chosen.chooses else None,
-            scores=result.scores,
+            values=answer.result.values,
+            inputs=answer.batch.given,
+            target=answer.classes,
+            scores=answer.result.scores,
             method=str(self),
-            diagnostics=result.diagnostics,
-            explained=function.explained,
-            provenance=provenance(self.model, chosen, time.perf_counter() - start) | function.notes,
+            meaning=self.meaning,
+            diagnostics=answer.result.diagnostics,
+            explained=answer.function.explained,
+            provenance=provenance(self.model, answer.target, seconds) | answer.function.notes,
         )
+
+    def scores(self, inputs: Any, target: Any = None, *, batch_size: int | None = None) -> np.ndarray:
+        """The numbers that `explain` explains, without explaining them: ``(N,)`` float32.
+
+        Args:
+            inputs: what ``model(inputs)`` takes, batch first.
+            target: what is scored; see `explain`.
+            batch_size: how many rows go through the model at once.
+
+        Raises:
+            ValueError: inputs, target or output do not fit.
+            MemoryError: one row alone does not fit into memory.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+            >>> model.set_weights([np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])])
+            >>> tfs.Gradient(model).scores(np.eye(3), target=1)
+            array([2., 4., 6.], dtype=float32)
+        """
+        return Scorer(self.model).scores(inputs, target, batch_size=batch_size)
 
     def then(self, transform: Transform) -> "Then":
         """This method followed by a transform, inside whatever wraps it.
@@ -140,7 +187,7 @@ class Explainer(ABC):
                 `tfsaliency.transforms` has the usual ones.
 
         Raises:
-            TypeError: it is no function, or one that still waits for its options.
+            TypeError: it is no function, or one that still needs its options.
 
         Example:
             >>> import keras, tfsaliency as tfs
@@ -150,48 +197,10 @@ class Explainer(ABC):
         """
         return Then(self, transform)
 
-    def key(self) -> Hashable:
-        """Equal for explainers of one model that compute the same: they share a compiled function.
-
-        Example:
-            >>> import keras, tfsaliency as tfs
-            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-            >>> tfs.SmoothGrad(model).key() == tfs.SmoothGrad(tfs.Gradient(model), samples=50).key()
-            True
-        """
-        options = (value for _, value in self._options())
-        return type(self), *(value.key() if isinstance(value, Explainer) else state_of(value) for value in options)
-
-    def _check_baselines(self, inputs: Any) -> None:
-        for _, value in self._options():
-            if isinstance(value, Explainer):
-                value._check_baselines(inputs)
-            elif isinstance(value, Made):
-                value.check(inputs)
-
-    def __post_init__(self) -> None:
-        """Checks the model; an option is checked by the class that has it."""
-        if not isinstance(self.model, keras.Model):
-            raise TypeError(
-                f"{type(self).__name__} explains a keras.Model. Received: {type(self.model).__name__}. "
-                "A path or a URL goes through keras.saving.load_model first."
-            )
-
-    def __str__(self) -> str:
-        """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
-        options = [
-            str(value) if isinstance(value, Explainer) else f"{name}={_text(value)}" for name, value in self._options()
-        ]
-        return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
-
-    def _options(self) -> list[tuple[str, Any]]:
-        fields = dataclasses.fields(self)  # type: ignore[arg-type]
-        return [(field.name, getattr(self, field.name)) for field in fields if field.name != "model"]
-
 
 @dataclass(frozen=True, eq=False)
 class Wrapper(Explainer):
-    """An explainer that asks another one, and works on the model of that one.
+    """An explainer that asks another one, about the model of that one.
 
     Args:
         inner: the explainer that is asked.
@@ -211,6 +220,10 @@ class Wrapper(Explainer):
         """The model of the innermost explainer."""
         return self.inner.model
 
+    @property
+    def meaning(self) -> Meaning:
+        return self.inner.meaning
+
 
 @dataclass(frozen=True, eq=False)
 class Then(Wrapper):
@@ -222,6 +235,10 @@ class Then(Wrapper):
         values, diagnostics = self.inner.attribute(x, score)
         return Attribution(tf.nest.map_structure(self.transform, values, x), diagnostics)
 
+    @property
+    def meaning(self) -> Meaning:
+        return meaning_after(self.transform, self.inner.meaning)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         check_transform(self.transform)
@@ -230,7 +247,7 @@ class Then(Wrapper):
         return f"{self.inner}.then({name_of(self.transform)})"
 
 
-# Arrays of more numbers than this are told by their shape.
+# Larger arrays appear in the text of a method by their shape.
 MOST_NUMBERS = 8
 
 
@@ -239,7 +256,7 @@ def _text(option: Any) -> str:
     if isinstance(option, keras.Layer):
         return repr(option.name)
     if isinstance(option, dict):
-        return "{" + ", ".join(f"{name!r}: {_text(each)}" for name, each in option.items()) + "}"
+        return "{" + ", ".join(f"{_text(name)}: {_text(each)}" for name, each in option.items()) + "}"
     if isinstance(option, list | tuple):
         inside = ", ".join(map(_text, option))
         return f"[{inside}]" if isinstance(option, list) else f"({inside}{',' * (len(option) == 1)})"

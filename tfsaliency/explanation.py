@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfsaliency.files import appearing_whole
-from tfsaliency.structure import flatten, map_parts, skeleton, unflatten
-from tfsaliency.transforms import Transform, check_transform, name_of
+from tfsaliency.base.files import appearing_whole
+from tfsaliency.base.meaning import Meaning, check_meaning
+from tfsaliency.base.structure import flatten, map_parts, skeleton, unflatten
+from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = 1
+FORMAT = 2
+# Files of the first format say nothing about the meaning of their values.
+READ = (1, FORMAT)
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a method said about a batch, and all that is needed to see it, keep it and make it again.
+    """The values that a method gave a batch, with all that is needed to see, save and make them again.
 
     Arrays cannot be written to; `map` makes a new explanation.
 
@@ -33,6 +36,10 @@ class Explanation:
         target: ``(N,)`` classes that were explained, None where a function of the logits was.
         scores: ``(N,)`` float32, the explained numbers.
         method: the method with its options.
+        meaning: what the values mean. ``"signed"``: positive numbers speak for the target, negative ones against it,
+            and channels add up. ``"magnitude"``: how much, never negative; the largest channel counts. ``"places"``:
+            how much each place speaks for the target, never negative, one number per place. ``"painting"``: the values
+            are pictures themselves. Pictures and reports choose their colours by it.
         diagnostics: name -> ``(N,)`` numbers about each sample's values.
         explained: whether the scores are logits under a softmax or sigmoid, or the model's output itself.
         provenance: versions, the model's name and fingerprint, the target and the seconds it took; ``"layer"`` for a
@@ -47,8 +54,10 @@ class Explanation:
     diagnostics: Mapping[str, np.ndarray] = field(default_factory=dict)
     explained: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    meaning: Meaning = "signed"
 
     def __post_init__(self) -> None:
+        check_meaning(self.meaning, self.values)
         for name in ("values", "inputs"):
             object.__setattr__(self, name, map_parts(_frozen, getattr(self, name)))
         object.__setattr__(self, "target", None if self.target is None else _frozen(self.target))
@@ -68,7 +77,8 @@ class Explanation:
             transform: ``(values, inputs) -> values`` on one part of the inputs; see `tfsaliency.transforms`.
 
         Raises:
-            TypeError: it is no function, or one that still waits for its options.
+            TypeError: it is no function, or one that still needs its options.
+            ValueError: values that are never negative became negative, and the transform does not declare it.
 
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs
@@ -79,7 +89,12 @@ class Explanation:
         """
         check_transform(transform)
         values = map_parts(lambda part, given: np.asarray(transform(part, given)), self.values, self.inputs)
-        return dataclasses.replace(self, values=values, method=f"{self.method}.map({name_of(transform)})")
+        return dataclasses.replace(
+            self,
+            values=values,
+            method=f"{self.method}.map({name_of(transform)})",
+            meaning=meaning_after(transform, self.meaning),
+        )
 
     def plot(self, **options: Any) -> "Figure":
         """Draws input, map and overlay of each sample; see `tfsaliency.plot.plot` for the options.
@@ -95,7 +110,7 @@ class Explanation:
 
         return plot(self, **options)
 
-    def report(self, path: str | os.PathLike, **options: Any) -> None:
+    def report(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Writes one HTML file that shows everything, with a slider; see `tfsaliency.plot.report` for the options.
 
         Args:
@@ -123,7 +138,7 @@ class Explanation:
         target = None if self.target is None else self.target.tolist() if len(self) <= 8 else f"({len(self)},)"
         return f"{type(self).__name__}({self.method}, values={shapes}, target={target})"
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one ``.npz`` file that `load` reads back exactly; no pickle is involved.
 
         The file appears complete or not at all; an existing one is replaced.
@@ -147,6 +162,7 @@ class Explanation:
             "values": skeleton(self.values),
             "inputs": skeleton(self.inputs),
             "method": self.method,
+            "meaning": self.meaning,
             "explained": self.explained,
             "provenance": dict(self.provenance),
         }
@@ -160,7 +176,7 @@ class Explanation:
             np.savez_compressed(file, allow_pickle=False, **arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "Explanation":
+    def load(cls, path: str | os.PathLike[str]) -> "Explanation":
         """Reads what `save` wrote.
 
         Args:
@@ -185,8 +201,8 @@ class Explanation:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
             record = json.loads(str(arrays.pop("record")))
-            if record["format"] != FORMAT:
-                raise ValueError(f"it has format {record['format']}, and format {FORMAT} is read")
+            if record["format"] not in READ:
+                raise ValueError(f"it has format {record['format']}, and the formats {READ} are read")
             kind = _KINDS[record["kind"]]
             parts = {
                 name: unflatten(record[name], [arrays[f"{name}/{i}"] for i in range(_count(arrays, name))])
@@ -197,6 +213,7 @@ class Explanation:
                 target=arrays.get("target"),
                 scores=arrays["scores"],
                 method=record["method"],
+                meaning=record["meaning"] if "meaning" in record else _meaning_of_format_1(kind, parts["values"]),
                 diagnostics={
                     name.removeprefix("diagnostics/"): array
                     for name, array in arrays.items()
@@ -216,24 +233,33 @@ class Visualization(Explanation):
     ``values`` are inputs of the model, ``inputs`` is where they started.
     """
 
+    meaning: Meaning = "painting"
+
 
 _KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}
 
 
+def _meaning_of_format_1(kind: type[Explanation], values: Any) -> Meaning:
+    """How values of a file of the first format were drawn: by whether there is a negative number."""
+    if kind is Visualization:
+        return "painting"
+    return "signed" if any((part < 0).any() for part in flatten(values)) else "magnitude"
+
+
 def _frozen(array: Any) -> np.ndarray:
     """An array that nobody can write to: the caller's own is copied and stays writable."""
-    array = np.asarray(array)
-    if array.flags.writeable:
-        array = array.copy()
-        array.flags.writeable = False
-    return array
+    frozen: np.ndarray = np.asarray(array)
+    if frozen.flags.writeable:
+        frozen = frozen.copy()
+        frozen.flags.writeable = False
+    return frozen
 
 
 def _count(arrays: dict[str, np.ndarray], name: str) -> int:
     return sum(key.startswith(f"{name}/") for key in arrays)
 
 
-def _npz(path: str | os.PathLike) -> Path:
+def _npz(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"An explanation is kept in a file that ends in .npz. Received: {path}")

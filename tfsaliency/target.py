@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.forward import Logits
-from tfsaliency.state import state_of
+from tfsaliency.base.keys import key_of
+from tfsaliency.model.logits import Logits
 
 __all__ = ["binary", "margin", "output", "region"]
 
@@ -135,7 +135,7 @@ class FunctionTarget(Target):
 
     @property
     def key(self) -> Hashable:
-        return state_of(self.function)
+        return key_of(self.function)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class OutputTarget(Target):
                 f"The model has one output. Received: target.output({self.name!r}, ...). Pass the target alone."
             )
         try:
-            return Logits(values[self.name], logits.links[self.name], logits.row_bytes)
+            return Logits(values[self.name], logits.links[self.name])
         except (KeyError, IndexError, TypeError):
             names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
             raise ValueError(f"The model has no output {self.name!r}. Its outputs: {names}") from None

@@ -1,14 +1,17 @@
 """Pure functions ``(values, inputs) -> values``: inside an explainer with ``.then``, on a result with ``.map``.
 
 Each works sample by sample on one part of the inputs, ``(N, ...)``, keeps the batch axis, and takes tensors and NumPy
-arrays alike.
+arrays alike. What the values mean stays the same, unless the transform has an attribute ``meaning`` that says what they
+mean after it: ``absolute.meaning`` is ``"magnitude"``. See `Explanation` for the meanings.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import tensorflow as tf
+
+from tfsaliency.base.meaning import Meaning
 
 __all__ = [
     "absolute",
@@ -26,6 +29,17 @@ __all__ = [
 Transform = Callable[[Any, Any], Any]
 
 
+def _means(meaning: Meaning) -> Callable[[Transform], Transform]:
+    """Declares what values mean after a transform."""
+
+    def declare(transform: Transform) -> Transform:
+        transform.meaning = meaning  # type: ignore[attr-defined]
+        return transform
+
+    return declare
+
+
+@_means("magnitude")
 def absolute(values: Any, inputs: Any) -> tf.Tensor:
     """``|v|``: how much, where the sign means nothing.
 
@@ -41,6 +55,7 @@ def absolute(values: Any, inputs: Any) -> tf.Tensor:
     return tf.abs(values)
 
 
+@_means("magnitude")
 def positive(values: Any, inputs: Any) -> tf.Tensor:
     """``max(v, 0)``: what speaks for the target.
 
@@ -53,6 +68,7 @@ def positive(values: Any, inputs: Any) -> tf.Tensor:
     return tf.nn.relu(values)
 
 
+@_means("signed")
 def negative(values: Any, inputs: Any) -> tf.Tensor:
     """``min(v, 0)``: what speaks against the target.
 
@@ -65,6 +81,7 @@ def negative(values: Any, inputs: Any) -> tf.Tensor:
     return -tf.nn.relu(tf.negative(values))
 
 
+@_means("signed")
 def sign(values: Any, inputs: Any) -> tf.Tensor:
     """``sign v``: -1, 0 or 1.
 
@@ -77,6 +94,7 @@ def sign(values: Any, inputs: Any) -> tf.Tensor:
     return tf.sign(values)
 
 
+@_means("magnitude")
 def square(values: Any, inputs: Any) -> tf.Tensor:
     """``v * v``: for means of squares, as `SmoothGradSquared` has them.
 
@@ -89,6 +107,7 @@ def square(values: Any, inputs: Any) -> tf.Tensor:
     return tf.square(values)
 
 
+@_means("signed")
 def times_input(values: Any, inputs: Any) -> tf.Tensor:
     """``v * x``: what the input contributes, for a model that is linear there.
 
@@ -115,6 +134,7 @@ def sum_channels(values: Any, inputs: Any) -> tf.Tensor:
     return tf.reduce_sum(values, axis=-1, keepdims=True)
 
 
+@_means("magnitude")
 def max_channels(values: Any, inputs: Any) -> tf.Tensor:
     """``max_c |v_c|`` over the last axis, which stays with length 1.
 
@@ -187,9 +207,14 @@ def name_of(transform: Transform) -> str:
     return getattr(transform, "__name__", None) or repr(transform)
 
 
+def meaning_after(transform: Transform, before: Meaning) -> Meaning:
+    """What values mean after a transform."""
+    return getattr(transform, "meaning", before)
+
+
 def check_transform(transform: Transform) -> None:
-    """Raises where a transform still waits for its options, or is none."""
-    if transform is clip_percentile:
+    """Raises where a transform still needs its options, or is no function."""
+    if transform is cast(object, clip_percentile):
         raise TypeError("clip_percentile takes its percentile first: .then(clip_percentile(99))")
     if not callable(transform):
         raise TypeError(f"A transform is a function (values, inputs) -> values. Received: {transform!r}")

@@ -12,10 +12,10 @@ from tfsaliency.cli.outputs import (
     safe_names,
 )
 from tfsaliency.cli.photos import read_photo
-from tfsaliency.crop import centre_crop
 from tfsaliency.plot import plot, write_png
 from tfsaliency.plot.captions import target_text
 from tfsaliency.plot.report import Section, check_report, write_report
+from tfsaliency.zoo.crop import centre_crop
 
 LARGEST = 4096
 

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfsaliency.cli.quiet import import_tensorflow
 from tfsaliency.version import __version__
 
 
@@ -92,27 +93,33 @@ def _parser() -> argparse.ArgumentParser:
     methods = commands.add_parser("methods", help="list the methods and their options")
     methods.set_defaults(run=_methods)
 
-    demo = commands.add_parser("demo", help="explain four photographs with a real ImageNet model, by every method")
+    demo = commands.add_parser(
+        "demo", help="explain four photographs with a real ImageNet model, by one method of each family"
+    )
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: %(default)s)")
     demo.add_argument("--force", action="store_true", help="replace files that exist")
+    demo.add_argument("--all", action="store_true", help="by every method, which takes about six minutes")
     demo.set_defaults(run=_demo)
     return parser
 
 
-# Imported when they run: --help does not wait for models and pictures.
+# Imported when they run: --help does not wait for TensorFlow.
 def _explain(options: argparse.Namespace) -> None:
+    import_tensorflow()
     from tfsaliency.cli.explain import explain
 
     explain(options)
 
 
 def _methods(options: argparse.Namespace) -> None:
+    import_tensorflow()
     from tfsaliency.cli.methods import print_methods
 
     print_methods()
 
 
 def _demo(options: argparse.Namespace) -> None:
+    import_tensorflow()
     from tfsaliency.cli.demo import demo
 
-    demo(options.out, options.force)
+    demo(options.out, options.force, options.all)

@@ -66,7 +66,7 @@ def print_methods() -> None:
         print(f"    {inspect.getdoc(method).splitlines()[0]}")  # type: ignore[union-attr]
 
 
-def _options(method: type[Explainer]) -> dict[str, dataclasses.Field]:
+def _options(method: type[Explainer]) -> dict[str, "dataclasses.Field[Any]"]:
     """The options of a method; what has no default is the model or the inner explainer."""
     fields = dataclasses.fields(method)  # type: ignore[arg-type]
     return {field.name: field for field in fields if field.default is not dataclasses.MISSING}

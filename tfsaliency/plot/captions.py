@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tfsaliency.explanation import Explanation
+from tfsaliency.plot.record import Record
 
 
-def title_text(explanation: Explanation, sample: int, labels: Sequence[str] | None) -> str:
+def title_text(explanation: Record, sample: int, labels: Sequence[str] | None) -> str:
     """``espresso: 10.42``, above a picture."""
     score = f"{explanation.scores[sample]:.2f}"
     if explanation.target is None:
@@ -14,7 +14,7 @@ def title_text(explanation: Explanation, sample: int, labels: Sequence[str] | No
     return f"{_label(target, labels) or f'class {target}'}: {score}"
 
 
-def target_text(explanation: Explanation, sample: int, labels: Sequence[str] | None) -> str:
+def target_text(explanation: Record, sample: int, labels: Sequence[str] | None) -> str:
     """``967 espresso``; the name of the target's function where no class was explained."""
     if explanation.target is None:
         return str(explanation.provenance.get("target", "a function of the logits"))
@@ -22,7 +22,7 @@ def target_text(explanation: Explanation, sample: int, labels: Sequence[str] | N
     return f"{target} {_label(target, labels)}".rstrip()
 
 
-def diagnostics_of(explanation: Explanation, sample: int) -> dict[str, str]:
+def diagnostics_of(explanation: Record, sample: int) -> dict[str, str]:
     """Each diagnostic of a sample, and the layer that a map is over."""
     numbers = {name: f"{values[sample]:.3g}" for name, values in explanation.diagnostics.items()}
     layer = explanation.provenance.get("layer")

@@ -1,19 +1,19 @@
 import io
 import os
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfsaliency.explanation import Explanation, Visualization
-from tfsaliency.files import appearing_whole
+from tfsaliency.base.files import appearing_whole
+from tfsaliency.base.structure import flatten, map_parts
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
-from tfsaliency.structure import flatten, map_parts
+from tfsaliency.plot.kinds import Picture, Scale, kind_of, scale_of, show
+from tfsaliency.plot.record import Record
 
 INCHES = 2.4
 
@@ -26,7 +26,7 @@ class Drawn(Figure):
 
 
 def plot(
-    explanation: Explanation,
+    explanation: Record,
     *,
     images: Any = None,
     labels: Sequence[str] | None = None,
@@ -36,9 +36,10 @@ def plot(
 ) -> Figure:
     """Draws each sample of an explanation in a row: input, map and overlay.
 
-    Signed maps are drawn in two colours with zero fixed at white, magnitudes in one from zero. Series of shape ``(N, T,
-    C)`` become lines with the map as colour behind them, tables ``(N, F)`` bars. Of an input with several parts each
-    part gets a row.
+    The explanation's ``meaning`` chooses the colours. Signed maps have two, with zero fixed at white, and their
+    channels are summed; magnitudes and maps of places have one from zero, and the largest channel counts. Series of
+    shape ``(N, T, C)`` become lines with the map as colour behind them, tables ``(N, F)`` bars. Each part of an input
+    with several parts gets a row.
 
     Args:
         explanation: what to draw.
@@ -65,7 +66,7 @@ def plot(
     if most is not None and most < 1:
         raise ValueError(f"most is at least 1. Received: {most}")
     samples = range(len(explanation) if most is None else min(most, len(explanation)))
-    if isinstance(explanation, Visualization) and explanation.values.ndim == 4:
+    if explanation.meaning == "painting" and explanation.values.ndim == 4:
         return _gallery(explanation, labels, samples)
     shown = shown_inputs(explanation, images)
     rows = [
@@ -73,16 +74,15 @@ def plot(
         for sample in samples
         for given, values in zip(shown, flatten(explanation.values), strict=True)
     ]
-    scales = [scale_of(values, percentile) for *_, values in rows]
+    scales = [scale_of(values, explanation.meaning, percentile) for *_, values in rows]
     if shared_scale:
-        shared = Scale(max(scale.limit for scale in scales), any(scale.signed for scale in scales), percentile)
-        scales = [shared] * len(rows)
-    columns = 3 if any(is_picture(values) for *_, values in rows) else 1
+        scales = [Scale(max(scale.limit for scale in scales), scales[0].signed, percentile)] * len(rows)
+    columns = max(kind_of(values).columns for *_, values in rows)
     width = columns * INCHES if columns == 3 else 3 * INCHES
     figure = Drawn(figsize=(width, len(rows) * INCHES), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, (sample, given, values), scale in zip(grid, rows, scales, strict=True):
-        _drawing(values)(axes, given, values, scale)
+        kind_of(values).draw(axes, given, values, scale)
         axes[0].set_title(title_text(explanation, sample, labels), fontsize=8)
     layer = explanation.provenance.get("layer")
     figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
@@ -90,7 +90,7 @@ def plot(
 
 
 def compare(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[Record],
     *,
     images: Any = None,
     titles: Sequence[str] | None = None,
@@ -120,7 +120,7 @@ def compare(
     check_same_inputs("compare", explanations)
     first = explanations[0]
     for other in explanations:
-        if isinstance(other.values, dict | list | tuple) or not is_picture(other.values[0]):
+        if isinstance(other.values, dict | list | tuple) or not isinstance(kind_of(other.values[0]), Picture):
             raise ValueError(
                 f"compare draws maps of shape (N, height, width, channels). Received: {other!r}. Use plot() for each."
             )
@@ -132,27 +132,27 @@ def compare(
     grid = figure.subplots(len(first), columns, squeeze=False)
     (shown,) = shown_inputs(first, images)
     for sample, axes in enumerate(grid):
-        _show(axes[0], paint.picture(np.asarray(shown[sample])))
+        show(axes[0], paint.picture(np.asarray(shown[sample])))
         axes[0].set_title(title_text(first, sample, labels), fontsize=size)
         for axis, explanation in zip(axes[1:], explanations, strict=True):
             values = explanation.values[sample]
-            scale = scale_of(values, percentile)
-            _show(axis, paint.heatmap(_flat(values), limit=scale.limit, signed=scale.signed))
+            scale = scale_of(values, explanation.meaning, percentile)
+            flat = paint.flat_map(values, scale.signed)
+            show(axis, paint.heatmap(flat, limit=scale.limit, signed=scale.signed))
     for place, explanation in enumerate(explanations):
         title = explanation.method if titles is None else titles[place]
         grid[0, place + 1].set_title(textwrap.fill(title, most_letters), fontsize=size)
     return figure
 
 
-def draw_part(given: np.ndarray, values: np.ndarray, percentile: float) -> Figure:
+def draw_part(given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
     """One part of one sample that is no picture: a series as lines, a table as bars."""
     figure = Drawn(figsize=(3 * INCHES, INCHES), layout="constrained")
-    axes = figure.subplots(1, 1, squeeze=False)[0]
-    _drawing(values)(axes, given, values, scale_of(values, percentile))
+    kind_of(values).draw(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
     return figure
 
 
-def check_same_inputs(name: str, explanations: Sequence[Explanation]) -> None:
+def check_same_inputs(name: str, explanations: Sequence[Record]) -> None:
     """Raises where explanations are missing, or not of the same inputs."""
     if not explanations:
         raise ValueError(f"{name} needs at least one explanation. Received: none")
@@ -163,7 +163,7 @@ def check_same_inputs(name: str, explanations: Sequence[Explanation]) -> None:
             raise ValueError(f"{name} needs explanations of the same inputs. {other.method} explains other ones.")
 
 
-def shown_inputs(explanation: Explanation, images: Any) -> list[np.ndarray]:
+def shown_inputs(explanation: Record, images: Any) -> list[np.ndarray]:
     """The parts of the inputs, or the pictures to show instead of them, ``(N, ...)`` each."""
     parts = flatten(explanation.inputs)
     if images is None:
@@ -194,7 +194,7 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def write_png(figure: Figure, path: str | os.PathLike) -> None:
+def write_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Writes a PNG file, which appears complete or not at all; an existing one is replaced.
 
     Args:
@@ -212,96 +212,9 @@ def write_png(figure: Figure, path: str | os.PathLike) -> None:
         unfinished.write_bytes(png(figure))
 
 
-def _gallery(visualization: Visualization, labels: Sequence[str] | None, samples: range) -> Figure:
+def _gallery(visualization: Record, labels: Sequence[str] | None, samples: range) -> Figure:
     figure = Drawn(figsize=(len(samples) * INCHES, INCHES * 1.15), layout="constrained")
     for sample, axis in zip(samples, figure.subplots(1, len(samples), squeeze=False)[0], strict=True):
-        _show(axis, paint.picture(visualization.values[sample]))
+        show(axis, paint.picture(visualization.values[sample]))
         axis.set_title(title_text(visualization, sample, labels), fontsize=8)
     return figure
-
-
-class Scale(NamedTuple):
-    """Which colour a number gets: the ``|v|`` of the strongest, whether zero is the middle, and where overlays clip."""
-
-    limit: float
-    signed: bool
-    percentile: float
-
-
-def scale_of(values: np.ndarray, percentile: float) -> Scale:
-    """The colours of one sample's values, all slices of a volume together."""
-    return Scale(paint.limit_of(_flat(values), percentile), paint.is_signed(values), percentile)
-
-
-Drawing = Callable[[np.ndarray, np.ndarray, np.ndarray, Scale], None]
-
-
-def _drawing(values: np.ndarray) -> Drawing:
-    """How one sample's part is drawn, by its number of axes."""
-    drawings = {1: _bars, 2: _lines, 3: _pictures, 4: _middle_slice}
-    try:
-        return drawings[values.ndim]
-    except KeyError:
-        raise ValueError(
-            f"No drawing for one sample of shape {values.shape}: draw explanation.values yourself."
-        ) from None
-
-
-def _pictures(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
-    flat, shown = _flat(values), paint.picture(np.asarray(given))
-    _show(axes[0], shown)
-    _show(axes[1], paint.heatmap(flat, limit=scale.limit, signed=scale.signed))
-    _show(axes[2], paint.overlay(shown, flat, percentile=scale.percentile))
-
-
-def _middle_slice(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
-    _pictures(axes, *middle_slice(given, values), scale)
-    axes[1].set_xlabel(f"slice {len(given) // 2} of {len(given)}", fontsize=8)
-
-
-def middle_slice(given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The slice in the middle of a volume, of the input and of its map; both as they are, of a picture."""
-    if values.ndim != 4:
-        return given, values
-    middle = len(given) // 2
-    # A map over the places of a layer has fewer slices than the input.
-    return given[middle], values[middle * len(values) // len(given)]
-
-
-def _lines(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
-    axis, steps = _only(axes), np.arange(len(given))
-    strip = paint.heatmap(_flat(values)[None], limit=scale.limit, signed=scale.signed)
-    axis.plot(steps, given, linewidth=1, color="black")
-    bottom, top = axis.get_ylim()
-    axis.imshow(strip, extent=(-0.5, len(given) - 0.5, bottom, top), aspect="auto", alpha=0.8)
-    axis.tick_params(labelsize=8)
-
-
-def _bars(axes: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
-    axis, features = _only(axes), np.arange(len(values))
-    colours = paint.heatmap(values[None], limit=scale.limit, signed=True)[0] / 255
-    axis.bar(features, values, color=colours, edgecolor="black", linewidth=0.5)
-    axis.axhline(0, color="black", linewidth=0.5)
-    axis.tick_params(labelsize=8)
-
-
-def _only(axes: np.ndarray) -> Axes:
-    """The first axes of a row that needs one only."""
-    for unused in axes[1:]:
-        unused.remove()
-    return axes[0]
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values if values.ndim == 1 else paint.flat_map(values)
-
-
-def is_picture(values: np.ndarray) -> bool:
-    """Whether the values of one sample are a picture, or a volume that is shown as one."""
-    return values.ndim in (3, 4)
-
-
-def _show(axis: Axes, image: np.ndarray) -> None:
-    axis.imshow(image)
-    axis.set_xticks([])
-    axis.set_yticks([])

@@ -10,18 +10,15 @@ DIVERGING = "PuOr_r"
 SEQUENTIAL = "inferno"
 
 
-def is_signed(values: np.ndarray) -> bool:
-    """Whether a map needs the diverging colours: it holds a negative number."""
-    return bool((values < 0).any())
-
-
-def flat_map(values: np.ndarray) -> np.ndarray:
-    """One number per place: the sum over channels of a signed map, their maximum for magnitudes.
+def flat_map(values: np.ndarray, signed: bool) -> np.ndarray:
+    """One number per place: the sum over channels of a signed map, the largest channel of magnitudes.
 
     Args:
         values: ``(..., channels)``.
+        signed: whether positive and negative numbers cancel.
     """
-    return values.sum(axis=-1) if is_signed(values) else values.max(axis=-1)
+    flat: np.ndarray = values.sum(axis=-1) if signed else values.max(axis=-1)
+    return flat
 
 
 def limit_of(flat: np.ndarray, percentile: float) -> float:
@@ -31,13 +28,13 @@ def limit_of(flat: np.ndarray, percentile: float) -> float:
     return limit or float(np.abs(flat).max()) or 1.0
 
 
-def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool | None = None) -> np.ndarray:
-    """Colours a map: diverging with zero fixed in the middle if signed, sequential from zero for magnitudes.
+def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool = True) -> np.ndarray:
+    """Colours a map: diverging with zero fixed in the middle if signed, else sequential from zero.
 
     Args:
         flat: ``(height, width)``.
         limit: the ``|v|`` that gets the strongest colour; by default the 99th percentile.
-        signed: which colours; by default what the values need.
+        signed: whether the numbers are of either sign; False for magnitudes.
 
     Returns:
         RGB uint8, ``(height, width, 3)``.
@@ -49,7 +46,7 @@ def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool | None
         (2, 2, 3)
     """
     limit = limit_of(flat, 99) if limit is None else limit
-    if is_signed(flat) if signed is None else signed:
+    if signed:
         colours, share = colormaps[DIVERGING], flat / limit / 2 + 0.5
     else:
         colours, share = colormaps[SEQUENTIAL], flat / limit
@@ -103,4 +100,5 @@ def overlay(image: np.ndarray, flat: np.ndarray, *, percentile: float = 99.0) ->
     strength = cv2.GaussianBlur(strength, (0, 0), max(height, width) / 100)
     share = np.clip(strength / limit_of(strength, percentile), 0, 1)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return (grey * (1 - share[..., None]) + heatmap(share, limit=1.0) * share[..., None]).round().astype("uint8")
+    mixed: np.ndarray = grey * (1 - share[..., None]) + heatmap(share, limit=1.0, signed=False) * share[..., None]
+    return mixed.round().astype("uint8")

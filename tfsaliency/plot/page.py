@@ -54,7 +54,8 @@ def page(title: str, content: list[Element], style: str, script: str) -> bytes:
         element("style", style),
     )
     html = element("html", head, element("body", *content, element("script", script)), lang="en")
-    return b"<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="utf-8", method="html")
+    written: bytes = ElementTree.tostring(html, encoding="utf-8", method="html")
+    return b"<!DOCTYPE html>\n" + written
 
 
 def _hash(text: str) -> str:

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsaliency.explanation import Explanation, Visualization
-from tfsaliency.files import appearing_whole
+from tfsaliency.base.files import appearing_whole
+from tfsaliency.base.structure import flatten
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import diagnostics_of, target_text
-from tfsaliency.plot.figure import check_same_inputs, draw_part, is_picture, middle_slice, png, scale_of, shown_inputs
+from tfsaliency.plot.figure import check_same_inputs, draw_part, png, shown_inputs
+from tfsaliency.plot.kinds import kind_of, scale_of
 from tfsaliency.plot.page import Element, element, facts, page, picture_url, png_url
-from tfsaliency.structure import flatten
+from tfsaliency.plot.record import Record
 
 # Below this many pixels a side the single pixels are meant to be seen.
 SMALL = 128
@@ -30,14 +31,14 @@ class Section(NamedTuple):
         names: one per sample.
     """
 
-    explanations: Sequence[Explanation]
+    explanations: Sequence[Record]
     images: Any
     names: Sequence[str]
 
 
 def report(
-    explanations: Explanation | Sequence[Explanation],
-    path: str | os.PathLike,
+    explanations: Record | Sequence[Record],
+    path: str | os.PathLike[str],
     *,
     images: Any = None,
     names: Sequence[str] | None = None,
@@ -71,7 +72,7 @@ def report(
         ...     page.read_text(encoding="utf-8").count("<img")
         3
     """
-    if isinstance(explanations, Explanation):
+    if not isinstance(explanations, Sequence):
         explanations = [explanations]
     check_same_inputs("report", explanations)
     count = len(explanations[0])
@@ -84,7 +85,7 @@ def report(
 
 def write_report(
     sections: Sequence[Section],
-    path: str | os.PathLike,
+    path: str | os.PathLike[str],
     *,
     labels: Sequence[str] | None,
     percentile: float = 99.0,
@@ -96,7 +97,7 @@ def write_report(
         unfinished.write_bytes(content)
 
 
-def check_report(path: str | os.PathLike) -> Path:
+def check_report(path: str | os.PathLike[str]) -> Path:
     """The path of a report; raises where it is none."""
     path = Path(path)
     if path.suffix != ".html" or path.is_dir():
@@ -152,9 +153,8 @@ def _parts(section: Section, sample: int, name: str) -> list[_Part]:
         zip(shown_inputs(first, section.images), flatten(first.values), strict=True)
     ):
         part = np.asarray(given[sample])
-        picture = None
-        if is_picture(values[sample]):
-            picture = paint.picture(middle_slice(part, values[sample])[0])
+        shown = kind_of(values[sample]).shown(part, values[sample])
+        picture = None if shown is None else paint.picture(shown[0])
         parts.append(_Part(part, picture, f"{name}-{place}"))
     return parts
 
@@ -171,7 +171,7 @@ def _figures(
 ) -> Iterator[Element]:
     name = section.names[sample]
     seen = [_img(part.picture, f"{name}, the input", part.picture) for part in parts if part.picture is not None]
-    if seen and not isinstance(section.explanations[0], Visualization):
+    if seen and section.explanations[0].meaning != "painting":
         yield element("figure", *seen, element("figcaption", "input"))
     for explanation in section.explanations:
         known = {
@@ -188,21 +188,19 @@ def _figures(
         yield element("figure", *shown, element("figcaption", explanation.method), facts(known))
 
 
-def _drawn(
-    explanation: Explanation, values: np.ndarray, part: _Part, alt: str, percentile: float
-) -> tuple[Element, str]:
+def _drawn(explanation: Record, values: np.ndarray, part: _Part, alt: str, percentile: float) -> tuple[Element, str]:
     """One part of a sample's map, and the range of its colours, empty where an axis shows it."""
-    if part.picture is None:
-        drawing = png_url(png(draw_part(part.given, values, percentile)))
+    scale = scale_of(values, explanation.meaning, percentile)
+    shown = kind_of(values).shown(part.given, values)
+    if part.picture is None or shown is None:
+        drawing = png_url(png(draw_part(part.given, values, scale)))
         return element("img", src=drawing, alt=alt, class_="drawing"), ""
-    _, shown = middle_slice(part.given, values)
-    if isinstance(explanation, Visualization):
-        painted = paint.picture(shown)
+    if explanation.meaning == "painting":
+        painted = paint.picture(shown[1])
         return _img(painted, alt, painted), ""
-    limit, signed, _ = scale_of(values, percentile)
-    colours = paint.heatmap(paint.flat_map(shown), limit=limit, signed=signed)
+    colours = paint.heatmap(paint.flat_map(shown[1], scale.signed), limit=scale.limit, signed=scale.signed)
     layers = element("div", _img(colours, alt, part.picture), class_=f"layers {part.name} {_grain(part.picture)}")
-    return layers, f"{-limit if signed else 0:.3g} to {limit:.3g}"
+    return layers, f"{-scale.limit if scale.signed else 0:.3g} to {scale.limit:.3g}"
 
 
 def _img(colours: np.ndarray, alt: str, shape_of: np.ndarray) -> Element:
@@ -221,7 +219,8 @@ def _makings(sections: Sequence[Section]) -> Iterator[Element]:
     for made in zip(*(section.explanations for section in sections), strict=True):
         texts: dict[str, list[str]] = {}
         for explanation in made:
-            for name, value in {"explained": explanation.explained, **explanation.provenance}.items():
+            known = {"explained": explanation.explained, "values": explanation.meaning, **explanation.provenance}
+            for name, value in known.items():
                 # One target per sample is one class per sample: hundreds of them.
                 text = f"{value:.3g}" if isinstance(value, float) else textwrap.shorten(str(value), 200)
                 if text not in texts.setdefault(name, []):

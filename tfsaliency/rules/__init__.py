@@ -1,9 +1,10 @@
 """Rules of layer-wise relevance propagation, for the tables of `tfsaliency.LRP`."""
 
-from tfsaliency.rules.affine import Affine
+from tfsaliency.graph.affine import Affine
+from tfsaliency.graph.step import Step
 from tfsaliency.rules.presets import PRESETS
 from tfsaliency.rules.relevance import AlphaBeta, Epsilon, Flat, Gamma, Pass, WSquare, ZBox, ZPlus, shared
-from tfsaliency.rules.step import Step
+from tfsaliency.rules.selectors import first, kind, last, operation
 
 __all__ = [
     "PRESETS",
@@ -17,5 +18,9 @@ __all__ = [
     "WSquare",
     "ZBox",
     "ZPlus",
+    "first",
+    "kind",
+    "last",
+    "operation",
     "shared",
 ]

@@ -1,29 +1,38 @@
-"""Which affine map gets which rule: tables, and the ones that have a name."""
+"""Which affine map gets which rule: tables, and those that have a name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from tfsaliency.rules.affine import CONVOLUTION, DENSE, HEADS, NORMALIZATION, Affine
+import keras
+import tensorflow as tf
+
+from tfsaliency.graph.affine import CONVOLUTION, DENSE, KINDS, NORMALIZATION, Affine
+from tfsaliency.graph.step import Step
+from tfsaliency.model.layers import LayerCall, calls_of
+from tfsaliency.model.traced import TracedModel
 from tfsaliency.rules.relevance import AlphaBeta, Epsilon, Flat, Gamma, Pass, RelevanceRule, ZBox, ZPlus
-from tfsaliency.rules.step import Step
+from tfsaliency.rules.selectors import OfType, Selector, first, kind, selectors_of
 
-Table = Mapping[str, Callable]
+# From a layer (its name, its path or itself) or a selector to a rule.
+Table = Mapping[Any, Callable[..., Any]]
+
+_CONVOLUTION, _DENSE, _NORMALIZATION = kind(CONVOLUTION), kind(DENSE), kind(NORMALIZATION)
 
 
-def _both(rule: RelevanceRule) -> dict[str, RelevanceRule]:
-    return {CONVOLUTION: rule, DENSE: rule}
+def _both(rule: RelevanceRule) -> dict[Selector, RelevanceRule]:
+    return {_CONVOLUTION: rule, _DENSE: rule}
 
 
-PRESETS: dict[str, dict[str, RelevanceRule]] = {
-    "epsilon": {**_both(Epsilon()), NORMALIZATION: Epsilon()},
-    "epsilon_plus": {CONVOLUTION: ZPlus(), DENSE: Epsilon()},
-    "epsilon_plus_flat": {CONVOLUTION: ZPlus(), DENSE: Epsilon(), "first": Flat()},
-    "epsilon_alpha2_beta1": {CONVOLUTION: AlphaBeta(2, 1), DENSE: Epsilon()},
-    "epsilon_alpha2_beta1_flat": {CONVOLUTION: AlphaBeta(2, 1), DENSE: Epsilon(), "first": Flat()},
+PRESETS: dict[str, dict[Selector, RelevanceRule]] = {
+    "epsilon": {**_both(Epsilon()), _NORMALIZATION: Epsilon()},
+    "epsilon_plus": {_CONVOLUTION: ZPlus(), _DENSE: Epsilon()},
+    "epsilon_plus_flat": {_CONVOLUTION: ZPlus(), _DENSE: Epsilon(), first(): Flat()},
+    "epsilon_alpha2_beta1": {_CONVOLUTION: AlphaBeta(2, 1), _DENSE: Epsilon()},
+    "epsilon_alpha2_beta1_flat": {_CONVOLUTION: AlphaBeta(2, 1), _DENSE: Epsilon(), first(): Flat()},
     "gamma": _both(Gamma()),
     "alpha1_beta0": _both(AlphaBeta(1, 0)),
     "alpha2_beta1": _both(AlphaBeta(2, 1)),
-    "attention": {**_both(Epsilon()), NORMALIZATION: Epsilon()},
+    "attention": {**_both(Epsilon()), _NORMALIZATION: Epsilon()},
 }
 BOXED = "epsilon_gamma_box"
 
@@ -36,13 +45,13 @@ def table_of(rules: str | Table, low: Any = None, high: Any = None) -> Table:
         TypeError: neither name nor table.
     """
     bounded = low is not None and high is not None
-    if rules == BOXED:
+    if isinstance(rules, str) and rules == BOXED:
         if not bounded:
             raise ValueError(
                 f"The rules {BOXED!r} need the bounds of the input: LRP(model, {BOXED!r}, low=..., high=...), the "
                 "smallest and largest value that preprocessing can give, numbers or one per channel."
             )
-        return {CONVOLUTION: Gamma(), DENSE: Epsilon(), f"first {CONVOLUTION}": ZBox(low, high)}
+        return {_CONVOLUTION: Gamma(), _DENSE: Epsilon(), first(CONVOLUTION): ZBox(low, high)}
     if low is not None or high is not None:
         raise ValueError(f"low and high belong to the rules {BOXED!r}. Received: rules={rules!r}")
     if isinstance(rules, str):
@@ -52,89 +61,100 @@ def table_of(rules: str | Table, low: Any = None, high: Any = None) -> Table:
         return PRESETS[rules]
     if not isinstance(rules, Mapping) or not rules or not all(map(callable, rules.values())):
         raise TypeError(
-            "rules is the name of a preset or a table such as {'convolution': tfs.rules.ZPlus(), 'dense': "
-            f"tfs.rules.Epsilon()}}. Received: {rules!r}"
+            "rules is the name of a preset or a table such as {tfs.rules.kind('convolution'): tfs.rules.ZPlus(), "
+            f"tfs.rules.kind('dense'): tfs.rules.Epsilon()}}. Received: {rules!r}"
         )
     return rules
 
 
-def chosen_rules(table: Table, steps: list[Step], layers: set[str]) -> dict[str, Callable]:
-    """For each affine map its rule, by the name of its step.
+class Chosen(NamedTuple):
+    """The rules of a table in one network.
 
-    The most special entry of the table counts: the name of a layer, then a position (``"first convolution"``,
-    ``"first"``, ``"last"``), then the type of an operation, then the kind of map.
+    Attributes:
+        affine: for each affine map its rule, by the name of its step.
+        operations: by the type of an operation, for those that are no affine map.
+    """
+
+    affine: dict[str, Callable[..., Any]]
+    operations: dict[str, Callable[..., Any]]
+
+
+def chosen_rules(table: Table, steps: list[Step], model: TracedModel) -> Chosen:
+    """The rule of each step.
+
+    The most special entry of the table counts: a layer, then a position, then the type of an operation, then a kind.
 
     Args:
         table: what the user chose.
         steps: the network.
-        layers: the names of the layers of the model.
+        model: the trace that the network was read from.
 
     Raises:
-        ValueError: a map without a rule, or an entry that is about nothing in this network.
+        ValueError: a map without a rule, or an entry about a layer without one of the maps.
     """
     maps = [step for step in steps if isinstance(step, Affine)]
-    first = _outermost(steps, lambda step: (step.sources, step.results))
-    last = _outermost(steps[::-1], lambda step: (step.results, step.sources))
-    used = set()
+    ends = {
+        "first": _outermost(steps, lambda step: (step.sources, step.results)),
+        "last": _outermost(steps[::-1], lambda step: (step.results, step.sources)),
+    }
+    layers = {each: calls_of(each, model.calls) for each in table if isinstance(each, str | keras.Layer)}
+    used: set[Any] = set()
     rules = {}
     for step in maps:
-        selectors = [
-            *_layer_names(step, layers),
-            *(
-                each
-                for end, names in (("first", first), ("last", last))
-                if step.name in names
-                for each in (f"{end} {step.type}", end)
-            ),
-            *(each for each in step.operations if each in HEADS),
-            step.type,
-        ]
+        around = _layers_of(step, model)
+        by_layer = [entry for call in around for entry, calls in layers.items() if any(call is each for each in calls)]
+        used.update(map(_identity, by_layer))
+        at_ends = [end for end, names in ends.items() if step.name in names]
+        selectors = [*by_layer, *selectors_of(step.type, step.operations, at_ends)]
         found = next((each for each in selectors if each in table), None)
-        used |= {each for each in selectors if each in table}
         if found is None and step.type != NORMALIZATION:
             raise ValueError(
                 f"The table of rules has none for the {step.type} map {step.name!r} ({', '.join(step.operations)}). "
-                f"Add {step.type!r}, or the name of its layer. The table has: {', '.join(table)}"
+                f"Add {kind(step.type)!r}, or its layer {_paths(around)}. The table has: "
+                f"{', '.join(_text(each) for each in table)}"
             )
         rules[step.name] = Pass() if found is None else table[found]
-    unknown = [each for each in table if each not in used and not _is_general(each)]
+    unknown = [each for each in layers if _identity(each) not in used]
     if unknown:
+        known = dict.fromkeys(call.path for step in maps for call in _layers_of(step, model)[:1])
         raise ValueError(
-            f"No layer with weights is called {unknown[0]!r}. An entry is 'convolution', 'dense', 'normalization', "
-            "'first', 'last', 'first convolution' and so on, the type of a TensorFlow operation, or one of the layers "
-            f"{sorted({name for step in maps for name in _layer_names(step, layers)})}"
+            f"No layer with weights is called {_text(unknown[0])} on the way to what is explained. The layers: "
+            f"{', '.join(map(repr, known))}. What is not one layer is chosen by tfs.rules.kind('dense'), "
+            "tfs.rules.first(), tfs.rules.last('convolution') or tfs.rules.operation('Conv2D')."
         )
-    return rules
+    operations = {
+        each.type: rule for each, rule in table.items() if isinstance(each, OfType) and each.type not in KINDS
+    }
+    return Chosen(rules, operations)
 
 
-def _is_general(selector: str) -> bool:
-    """Whether an entry may be about nothing: a table is for many networks."""
-    words = selector.split()
-    if words[0] in ("first", "last"):
-        words = words[1:]
-    return not words or words in ([CONVOLUTION], [DENSE], [NORMALIZATION]) or selector[0].isupper()
+def _layers_of(step: Affine, model: TracedModel) -> list[LayerCall]:
+    """The calls that made an affine map: around its operation with weights first, and the innermost first."""
+    names = [step.name, *(name for name in step.names if name != step.name)]
+    calls = (call for name in names for call in model.layers_of(name))
+    return list({id(call): call for call in calls}.values())
 
 
-def _layer_names(step: Affine, layers: set[str]) -> list[str]:
-    """The layers that an affine map lies in, the innermost first."""
-    names = []
-    for name in step.names:
-        for part in reversed(name.split("/")[:-1]):
-            # A second call of a layer is called dense_1 in the trace, if no layer has that name.
-            base = part if part in layers else part.rpartition("_")[0]
-            if base in layers and base not in names:
-                names.append(base)
-    return names
+def _identity(entry: Any) -> Any:
+    return id(entry) if isinstance(entry, keras.Layer) else entry
 
 
-def _outermost(steps: list[Step], tensors_of: Callable[[Step], tuple[list, list]]) -> set[str]:
-    """The maps with weights that the walk meets before any other, on their way.
+def _text(entry: Any) -> str:
+    return repr(entry.name if isinstance(entry, keras.Layer) else entry)
+
+
+def _paths(calls: list[LayerCall]) -> str:
+    return " or ".join(repr(call.path) for call in calls) or "(it has none)"
+
+
+def _outermost(steps: list[Step], tensors_of: Callable[[Step], tuple[list[tf.Tensor], list[tf.Tensor]]]) -> set[str]:
+    """The maps with weights that a walk meets before any other, on their way.
 
     Args:
         steps: in the order of the walk.
         tensors_of: the tensors by which the walk comes to a step, and by which it goes on.
     """
-    behind: set = set()
+    behind: set[Any] = set()
     found = set()
     for step in steps:
         before, after = tensors_of(step)

@@ -6,39 +6,33 @@ products, normalization).
 
 import tensorflow as tf
 
-from tfsaliency.rules.activation import ACTIVATION
-from tfsaliency.rules.affine import NORMALIZATION
-from tfsaliency.rules.network import Flows, Rule, late
-from tfsaliency.rules.operations import CURVES, MAXIMA, MOVES, PRODUCTS, SUMS
-from tfsaliency.rules.relevance import stabilized
-from tfsaliency.rules.step import Step
-
-# An operand of a product that is one of these, scaled or moved, only says how much of the other operand passes: a gate,
-# or the deviation that a normalization divides by.
-GATES = ("Sigmoid", "Relu6", "Rsqrt", "Sqrt", "Reciprocal", "Inv")
-CARRIES = (
-    NORMALIZATION,
-    "Identity",
-    "IdentityN",
-    "Mul",
-    "RealDiv",
-    "Neg",
-    "Reshape",
-    "ExpandDims",
-    "Squeeze",
-    "Cast",
-    "BroadcastTo",
+from tfsaliency.graph.activation import ACTIVATION
+from tfsaliency.graph.affine import NORMALIZATION
+from tfsaliency.graph.network import Rule, late
+from tfsaliency.graph.operations import (
+    BINARY_CURVES,
+    CURVES,
+    GATES,
+    INVERSES,
+    MAXIMA,
+    MOVES,
+    MOVES_OF_GATES,
+    PRODUCTS,
+    SUMS,
 )
+from tfsaliency.graph.readers import Readers
+from tfsaliency.graph.step import Flows, Step
+from tfsaliency.rules.relevance import stabilized
 
 
 def unchanged(step: Step, relevance: Flows) -> Flows:
-    """``R_i = R_i``: an activation hands on what its one number is due."""
+    """``R_i = R_j``: an activation has one input, which gets all the relevance."""
     (flow,) = relevance
     return step.to_sources(flow)
 
 
 def handed_on(step: Step, relevance: Flows) -> Flows:
-    """To each source what arrives at its own result: identities side by side."""
+    """Identities side by side: each source gets the relevance of its own result."""
     for flow, depends in zip(relevance, step.depends, strict=True):
         if flow is not None and not depends:
             raise ValueError(
@@ -49,9 +43,9 @@ def handed_on(step: Step, relevance: Flows) -> Flows:
 
 
 def moved(step: Step, relevance: Flows) -> Flows:
-    """Each number of the result is one number of a source, and its relevance goes there.
+    """Each number of the result is one number of a source, which gets its relevance.
 
-    Of a maximum, that is where the maximum was.
+    For a maximum that is the largest number.
     """
     return step.gradient(relevance)
 
@@ -61,7 +55,7 @@ def in_proportion(step: Step, relevance: Flows) -> Flows:
     """``R_i = sum_j x_i J_ij / z_j R_j``, with ``J`` the derivative: exact shares of a sum, an average, a resize."""
     ratios = [
         None if flow is None else tf.math.divide_no_nan(flow, stabilized(tf.cast(z, flow.dtype)))
-        for z, flow in zip(step.results, relevance, strict=True)
+        for z, flow in zip(step.outputs, relevance, strict=True)
     ]
     return [None if slope is None else x * slope for x, slope in zip(step.inputs, step.gradient(ratios), strict=True)]
 
@@ -80,10 +74,10 @@ def attention(step: Step, relevance: Flows) -> Flows:
 
 
 class Redistribution:
-    """The rules for what has no weights, in one network: a gate is known by what it was made from."""
+    """The rules for operations without weights, in one network: a gate is known by the operation that made it."""
 
-    def __init__(self, steps: list[Step]):
-        self._made_by = {result.ref(): step for step in steps for result in step.results}
+    def __init__(self, readers: Readers):
+        self._readers = readers
 
     def rule(self, step: Step) -> Rule | None:
         """The rule for a step, None where there is none."""
@@ -91,7 +85,7 @@ class Redistribution:
             return self._product
         if step.type in PRODUCTS and step.depends.count(True) == 2:
             return halved
-        if step.type in OF_ONE and step.depends.count(True) == 1:
+        if step.type in BINARY_CURVES and step.depends.count(True) == 1:
             return unchanged
         return RULES.get(step.type)
 
@@ -100,24 +94,20 @@ class Redistribution:
         if step.type == "RealDiv":
             gates = [False, True]
         if gates.count(True) == 1:
-            # In proportion to itself: unchanged, but for the sum over what was broadcast.
+            # All of it goes to the signal. In proportion, because the signal may have been broadcast.
             shares = in_proportion(step, relevance)
             return [None if gate else flow for gate, flow in zip(gates, shares, strict=True)]
         return halved(step, relevance)
 
-    def _is_gate(self, tensor: tf.Tensor) -> bool:
-        step = self._made_by.get(tensor.ref())
-        while step is not None and step.type in CARRIES and step.depends.count(True) == 1:
-            step = self._made_by.get(step.sources[step.depends.index(True)].ref())
+    def _is_gate(self, traced: tf.Tensor) -> bool:
+        step = self._readers.maker(traced)
+        while step is not None and step.type in (NORMALIZATION, *MOVES_OF_GATES) and step.depends.count(True) == 1:
+            step = self._readers.maker(step.source)
         return step is not None and step.type in GATES
 
 
-# Of one signal and something fixed: a clip is an activation, and so is one over x.
-OF_ONE = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
-
 RULES: dict[str, Rule] = {
-    **dict.fromkeys((ACTIVATION, *CURVES, "Abs", "Cast", "Identity", "Inv", "Neg", "Pow"), unchanged),
-    **dict.fromkeys(("Reciprocal", "Rsqrt", "Square"), unchanged),
+    **dict.fromkeys((ACTIVATION, *CURVES, *INVERSES, "Abs", "Cast", "Identity", "Neg", "Pow", "Square"), unchanged),
     **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2", "TopKV2"), moved),
     **dict.fromkeys((*SUMS, "Einsum", "LogSoftmax", "Mul"), in_proportion),
     "IdentityN": handed_on,

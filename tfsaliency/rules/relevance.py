@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.checks import check_amount
-from tfsaliency.rules.affine import Affine
+from tfsaliency.base.options import check_amount
+from tfsaliency.graph.affine import Affine
 
 RelevanceRule = Callable[[Affine, tf.Tensor], tf.Tensor]
 
@@ -54,7 +54,7 @@ def shared(
         >>> def by_size(affine, relevance):
         ...     return tfs.rules.shared(affine, [(tf.abs(affine.x), tf.abs(affine.weights))], 0.0, relevance)
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-        >>> tfs.LRP(model, {"dense": by_size}).explain(np.ones((1, 3))).values.shape
+        >>> tfs.LRP(model, {tfs.rules.kind("dense"): by_size}).explain(np.ones((1, 3))).values.shape
         (1, 3)
     """
     signals = [signal for signal, _ in contributions]
@@ -96,7 +96,7 @@ class Epsilon:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
-        >>> rules = {"dense": tfs.rules.Epsilon()}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.Epsilon()}
         >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
         array([[ 1., -2.,  6.]], dtype=float32)
     """
@@ -132,7 +132,7 @@ class Gamma:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
-        >>> rules = {"dense": tfs.rules.Gamma(1.0)}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.Gamma(1.0)}
         >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
         array([[ 0.83, -0.83,  5.  ]], dtype=float32)
     """
@@ -178,7 +178,7 @@ class AlphaBeta:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
-        >>> rules = {"dense": tfs.rules.AlphaBeta(2, 1)}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.AlphaBeta(2, 1)}
         >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
         array([[ 1.43, -5.  ,  8.57]], dtype=float32)
     """
@@ -214,7 +214,7 @@ class ZPlus:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
-        >>> rules = {"dense": tfs.rules.ZPlus()}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.ZPlus()}
         >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
         array([[0.71, 0.  , 4.29]], dtype=float32)
     """
@@ -234,7 +234,7 @@ class WSquare:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
-        >>> rules = {"dense": tfs.rules.WSquare()}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.WSquare()}
         >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
         array([[0.83, 0.83, 3.33]], dtype=float32)
     """
@@ -254,7 +254,7 @@ class Flat:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
-        >>> rules = {"dense": tfs.rules.Flat()}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.Flat()}
         >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
         array([[1.67, 1.67, 1.67]], dtype=float32)
     """
@@ -281,7 +281,7 @@ class ZBox:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
         >>> model.set_weights([np.array([[1.0], [-1.0], [2.0]])])
-        >>> rules = {"dense": tfs.rules.ZBox(0, 3)}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.ZBox(0, 3)}
         >>> tfs.LRP(model, rules).explain(np.array([[1.0, 2.0, 3.0]]), tfs.target.binary(1)).values.round(2)
         array([[0.62, 0.62, 3.75]], dtype=float32)
     """
@@ -320,7 +320,7 @@ class Pass:
         >>> import keras, numpy as np, tfsaliency as tfs
         >>> layers = [keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Dense(2)]
         >>> model = keras.Sequential([keras.Input((3,)), *layers])
-        >>> rules = {"dense": tfs.rules.ZPlus(), "normalization": tfs.rules.Pass()}
+        >>> rules = {tfs.rules.kind("dense"): tfs.rules.ZPlus(), tfs.rules.kind("normalization"): tfs.rules.Pass()}
         >>> tfs.LRP(model, rules).explain(np.ones((1, 3))).values.shape
         (1, 3)
     """

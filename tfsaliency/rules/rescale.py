@@ -5,16 +5,25 @@ A multiplier ``m`` of a tensor says by how much the score differs per difference
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-from tfsaliency.rules.activation import ACTIVATION
-from tfsaliency.rules.affine import Affine
-from tfsaliency.rules.network import Flows, late
-from tfsaliency.rules.operations import CURVES, MAXIMA, MOVES, PRODUCTS, SUMS
+from tfsaliency.graph.activation import ACTIVATION
+from tfsaliency.graph.affine import Affine
+from tfsaliency.graph.network import late
+from tfsaliency.graph.operations import (
+    CURVES,
+    INVERSES,
+    MAXIMA,
+    MOVES,
+    PRODUCTS,
+    SUMS,
+    TRANSPOSED_CONVOLUTIONS,
+)
+from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.redistribute import handed_on
 from tfsaliency.rules.relevance import negative, positive
-from tfsaliency.rules.step import Step
 
 # A rule sees the step at the input and the same step at the reference.
 PairRule = Callable[[Step, Step, Flows], Flows]
@@ -24,7 +33,7 @@ ROUNDING = 1e-6
 
 
 def linear(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """The gradient: of a linear operation it is the multiplier."""
+    """For a linear operation the multiplier is the gradient."""
     return step.gradient(multipliers)
 
 
@@ -38,7 +47,7 @@ def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
     (m,) = multipliers
     x, x0 = step.input, reference.input
     derivative = step.gradient([tf.ones_like(m)])[step.depends.index(True)]
-    # Results are computed again, which is cheaper than to hold all of the way forward.
+    # Computing the results again is cheaper than holding them from the way forward.
     return step.to_sources(m * secant(x, x0, step.with_input(x), reference.with_input(x0), derivative))
 
 
@@ -49,7 +58,7 @@ def secant(x: tf.Tensor, x0: tf.Tensor, y: tf.Tensor, y0: tf.Tensor, derivative:
 
 
 def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A selection between ``x`` and something fixed is a function of ``x``; between two signals there is no rule."""
+    """A selection between ``x`` and a constant is a function of ``x``. Between two signals there is no rule."""
     if step.depends.count(True) != 1:
         raise ValueError(f"There is no rule for {step.name!r}, which selects between two signals.")
     return rescale(step, reference, multipliers)
@@ -66,7 +75,7 @@ def product(step: Step, reference: Step, multipliers: Flows) -> Flows:
 def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``a / b`` as the product of ``a`` with ``1 / b``, whose multiplier is ``-1 / (b b0)``.
 
-    Of one signal it is a function of one number, also where what it is divided by was counted from it.
+    With one operand that depends on the inputs it is a function of one number.
     """
     return (_quotient if step.depends.count(True) == 2 else rescale)(step, reference, multipliers)
 
@@ -78,7 +87,7 @@ def _quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
     with tf.GradientTape() as tape:
         operands = tf.identity(a), tf.identity(b)
         tape.watch(operands)
-        # Linear in both, with the slopes of the formula: the tape sums over what was broadcast.
+        # Linear in both operands, with the slopes of the formula: the tape sums over axes that were broadcast.
         y = operands[0] * (1 / b + 1 / b0) / 2 - (a + a0) / 2 * operands[1] / (b * b0)
     return list(tape.gradient(y, operands, output_gradients=m))
 
@@ -90,22 +99,23 @@ def squared_difference(step: Step, reference: Step, multipliers: Flows) -> Flows
 
 @late
 def largest(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A maximum that rose gives its difference to where it is now, one that fell to where it was.
+    """A maximum of two operands, or over many numbers of one.
 
-    There ``x`` differs at least as much as the maximum does, so that the multiplier ``m dy / dx`` is at most ``m``. Of
-    two operands, as of one with many numbers.
+    If the maximum is larger than at the reference, the input that is largest now gets the whole difference; if it is
+    smaller, the input that was largest at the reference. That input differs at least as much as the maximum does, so
+    the multiplier ``m dy / dx`` is at most ``m``.
     """
     return _chosen(step, reference, multipliers, rising=step, falling=reference)
 
 
 @late
 def smallest(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A minimum that fell gives its difference to where it is now, one that rose to where it was."""
+    """A minimum: if it fell, the input that is smallest now gets the difference; else the one that was smallest."""
     return _chosen(step, reference, multipliers, rising=reference, falling=step)
 
 
 def _chosen(step: Step, reference: Step, multipliers: Flows, *, rising: Step, falling: Step) -> Flows:
-    """A difference goes to where one of the two points chose; where an input does not differ, nothing came."""
+    """The difference goes to the input that one of the two points chose. An input equal to its reference gets zero."""
     (m,) = multipliers
     dy = step.output - reference.output
     risen, fallen = rising.gradient([m * positive(dy)]), falling.gradient([m * negative(dy)])
@@ -117,7 +127,7 @@ def _chosen(step: Step, reference: Step, multipliers: Flows, *, rising: Step, fa
 
 @late
 def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A softmax as exponential, sum and quotient, each by its own rule."""
+    """A softmax as an exponential, a sum and a quotient, each by its own rule."""
     (m,) = multipliers
     (e, e0), (s, s0), growth = _exponentials(step, reference)
     of_sum = tf.reduce_sum(m * (e + e0) / 2, axis=-1, keepdims=True) / (s * s0)
@@ -133,10 +143,10 @@ def log_softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return [m - tf.reduce_sum(m, axis=-1, keepdims=True) * of_sum * growth]
 
 
-def _exponentials(step: Step, reference: Step) -> tuple[tuple, tuple, tf.Tensor]:
+def _exponentials(step: Step, reference: Step) -> tuple[tuple[Any, ...], tuple[Any, ...], tf.Tensor]:
     """The exponentials at both points, their sums, and the multiplier of the exponential."""
     x, x0 = step.input, reference.input
-    # The same shift at both points changes neither softmax.
+    # A shift that is the same at both points changes neither softmax.
     top = tf.reduce_max(tf.maximum(x, x0), axis=-1, keepdims=True)
     powers = tf.exp(x - top), tf.exp(x0 - top)
     sums = tuple(tf.reduce_sum(each, axis=-1, keepdims=True) for each in powers)
@@ -154,12 +164,12 @@ def in_order(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 
 def identities(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """What a custom gradient is in a trace: its value is followed, not its gradient."""
+    """A custom gradient: its value is followed, not its gradient."""
     return handed_on(step, multipliers)
 
 
 def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tensor) -> tf.Tensor:
-    """What raises and what lowers a unit, each with a multiplier of its own, through an affine map and its activation.
+    """The RevealCancel rule for an affine map and its activation: what raises a unit and what lowers it, apart.
 
     With ``dz+`` and ``dz-`` the positive and negative contributions ``w_i dx_i`` to ``z`` and ``f`` the activation,
 
@@ -196,14 +206,12 @@ def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tenso
 def _half_way(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """The gradient half way between the two points."""
     pairs = zip(step.inputs, reference.inputs, strict=True)
-    means = [(a + b) / 2 if a.dtype.is_floating else a for a, b in pairs]
-    return Step(step.type, step.name, means, step.results, step.depends, step.run).gradient(multipliers)
+    return step.gradient_at([(a + b) / 2 if a.dtype.is_floating else a for a, b in pairs], multipliers)
 
 
 RULES: dict[str, PairRule] = {
-    **dict.fromkeys((ACTIVATION, *CURVES, "Abs", "Inv", "Pow", "Reciprocal", "Rsqrt", "Square"), rescale),
-    **dict.fromkeys((*MOVES, *SUMS, "Cast", "Identity", "Neg"), linear),
-    **dict.fromkeys(("Conv2DBackpropInput", "Conv3DBackpropInputV2", "FusedBatchNormV3"), linear),
+    **dict.fromkeys((ACTIVATION, *CURVES, *INVERSES, "Abs", "Pow", "Square"), rescale),
+    **dict.fromkeys((*MOVES, *SUMS, *TRANSPOSED_CONVOLUTIONS, "Cast", "FusedBatchNormV3", "Identity", "Neg"), linear),
     **dict.fromkeys((*PRODUCTS, "Mul"), product),
     **dict.fromkeys((*MAXIMA, "Maximum"), largest),
     **dict.fromkeys(("Min", "Minimum"), smallest),

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from tfsaliency.crop import centre_crop
+from tfsaliency.zoo.crop import centre_crop
 from tfsaliency.zoo.extra import require
 from tfsaliency.zoo.torch_pickle import load_state_dict
 
@@ -70,7 +70,8 @@ def preprocess(image: np.ndarray) -> np.ndarray:
             f"Received: dtype {image.dtype}, shape {image.shape}"
         )
     pixels = centre_crop(image, IMAGE_SIZE, IMAGE_SIZE).astype("float32")
-    return ((pixels / 255 - MEAN) / STD)[None]
+    normalized: np.ndarray = (pixels / 255 - MEAN) / STD
+    return normalized[None]
 
 
 def _build() -> keras.Model:

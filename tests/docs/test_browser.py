@@ -1,0 +1,203 @@
+"""The built site and a report in a real browser: what loads, what is asked of the network, what moves, what fits.
+
+Needs Debian's chromium and, for the site, ``make docs``. Screenshots are left in ``docs/_build/screenshots``.
+"""
+
+import functools
+import http.server
+import io
+import shutil
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+import tfsaliency as tfs
+
+BUILD = Path(__file__).parent.parent.parent / "docs/_build"
+SITE, SCREENSHOTS = BUILD / "html", BUILD / "screenshots"
+WIDTHS = {"phone": 390, "desk": 1400}
+LOOKED_AT = [
+    "index",
+    "quickstart",
+    "which-method",
+    "gallery",
+    "coming-from",
+    "concepts",
+    "tutorials/saliency-and-smoothgrad",
+    "tutorials/training",
+    "generated/tfsaliency.SmoothGrad",
+    "generated/tfsaliency.transforms",
+]
+# It is root's browser where the suite runs as root, and asks nobody for news.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+FLAGS += ["--disable-component-update", "--no-first-run"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site():
+    if not (SITE / "index.html").exists():
+        pytest.skip(f"no site at {SITE}: make docs")
+    handler = functools.partial(Silent, directory=SITE)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """Two maps of a picture whose name and label would like to be run."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((32, 32, 3)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(2)]
+    )
+    image = np.random.default_rng(0).uniform(size=(1, 32, 32, 3)).astype("float32")
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    explanations = [tfs.Gradient(model).explain(image, 1), tfs.GradCAM(model).explain(image, 1)]
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script>.png"
+    tfs.plot.report(explanations, path, names=[hostile], labels=["cat", hostile])
+    return path.as_uri()
+
+
+class Watched:
+    """A page, and all that goes wrong on it or leaves for somewhere else."""
+
+    def __init__(self, browser, home, **options):
+        self.page = browser.new_page(**options)
+        self.trouble = []
+        self.page.on("console", lambda message: message.type in ("error", "warning") and self.note(message.text))
+        self.page.on("pageerror", lambda error: self.note(error))
+        self.page.on("dialog", lambda dialog: self.note(f"dialog {dialog.message}") or dialog.dismiss())
+        # What is aborted is the icon of a page that we left; what is not there is noted with its answer.
+        self.page.on(
+            "requestfailed", lambda r: "ABORTED" in r.failure or self.note(f"failed {r.url[:100]} {r.failure}")
+        )
+        self.page.on("response", lambda response: response.status >= 400 and self.note(f"missing {response.url}"))
+        self.page.on("request", lambda request: self.check_home(request.url, home))
+
+    def note(self, what):
+        self.trouble.append(f"{self.page.url}: {what}")
+
+    def check_home(self, url, home):
+        if not url.startswith((home, "data:")):
+            self.note(f"asks {url[:100]}")
+
+    def open(self, url):
+        self.page.goto(url)
+        broken = "Array.from(document.images).filter(i => !i.complete || !i.naturalWidth).map(i => i.src.slice(0, 80))"
+        for source in self.page.evaluate(broken):
+            self.note(f"no picture {source}")
+        return self.page
+
+
+def picture_of(element):
+    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"))
+
+
+def shoot(page, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"{name.replace('/', '-')}.png", full_page=True)
+
+
+def overflow(page):
+    return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+
+
+def test_every_page_loads_whole_and_asks_nobody(browser, site):
+    watched = Watched(browser, site)
+    pages = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
+    assert len(pages) > 50
+    for page in pages:
+        watched.open(f"{site}/{page}")
+    assert watched.trouble == []
+
+
+def test_links_inside_the_site_lead_somewhere(browser, site):
+    watched = Watched(browser, site)
+    links = set()
+    for name in LOOKED_AT:
+        links |= set(watched.open(f"{site}/{name}.html").evaluate("Array.from(document.links).map(a => a.href)"))
+    inside = {link.split("#")[0] for link in links if link.startswith(site)}
+    missing = [link for link in inside if not (SITE / link.removeprefix(site).strip("/")).exists()]
+    assert len(inside) > 50
+    assert missing == []
+
+
+def test_search_finds_smoothgrad(browser, site):
+    watched = Watched(browser, site)
+    page = watched.open(f"{site}/index.html")
+    page.locator("input[name=q]:visible").first.fill("SmoothGrad")
+    page.keyboard.press("Enter")
+    found = page.locator("ul.search li a")
+    found.first.wait_for()
+    page.wait_for_function("document.querySelector('.search-summary')?.textContent.includes('found')")
+    titles = found.all_text_contents()
+    assert "tfsaliency.SmoothGrad" in titles
+    assert "Saliency and SmoothGrad" in titles
+    shoot(page, "search")
+    assert watched.trouble == []
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_the_layout_holds(browser, site, name, size):
+    watched = Watched(browser, site, viewport={"width": WIDTHS[size], "height": 900})
+    page = watched.open(f"{site}/{name}.html")
+    shoot(page, f"{name}-{size}")
+    assert overflow(page) <= 0
+
+
+def test_dark_mode_is_dark(browser, site):
+    watched = Watched(browser, site, color_scheme="dark")
+    page = watched.open(f"{site}/index.html")
+    shoot(page, "index-dark")
+    assert picture_of(page.locator("article")).mean() < 100
+
+
+@pytest.mark.parametrize("size", WIDTHS)
+def test_a_report_loads_whole_asks_nobody_and_fits(browser, report, size):
+    watched = Watched(browser, report, viewport={"width": WIDTHS[size], "height": 900})
+    page = watched.open(report)
+    shoot(page, f"report-{size}")
+    assert page.locator("img").count() == 3
+    assert overflow(page) <= 0
+    assert watched.trouble == []
+
+
+def test_the_slider_goes_from_the_input_to_the_map(browser, report):
+    page = Watched(browser, report).open(report)
+    given, gradient = page.locator("figure img").first, page.locator(".layers").first
+
+    def at(value):
+        page.locator("#opacity").fill(str(value))
+        assert page.locator("#share").text_content() == f"{value} %"
+        return picture_of(gradient).astype(int)
+
+    start, half, end = at(0), at(50), at(100)
+    np.testing.assert_array_equal(start, picture_of(given))
+    assert np.abs(end - start).mean() > 20
+    assert np.abs(half - (start + end) / 2).max() <= 2

@@ -1,0 +1,413 @@
+"""Class activation maps against their papers' formulas in NumPy, against each other, and on every kind of model."""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from tqdm import tqdm
+
+import tfsaliency as tfs
+import tfsaliency.engine.chunks
+from tests import reference
+from tests.kinds import KINDS
+from tfsaliency import zoo
+
+# A map behind a ReLU can leave nothing of a sample in networks as small and as random as these.
+pytestmark = pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
+
+GRADIENT_BASED = {
+    "GradCAM": reference.grad_cam,
+    "GradCAMPlusPlus": reference.grad_cam_plus_plus,
+    "HiResCAM": reference.hires_cam,
+    "LayerCAM": reference.layer_cam,
+    "XGradCAM": reference.xgrad_cam,
+}
+X = np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32")
+
+
+def ending(after):
+    """A network of two convolutions, and what comes after them; the first part alone; and the last."""
+    keras.utils.set_random_seed(3)
+    x = keras.Input((12, 12, 3))
+    y = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    y = layers.Conv2D(6, 3, activation="relu", name="top")(y)
+    a = keras.Input(y.shape[1:])
+    below, above = keras.Model(x, y), keras.Model(a, after(a))
+    return keras.Model(x, layers.Softmax()(above(y))), below, above
+
+
+def gap_head(y):
+    return layers.Dense(4)(layers.GlobalAveragePooling2D()(y))
+
+
+def deep_head(y):
+    y = layers.Conv2D(5, 2, activation="gelu")(y)
+    return layers.Dense(4)(layers.Dense(7, "tanh")(layers.Flatten()(y)))
+
+
+@functools.cache
+def network(head):
+    return ending({"gap": gap_head, "deep": deep_head}[head])
+
+
+def activations_and_gradients(below, above, x, index):
+    a = below(x)
+    with tf.GradientTape() as tape:
+        tape.watch(a)
+        score = above(a)[:, index]
+    return a.numpy(), tape.gradient(score, a).numpy(), score.numpy()
+
+
+@pytest.mark.parametrize("head", ["gap", "deep"])
+@pytest.mark.parametrize("name", GRADIENT_BASED)
+def test_gradient_based_maps_equal_their_formulas(name, head):
+    model, below, above = network(head)
+    for index in (0, 2):
+        a, g, scores = activations_and_gradients(below, above, X, index)
+        explanation = getattr(tfs, name)(model, "top", upsample=False).explain(X, index)
+        expected = np.array([GRADIENT_BASED[name](*each) for each in zip(a, g, strict=True)])
+        np.testing.assert_allclose(explanation.values[..., 0], expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(explanation.scores, scores, rtol=1e-5)
+
+
+def test_eigen_cam_is_the_first_singular_vector():
+    model, below, _ = network("deep")
+    # Fewer places than channels, and more: the two Gram matrices.
+    wide = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(40, 3, strides=4, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+    )
+    for each, inner in ((model, below), (wide, wide.layers[0])):
+        values = tfs.EigenCAM(each, "top" if each is model else None, upsample=False).explain(X).values[..., 0]
+        np.testing.assert_allclose(values, [reference.eigen_cam(a) for a in inner(X).numpy()], rtol=1e-3, atol=1e-4)
+
+
+def test_score_cam_asks_about_masked_inputs():
+    model, below, above = network("deep")
+    values = tfs.ScoreCAM(model, "top", upsample=False).explain(X, 1).values[..., 0]
+    expected = reference.score_cam(X, below(X).numpy(), lambda x: above(below(x)).numpy()[:, 1])
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("head", ["gap", "deep"])
+@pytest.mark.parametrize("index", [0, 1])
+def test_ablation_cam_asks_about_silenced_channels(head, index):
+    model, below, above = network(head)
+    values = tfs.AblationCAM(model, "top", upsample=False).explain(X, index).values[..., 0]
+    expected = reference.ablation_cam(below(X).numpy(), lambda a: above(a).numpy()[:, index])
+    np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_identities_before_global_average_pooling_and_one_dense_layer():
+    model, _, above = network("gap")
+    explain = {
+        name: getattr(tfs, name)(model, upsample=False).explain(X, 2)
+        for name in ("CAM", "GradCAM", "HiResCAM", "XGradCAM", "AblationCAM")
+    }
+    values = {name: explanation.values[..., 0] for name, explanation in explain.items()}
+    cam, places = values["CAM"], 3 * 3
+    weights, bias = above.layers[-1].get_weights()
+    np.testing.assert_allclose(cam, network("gap")[1](X).numpy() @ weights[:, 2], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(values["HiResCAM"], cam / places, rtol=1e-5, atol=1e-7)
+    for name in ("GradCAM", "XGradCAM"):
+        np.testing.assert_allclose(values[name], np.maximum(cam, 0) / places, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(values["HiResCAM"].sum(axis=(1, 2)), explain["HiResCAM"].scores - bias[2], rtol=1e-4)
+
+
+def test_identities_on_a_real_network():
+    model, x = zoo.efficientnet_lite0(), zoo.preprocess(zoo.photographs()["coffee"])
+    cam, grad_cam, hires = (method(model, upsample=False).explain(x) for method in (tfs.CAM, tfs.GradCAM, tfs.HiResCAM))
+    np.testing.assert_allclose(hires.values, cam.values / 49, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(grad_cam.values, np.maximum(cam.values, 0) / 49, rtol=1e-4, atol=1e-6)
+    bias = model.layers[-1].bias.numpy()[cam.target[0]]
+    np.testing.assert_allclose(hires.values.sum(), hires.scores[0] - bias, rtol=1e-5)
+
+
+def test_cam_refuses_any_other_head():
+    with pytest.raises(ValueError, match="global average pooling and one dense layer"):
+        tfs.CAM(network("deep")[0], "top").explain(X)
+
+
+def test_one_network_written_five_ways_has_one_map():
+    keras.utils.set_random_seed(5)
+    first, norm, second, head = (
+        layers.Conv2D(6, 3),
+        layers.BatchNormalization(),
+        layers.Conv2D(6, 3),
+        layers.Dense(4),
+    )
+
+    class Written(keras.Model):
+        def call(self, x):
+            y = tf.nn.relu(second(tf.nn.relu(norm(first(x)))))
+            return head(tf.reduce_mean(y, axis=(1, 2)))
+
+    def stack():
+        return [first, norm, layers.ReLU(), second, layers.ReLU()]
+
+    subclassed = Written()
+    subclassed(X)
+    # Biases that keep most units open.
+    first.bias.assign([0.2] * 6)
+    x = keras.Input((12, 12, 3))
+    y = x
+    for layer in stack():
+        y = layer(y)
+    functional = keras.Model(x, layers.Softmax()(head(layers.GlobalAveragePooling2D()(y))))
+    sequential = keras.Sequential([*stack(), layers.Dropout(0.5), layers.GlobalAveragePooling2D(), head])
+    sequential(X)
+    backbone = keras.Sequential(stack(), name="backbone")
+    x = keras.Input((12, 12, 3))
+    nested = keras.Model(x, head(layers.GlobalAveragePooling2D()(backbone(x))))
+    shared = layers.ReLU()
+    x = keras.Input((12, 12, 3))
+    y = shared(second(shared(norm(first(x)))))
+    reused = keras.Model(x, head(layers.GlobalAveragePooling2D()(y)))
+    for method in (tfs.GradCAM, tfs.HiResCAM, tfs.ScoreCAM, tfs.AblationCAM, tfs.CAM):
+        values = [method(each).explain(X, 1).values for each in (functional, subclassed, sequential, nested, reused)]
+        assert np.abs(values[0]).max() > 0
+        for other in values[1:]:
+            np.testing.assert_allclose(other, values[0], rtol=1e-4, atol=1e-6)
+
+
+def test_loaded_model(tmp_path):
+    model, _, _ = network("deep")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(
+        tfs.GradCAM(loaded, "top").explain(X).values, tfs.GradCAM(model, "top").explain(X).values, atol=1e-6
+    )
+
+
+# Which layer is meant
+
+
+def layer_of(model, inputs, layer=None):
+    return tfs.EigenCAM(model, layer).explain(inputs, 1).provenance["layer"]
+
+
+def test_default_layer_is_the_last_before_pooling():
+    x = keras.Input((16, 16, 3))
+    y = layers.Conv2D(4, 3, activation="relu", name="first")(x)
+    y = layers.MaxPooling2D()(y)
+    y = layers.Conv2D(4, 3, activation="relu", name="last")(y)
+    y = layers.Dropout(0.5)(layers.MaxPooling2D()(y))
+    y = layers.Dense(5, "relu")(layers.Flatten()(y))
+    inputs = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+    assert layer_of(keras.Model(x, layers.Dense(3)(y)), inputs) == "last"
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("VGG16", "block5_conv3"), ("ResNet50", "conv5_block3_out"), ("MobileNetV2", "out_relu"), ("DenseNet121", "relu")],
+)
+def test_default_layer_of_known_networks(name, layer):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(64, 64, 3), classes=3)
+    assert layer_of(model, np.random.default_rng(0).normal(size=(1, 64, 64, 3)).astype("float32")) == layer
+
+
+def test_layer_by_object_name_path_and_call():
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([layers.Conv2D(3, 3, padding="same", name="a"), layers.ReLU(name="b")], name="inner")
+    x = keras.Input((12, 12, 3))
+    y = layers.Conv2D(4, 3, name="a")(inner(inner(x)))
+    model = keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
+    assert layer_of(model, X, "a") == "a"
+    assert layer_of(model, X, ("inner/a", 0)) == "inner/a"
+    assert layer_of(model, X, ("inner/a", 1)) == layer_of(model, X, ("inner/a", -1)) == "inner/a, call 1"
+    assert layer_of(model, X, (inner.layers[1], 1)) == "inner/b, call 1"
+    assert layer_of(model, X, ["a", ("b", 0)]) == "a; inner/b"
+    with pytest.raises(ValueError, match=r"'inner/b' is called 2 times. Say which call"):
+        layer_of(model, X, "b")
+    with pytest.raises(ValueError, match=r"called 2 times. Received: call 5"):
+        layer_of(model, X, ("b", 5))
+    with pytest.raises(ValueError, match=r"calls no layer 'c'. These would do: inner/a, inner/b, inner, a"):
+        layer_of(model, X, "c")
+    with pytest.raises(ValueError, match=r"calls no layer 'stranger'"):
+        layer_of(model, X, layers.Dense(2, name="stranger"))
+    with pytest.raises(ValueError, match=r"'dense\w*' returns \(None, 2\), whose places do not lie over an input"):
+        layer_of(model, X, model.layers[-1])
+    for wrong in (3, [], [None], ("a", "b"), ("a", 1, 2)):
+        with pytest.raises(ValueError, match="layer is None, a layer"):
+            tfs.GradCAM(model, wrong)
+
+
+def test_text_of_a_method_is_short():
+    top = network("deep")[0].layers[1]
+    assert (
+        str(tfs.GradCAM(network("deep")[0], [top, ("top", 0)]))
+        == f"GradCAM(layer=[{top.name!r}, ('top', 0)], upsample=True)"
+    )
+    baseline = {"table": np.zeros(100), "image": [0.5, np.arange(3)]}
+    text = "baseline={'table': array of shape (100,), 'image': [0.5, array([0, 1, 2])]}"
+    assert text in str(tfs.IntegratedGradients(network("deep")[0], baseline))
+
+
+def test_the_two_calls_of_a_layer_have_their_own_maps():
+    kind = KINDS["reused"]
+    model, _ = kind.models()
+    relu = next(layer for layer in model.layers if isinstance(layer, layers.ReLU))
+    first, second = (tfs.HiResCAM(model, (relu, call)).explain(kind.inputs(2), 1).values for call in (0, 1))
+    assert np.abs(first - second).max() > 1e-3
+    both = tfs.HiResCAM(model, [(relu, 0), (relu, 1)]).explain(kind.inputs(2), 1).values
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1e-6)
+
+
+def test_a_name_that_several_layers_have():
+    parts = [keras.Sequential([layers.Conv2D(2, 3, name="conv")], name=name) for name in ("left", "right")]
+    x = keras.Input((12, 12, 3))
+    y = layers.Flatten()(layers.Add()([part(x) for part in parts]))
+    model = keras.Model(x, layers.Dense(2)(y))
+    with pytest.raises(ValueError, match="left/conv, right/conv"):
+        layer_of(model, X, "conv")
+    assert layer_of(model, X, "right/conv") == "right/conv"
+
+
+def test_maps_of_different_grids_are_averaged_after_resizing_only():
+    model = network("deep")[0]
+    names = [layer.name for layer in network("deep")[1].layers[1:]]
+    assert tfs.GradCAM(model, names).explain(X).values.shape == (3, 12, 12, 1)
+    with pytest.raises(ValueError, match=r"upsample=True. Received: \[\(5, 5\), \(3, 3\)\]"):
+        tfs.GradCAM(model, names, upsample=False).explain(X)
+
+
+def test_a_part_of_the_inputs_that_the_layer_does_not_see_gets_nothing():
+    left, right = keras.Input((12, 12, 3)), keras.Input((12, 12, 3))
+    backbone = keras.Sequential([layers.Conv2D(4, 3, activation="relu", name="top"), layers.GlobalAveragePooling2D()])
+    y = layers.Concatenate()([backbone(left), backbone(right)])
+    model = keras.Model([left, right], layers.Dense(2)(y))
+    for call in (0, 1):
+        values = tfs.HiResCAM(model, ("top", call)).explain([X, X], 1).values
+        assert np.abs(values[call]).max() > 0
+        assert values[call].shape == (3, 12, 12, 1)
+        assert not values[1 - call].any()
+
+
+# Transformers
+
+
+def vision_transformer(class_token, registers=0):
+    """Sequences of tokens with attention, read at the class token or as their mean."""
+
+    class Token(layers.Layer):
+        def build(self, shape):
+            self.token = self.add_weight((1, 1 + registers, shape[-1]), "random_normal")
+
+        def call(self, tokens):
+            return tf.concat([tf.tile(self.token, [tf.shape(tokens)[0], 1, 1]), tokens], axis=1)
+
+    keras.utils.set_random_seed(1)
+    x = keras.Input((16, 16, 3))
+    y = layers.Reshape((16, 8))(layers.Conv2D(8, 4, strides=4, name="patches")(x))
+    if class_token:
+        y = Token(name="token")(y)
+    for i in range(2):
+        z = layers.LayerNormalization(name=f"norm{i}")(y)
+        y = layers.Add()([y, layers.MultiHeadAttention(2, 4, name=f"attention{i}")(z, z)])
+        y = layers.Add()([y, layers.Dense(8, "gelu")(layers.LayerNormalization()(y))])
+    y = layers.LayerNormalization(name="final")(y)
+    y = y[:, 0] if class_token else layers.GlobalAveragePooling1D()(y)
+    return keras.Model(x, layers.Dense(3, "softmax")(y))
+
+
+PICTURES = np.random.default_rng(4).normal(size=(2, 16, 16, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("registers", [0, 4])
+def test_class_token_is_dropped_and_its_last_layers_are_not_taken(registers):
+    model = vision_transformer(True, registers)
+    explanation = tfs.HiResCAM(model, upsample=False).explain(PICTURES, 1)
+    # Behind the last attention the class token alone reaches the score: its map would be zero.
+    assert explanation.provenance["layer"] == "norm1"
+    assert explanation.values.shape == (2, 4, 4, 1)
+    assert np.abs(explanation.values).min() > 0
+    with pytest.warns(UserWarning, match="zero everywhere"):
+        tfs.HiResCAM(model, "final").explain(PICTURES, 1)
+
+
+def test_tokens_lie_in_the_order_of_the_picture():
+    """Only the patch in the second row and third column is alive: the map is where it is."""
+    x = keras.Input((16, 16, 1))
+    patches = layers.Conv2D(1, 4, strides=4, use_bias=False, kernel_initializer="ones", name="patches")(x)
+    y = layers.Dense(1, use_bias=False, kernel_initializer="ones", name="tokens")(layers.Reshape((16, 1))(patches))
+    model = keras.Model(
+        x, layers.Dense(1, use_bias=False, kernel_initializer="ones")(layers.GlobalAveragePooling1D()(y))
+    )
+    picture = np.zeros((1, 16, 16, 1), "float32")
+    picture[0, 4:8, 8:12] = 1
+    values = tfs.GradCAM(model, upsample=False).explain(picture, tfs.target.binary(1)).values[0, ..., 0]
+    assert values.shape == (4, 4)
+    np.testing.assert_array_equal(np.argwhere(values), [[1, 2]])
+
+
+def test_mean_of_tokens_and_windows_on_a_grid():
+    assert tfs.GradCAM(vision_transformer(False)).explain(PICTURES).provenance["layer"] == "final"
+    # As in Swin: tokens that go back and forth between a sequence and a grid of windows.
+    x = keras.Input((16, 16, 3))
+    y = layers.LayerNormalization(name="grid")(layers.Conv2D(6, 2, strides=2)(x))
+    windows = layers.Reshape((16, 4, 6))(y)
+    windows = layers.MultiHeadAttention(2, 3, attention_axes=(2,))(windows, windows)
+    y = layers.Dense(6, "gelu", name="merged")(layers.Reshape((64, 6))(windows))
+    model = keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(y)))
+    explanation = tfs.GradCAM(model, upsample=False).explain(PICTURES)
+    assert (explanation.provenance["layer"], explanation.values.shape) == ("merged", (2, 8, 8, 1))
+    assert tfs.GradCAM(model, "grid", upsample=False).explain(PICTURES).values.shape == (2, 8, 8, 1)
+
+
+def test_input_gradient_is_not_taken():
+    """Nothing below the layer is differentiated: an operation without a gradient there does not matter."""
+    x = keras.Input((12, 12, 3))
+    y = layers.Lambda(lambda z: tf.cast(tf.argsort(z, axis=-1), tf.float32))(x)
+    y = layers.Conv2D(4, 3, name="top")(y)
+    model = keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
+    assert np.abs(tfs.HiResCAM(model).explain(X).values).max() > 0
+    with pytest.raises(ValueError, match="No gradient reaches"):
+        tfs.Gradient(model).explain(X)
+
+
+def test_guided_grad_cam_is_the_product():
+    model = network("deep")[0]
+    product = tfs.GuidedBackprop(model).explain(X, 1).values * tfs.GradCAM(model, "top").explain(X, 1).values
+    np.testing.assert_allclose(tfs.GuidedGradCAM(model, "top").explain(X, 1).values, product, rtol=1e-4, atol=1e-9)
+
+
+def test_layers_are_watched_for_one_trace_and_in_one_thread_only():
+    original = keras.Layer.__call__
+    with pytest.raises(ValueError, match="no layer"):
+        tfs.GradCAM(network("deep")[0], "nowhere").explain(X)
+    assert keras.Layer.__call__ is original
+
+
+def test_maps_under_noise_and_with_transforms():
+    model = network("deep")[0]
+    cam = tfs.GradCAM(model, "top")
+    still = tfs.SmoothGrad(cam, samples=3, noise=0).explain(X, 1).values
+    np.testing.assert_allclose(still, cam.explain(X, 1).values, rtol=1e-4, atol=1e-7)
+    assert cam.then(tfs.transforms.times_input).explain(X, 1).values.shape == X.shape
+
+
+def test_progress_of_a_loop_reaches_the_end_in_parts(monkeypatch):
+    class Bar(tqdm):
+        moves = []
+
+        def update(self, n=1):
+            self.moves.append(n)
+            return super().update(n)
+
+    monkeypatch.setattr(tfsaliency.engine.chunks, "tqdm", Bar)
+    tfs.ScoreCAM(network("deep")[0], "top").explain(X, 1, progress=True, batch_size=1)
+    # Three samples of six channels each, one at a time; what is left of a sample at its end is rounding.
+    assert len([move for move in Bar.moves if move > 0.1]) == 18
+    assert sum(Bar.moves) == pytest.approx(3)
+    Bar.moves.clear()
+    # The outer loop alone counts.
+    tfs.SmoothGrad(tfs.ScoreCAM(network("deep")[0], "top"), samples=4).explain(X[:1], 1, progress=True, batch_size=1)
+    assert sum(Bar.moves) == pytest.approx(1)
+    assert len([move for move in Bar.moves if move > 0.1]) == 4

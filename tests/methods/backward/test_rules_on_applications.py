@@ -1,0 +1,93 @@
+"""Methods with rules on models of keras.applications, and on real weights and photographs.
+
+The families with the largest graphs are in docs/model-coverage.md alone: tracing them takes a minute each.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import tfsaliency as tfs
+from tests.coverage_models import METHODS, built, noise
+from tfsaliency import zoo
+from tfsaliency.zoo.crop import centre_crop
+
+FAMILIES = [
+    "ConvNeXtTiny",
+    "DenseNet121",
+    "EfficientNetB0",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "Xception",
+]
+# Deep Taylor meets the operations that LRP meets, the guided methods have gradients: docs/model-coverage.md has all.
+ALL_METHODS = ("MobileNetV3Small",)
+WITH_TABLES = ("LRP", "DeepLIFT")
+AVERAGE = np.array([[[0.4, -0.1, 0.3]]])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_family(name):
+    model = built(name)
+    x = noise(model, 1)
+    for label in METHODS if name in ALL_METHODS else WITH_TABLES:
+        explanation = METHODS[label](model).explain(x)
+        assert np.isfinite(explanation.values).all()
+        assert np.abs(explanation.values).max() > 0
+        if label == "DeepLIFT":
+            check_complete(explanation, model, x, 0.0)
+    if name in ("DenseNet121", "ResNet50", "VGG16"):
+        check_baselines(model, x, (AVERAGE, random_baseline(x)))
+    tfs.forget(model)
+    keras.backend.clear_session()
+
+
+def test_deeplift_is_complete_on_real_weights():
+    model, x = zoo.efficientnet_lite0(), zoo.preprocess(zoo.photographs()["chelsea"])
+    check_baselines(model, x, (0.0, AVERAGE, random_baseline(x)))
+
+
+def random_baseline(x):
+    return np.random.default_rng(1).normal(size=x.shape[1:])
+
+
+def check_baselines(model, x, baselines):
+    for baseline in baselines:
+        explanation = tfs.DeepLIFT(model, baseline).explain(x)
+        difference = check_complete(explanation, model, x, baseline)
+        assert np.abs(difference).max() > 0.01
+
+
+def check_complete(explanation, model, x, baseline):
+    """Values sum to the difference of the scores, with the score of the baseline from a call of its own."""
+    at_baseline = np.broadcast_to(baseline, x.shape).astype("float32")
+    with warnings.catch_warnings():
+        # Of a black picture every gradient may vanish; the score is all that is asked for.
+        warnings.simplefilter("ignore")
+        reference = tfs.Gradient(model).explain(at_baseline, explanation.target)
+    difference = explanation.scores - reference.scores
+    gap = explanation.values.sum(axis=(1, 2, 3), dtype="float64") - difference
+    assert (np.abs(gap) <= 1e-4 * np.abs(difference) + 1e-3).all()
+    return difference
+
+
+def test_relevance_tells_two_classes_of_one_picture_apart():
+    """Left a cat, right an espresso: each class finds its half."""
+    model, photographs = zoo.efficientnet_lite0(), zoo.photographs()
+    both = np.concatenate([centre_crop(photographs[name], 224, 112) for name in ("chelsea", "coffee")], axis=1)
+    inputs = np.concatenate([zoo.preprocess(both)] * 2)
+    for method in (tfs.LRP(model), tfs.DeepLIFT(model), tfs.LRP(model, "epsilon_alpha2_beta1_flat")):
+        maps = method.explain(inputs, [285, 967]).values.sum(axis=-1)
+        left, right = maps[:, :, :112].sum(axis=(1, 2)), maps[:, :, 112:].sum(axis=(1, 2))
+        assert left[0] > 0 and left[0] > right[0]
+        assert right[1] > 0 and right[1] > left[1]
+    guided = tfs.GuidedBackprop(model).explain(inputs, [285, 967]).values
+    # What the paper's critics found: its map hardly depends on the class.
+    assert np.corrcoef(guided[0].ravel(), guided[1].ravel())[0, 1] > 0.5

@@ -1,0 +1,436 @@
+"""Methods that sum gradients along a path: closed forms, axioms, twins, and the errors of other libraries' rules."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+from tests import reference
+from tests.kinds import KINDS
+from tfsaliency import baselines, zoo
+from tfsaliency.methods.paths.quadrature import RULES
+from tfsaliency.tensors.blur import blur
+
+X = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+
+
+def linear():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(4)])
+    model.set_weights([np.random.default_rng(1).normal(size=(6, 4)), np.arange(4.0)])
+    return model
+
+
+def network(activation, scale=1.0):
+    keras.utils.set_random_seed(2)
+    model = keras.Sequential(
+        [keras.Input((6,)), layers.Dense(16, activation), layers.Dense(8, activation), layers.Dense(4)]
+    )
+    model.set_weights([scale * weight + (0.1 if weight.ndim == 1 else 0) for weight in model.get_weights()])
+    return model
+
+
+class Cube(keras.Model):
+    """``x^3``: a path integral that no rule with few nodes gets right by chance, with a known answer."""
+
+    def call(self, x):
+        return tf.stack([tf.reduce_sum(x**3, axis=1), tf.reduce_sum(x, axis=1)], axis=1)
+
+
+# Integrated Gradients
+
+
+@pytest.mark.parametrize("baseline", [0.0, 0.7, np.linspace(-1, 1, 6)])
+@pytest.mark.parametrize("quadrature", RULES)
+@pytest.mark.parametrize("steps", [2, 5, 50])
+def test_every_rule_is_exact_on_a_linear_model(quadrature, steps, baseline):
+    """What weights that do not sum to one, a forgotten factor, or a forgotten baseline would show in."""
+    model = linear()
+    weights = model.get_weights()[0]
+    explanation = tfs.IntegratedGradients(model, baseline, steps, quadrature=quadrature).explain(X, 1)
+    np.testing.assert_allclose(explanation.values, (X - baseline) * weights[:, 1], rtol=2e-6, atol=2e-6)
+    assert explanation.diagnostics["converged"].all()
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
+
+
+def test_refining_is_exact_on_a_linear_model_at_once():
+    explanation = tfs.IntegratedGradients(linear(), 0.3).explain(X, 1)
+    np.testing.assert_allclose(explanation.values, (X - 0.3) * linear().get_weights()[0][:, 1], rtol=2e-6, atol=2e-6)
+    np.testing.assert_array_equal(explanation.diagnostics["steps_used"], 8)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "factor"),
+    [
+        # A trapezoid with weights 1/n, as if halving the ends cost nothing.
+        (np.linspace(0, 1, 50), [0.5, *[1] * 48, 0.5], 1),
+        # Both ends at full weight.
+        (np.linspace(0, 1, 25), [1] * 25, 1),
+        # No input factor; and the input in place of its difference from the baseline.
+        ((np.arange(50) + 0.5) / 50, [1] * 50, 0),
+        ((np.arange(50) + 0.5) / 50, [1] * 50, 2),
+    ],
+)
+def test_biased_rules_of_other_libraries_would_be_caught(nodes, weights, factor):
+    """Each is further from the closed forms than the bounds of these tests allow: on a linear or a cubic function."""
+    x0 = np.full_like(X, 0.5)
+    total = np.asarray(weights) / len(nodes)
+    times = {0: np.ones_like(X), 1: X - x0, 2: X}[factor]
+    cubic = times * sum(w * 3 * (x0 + t * (X - x0)) ** 2 for w, t in zip(total, nodes, strict=True))
+    flat = times * total.sum()
+    model = Cube()
+    model(X)
+    right = tfs.IntegratedGradients(model, 0.5, 50, quadrature="gauss_legendre")
+    np.testing.assert_allclose(right.explain(X, 0).values, X**3 - 0.125, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(right.explain(X, 1).values, X - 0.5, rtol=1e-5, atol=1e-6)
+    errors = np.linalg.norm(cubic - (X**3 - 0.125)), np.linalg.norm(flat - (X - 0.5))
+    assert max(errors) > 1e-2
+
+
+@pytest.mark.parametrize(("quadrature", "order"), [("midpoint", 2), ("trapezoid", 2)])
+def test_order_of_the_rules(quadrature, order):
+    model = Cube()
+    model(X)
+
+    def error(steps):
+        values = tfs.IntegratedGradients(model, 0.5, steps, tolerance=10, quadrature=quadrature).explain(X, 0).values
+        return np.linalg.norm(values - (X**3 - 0.125))
+
+    # The trapezoid of n nodes has n - 1 intervals.
+    coarse, fine = (4, 8) if quadrature == "midpoint" else (5, 9)
+    assert error(coarse) / error(fine) == pytest.approx(2**order, rel=0.02)
+
+
+def test_gauss_legendre_is_exact_for_polynomials():
+    model = Cube()
+    model(X)
+    values = tfs.IntegratedGradients(model, 0.5, 2, quadrature="gauss_legendre").explain(X, 0).values
+    np.testing.assert_allclose(values, X**3 - 0.125, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("quadrature", RULES)
+def test_rule_is_the_textbook_sum(quadrature):
+    model = network("gelu")
+    explanation = tfs.IntegratedGradients(model, 0.2, 7, tolerance=1, quadrature=quadrature).explain(X, 2)
+    expected = reference.integrated_gradients(X, np.full_like(X, 0.2), gradient_of(model, 2), quadrature, 7)
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(explanation.diagnostics["steps_used"], 7)
+
+
+def gradient_of(model, index):
+    def gradient(x):
+        x = tf.constant(x, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = model(x)[:, index]
+        return tape.gradient(y, x).numpy().astype("float64")
+
+    return gradient
+
+
+@pytest.mark.parametrize(("activation", "scale"), [("gelu", 1), ("relu", 1), ("relu", 3), ("tanh", 3), ("sigmoid", 8)])
+def test_refining_is_the_textbook_algorithm(activation, scale):
+    """Per sample, cell by cell, in float64, with every cell kept."""
+    model = network(activation, scale)
+    explanation = tfs.IntegratedGradients(model, -0.4, tolerance=1e-3).explain(X, 2)
+    for sample in range(len(X)):
+        values, steps = reference.refined_integrated_gradients(
+            X[sample], np.full(6, -0.4), gradient_of(model, 2), lambda x: model(x).numpy()[:, 2], 1e-3, 200
+        )
+        assert explanation.diagnostics["steps_used"][sample] == steps
+        np.testing.assert_allclose(explanation.values[sample], values, rtol=1e-3, atol=1e-4)
+    assert explanation.diagnostics["converged"].all()
+    assert (explanation.diagnostics["relative_gap"] <= 1e-3).all()
+
+
+@pytest.mark.filterwarnings("ignore:The sum along the path has not converged")
+def test_diagnostics_are_what_they_say():
+    model = network("relu", 3)
+    explanation = tfs.IntegratedGradients(model, 0.1, 10, tolerance=0.02).then(tfs.transforms.absolute).explain(X, 1)
+    plain = tfs.IntegratedGradients(model, 0.1, 10, tolerance=0.02)
+    with_values = plain.explain(X, 1)
+    change = (model(X) - model(np.full_like(X, 0.1))).numpy()[:, 1]
+    gap = with_values.values.sum(axis=1) - change
+    diagnostics = explanation.diagnostics
+    np.testing.assert_allclose(diagnostics["completeness_gap"], gap, atol=1e-5)
+    np.testing.assert_allclose(diagnostics["relative_gap"], np.abs(gap / change), rtol=1e-2, atol=1e-5)
+    np.testing.assert_array_equal(diagnostics["converged"], diagnostics["relative_gap"] <= 0.02)
+
+
+def test_what_does_not_converge_says_so():
+    steep = network("sigmoid", 60)
+    with pytest.warns(UserWarning, match=r"has not converged for the samples .* Allow more steps"):
+        explanation = tfs.IntegratedGradients(steep, tolerance=1e-7, budget=12).explain(X, 0)
+    assert not explanation.diagnostics["converged"].all()
+    assert explanation.diagnostics["steps_used"].max() <= 12
+
+
+def test_a_real_network_and_photograph():
+    model, x = zoo.efficientnet_lite0(), zoo.preprocess(zoo.photographs()["coffee"])
+    explanation = tfs.IntegratedGradients(model).explain(x)
+    change = explanation.scores - tfs.Gradient(model).explain(np.zeros_like(x), explanation.target).scores
+    assert explanation.diagnostics["converged"].all()
+    assert abs(explanation.values.sum(dtype="float64") - change[0]) < 0.011 * abs(change[0])
+    # Where the cup is.
+    size = np.abs(explanation.values[0]).sum(axis=-1)
+    assert size[20:140, 40:180].mean() > 1.2 * size.mean()
+
+
+def test_several_baselines_are_averaged():
+    model = network("tanh")
+    several = X[:2] * 0.3
+    together = tfs.IntegratedGradients(model, several).explain(X, 1)
+    alone = [tfs.IntegratedGradients(model, each).explain(X, 1) for each in several]
+    np.testing.assert_allclose(together.values, np.mean([each.values for each in alone], axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(
+        together.diagnostics["steps_used"], sum(each.diagnostics["steps_used"] for each in alone)
+    )
+
+
+def test_an_explainer_in_place_of_the_gradient():
+    model = network("relu")
+    guided = tfs.IntegratedGradients(tfs.GuidedBackprop(model), steps=20).explain(X, 1)
+    assert "converged" not in guided.diagnostics
+    asked = np.mean([tfs.GuidedBackprop(model).explain(X * t, 1).values for t in (np.arange(20) + 0.5) / 20], axis=0)
+    np.testing.assert_allclose(guided.values, X * asked, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="no known value to be refined to"):
+        tfs.IntegratedGradients(tfs.GuidedBackprop(model))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"quadrature": "simpson"}, "quadrature is one of 'midpoint', 'trapezoid', 'gauss_legendre'"),
+        ({"quadrature": "gauss_legendre"}, "Refining halves the cells of the midpoint rule"),
+        ({"steps": 0}, "steps is a whole number, at least 1"),
+        ({"steps": 1, "quadrature": "trapezoid"}, "steps is a whole number, at least 2"),
+        ({"tolerance": -1}, "tolerance is a finite number"),
+        ({"budget": 4}, "budget is a whole number, at least 8"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        tfs.IntegratedGradients(network("relu"), **options)
+
+
+# Baselines
+
+
+def test_pixels_go_through_the_preprocessing():
+    model = keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+
+    def preprocess(rgb):
+        return (rgb / 255 - [0.4, 0.5, 0.6]) / 0.25
+
+    red = tfs.IntegratedGradients(model, baselines.pixels([255, 0, 0], preprocess), steps=1).explain(x, 1).values
+    by_hand = np.broadcast_to(preprocess(np.array([255.0, 0, 0])), (4, 4, 3))
+    np.testing.assert_allclose(red, tfs.IntegratedGradients(model, by_hand, steps=1).explain(x, 1).values, atol=1e-6)
+
+
+def test_blurred_uniform_and_extremes():
+    weights = np.random.default_rng(1).normal(size=(48, 2))
+    model = keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), layers.Dense(2, use_bias=False)])
+    model.set_weights([weights])
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
+
+    def baseline_of(option):
+        """A linear model's values tell the baseline that was taken."""
+        values = tfs.IntegratedGradients(model, option, steps=1).explain(x, 0).values
+        return x - values / weights[:, 0].reshape(4, 4, 3)
+
+    np.testing.assert_allclose(baseline_of(baselines.blurred(1.5)), reference.blur(x, 1.5), atol=1e-4)
+    low, high = x.min(axis=(1, 2, 3)), x.max(axis=(1, 2, 3))
+    middle = np.broadcast_to(((low + high) / 2)[:, None, None, None], x.shape)
+    np.testing.assert_allclose(baseline_of(baselines.extremes()), middle, atol=1e-4)
+    noise = baseline_of(baselines.uniform(2, 3, number=1))
+    assert 2 <= noise.min() < 2.1 < 2.9 < noise.max() <= 3
+    np.testing.assert_allclose(noise[0], noise[1], atol=1e-4)
+    many = baseline_of(baselines.uniform(2, 3, number=200))
+    assert abs(many - 2.5).max() < 0.1
+    assert np.abs(baseline_of(baselines.uniform(2, 3, number=1, seed=1)) - noise).max() > 0.1
+
+
+def test_one_baseline_per_sample_whatever_the_chunks():
+    model = network("tanh")
+    before = X[::-1] * 0.5
+    per_sample = tfs.IntegratedGradients(model, baselines.per_sample(before))
+    expected = [tfs.IntegratedGradients(model, b).explain(x[None], 1).values[0] for x, b in zip(X, before, strict=True)]
+    for batch_size in (None, 1, 2):
+        values = per_sample.explain(X, 1, batch_size=batch_size).values
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+    # Copies of a sample have its baseline.
+    smooth = tfs.SmoothGrad(per_sample, samples=4, noise=0).explain(X, 1, batch_size=8).values
+    np.testing.assert_allclose(smooth, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"one baseline for each of the inputs, \(3, 6\). Received: \(2, 6\)"):
+        tfs.SmoothGrad(tfs.DeepLIFT(model, baselines.per_sample(X[:2]))).explain(X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: baselines.blurred(-1),
+        lambda: baselines.uniform(1, 0),
+        lambda: baselines.uniform(0, 1, number=0),
+    ],
+)
+def test_wrong_baselines(make):
+    with pytest.raises(ValueError, match="Received"):
+        make()
+
+
+def test_blur_is_scipy_free_gaussian_and_exact_at_its_ends():
+    x = np.random.default_rng(0).normal(size=(3, 9, 7, 2)).astype("float32")
+    sigmas = np.array([0.0, 0.8, 3.0], "float32")
+    blurred = blur(tf.constant(x), tf.constant(sigmas)).numpy()
+    np.testing.assert_array_equal(blurred[0], x[0])
+    for i in (1, 2):
+        np.testing.assert_allclose(blurred[i : i + 1], reference.blur(x[i : i + 1], sigmas[i]), atol=1e-5)
+    constant = np.ones((1, 9, 7, 2), "float32")
+    np.testing.assert_allclose(blur(tf.constant(constant), tf.constant([4.0])), constant, atol=1e-6)
+
+
+# Its kin
+
+
+def picture_network(activation="gelu"):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((12, 12, 2)),
+            layers.Conv2D(6, 3, activation=activation),
+            layers.Conv2D(6, 3, strides=2, activation=activation),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+
+
+PICTURES = np.random.default_rng(5).normal(size=(2, 12, 12, 2)).astype("float32")
+
+
+def test_blur_integrated_gradients_is_the_textbook_sum_and_complete():
+    model = picture_network()
+    explanation = tfs.BlurIntegratedGradients(model, 4, 6, tolerance=10).explain(PICTURES, 1)
+    expected = reference.blur_integrated_gradients(PICTURES, 4, gradient_of(model, 1), 6)
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-3, atol=1e-5)
+    refined = tfs.BlurIntegratedGradients(model, 4, tolerance=5e-3).explain(PICTURES, 1)
+    change = (model(PICTURES) - model(reference.blur(PICTURES, 4))).numpy()[:, 1]
+    np.testing.assert_allclose(refined.values.sum(axis=(1, 2, 3)), change, atol=1e-2 * np.abs(change).max())
+    with pytest.raises(ValueError, match="A table has no space to blur"):
+        tfs.BlurIntegratedGradients(network("relu")).explain(X)
+
+
+def test_expected_gradients_of_a_linear_model_and_of_one_baseline():
+    training = np.random.default_rng(7).normal(size=(9, 6)).astype("float32")
+    model = linear()
+    explanation = tfs.ExpectedGradients(model, training, samples=18).explain(X, 1)
+    np.testing.assert_allclose(
+        explanation.values, (X - training.mean(axis=0)) * model.get_weights()[0][:, 1], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
+    curved = network("gelu")
+    exact = tfs.IntegratedGradients(curved, 0.3, steps=40, quadrature="gauss_legendre").explain(X, 1).values
+    sampled = tfs.ExpectedGradients(curved, 0.3, samples=400).explain(X, 1)
+    # Stratified draws: far below the 1/20 of 400 independent ones.
+    assert np.linalg.norm(sampled.values - exact) / np.linalg.norm(exact) < 2e-3
+
+
+def test_expected_gradients_estimate_their_error_from_above():
+    training = np.random.default_rng(7).normal(size=(40, 6)).astype("float32")
+    model = network("relu", 2)
+    exact = tfs.IntegratedGradients(model, training, 200, tolerance=1).explain(X, 1).values
+    few = [tfs.ExpectedGradients(model, training, samples=40, seed=seed).explain(X, 1) for seed in range(5)]
+    errors = np.mean([np.linalg.norm(each.values - exact, axis=1) for each in few], axis=0) / np.linalg.norm(
+        exact, axis=1
+    )
+    estimates = np.mean([each.diagnostics["relative_error"] for each in few], axis=0)
+    assert (errors < estimates).all()
+    assert (errors > 0).all()
+
+
+def test_guided_integrated_gradients_is_the_published_algorithm():
+    model = network("tanh", 2)
+    for fraction, max_dist in ((0.25, 0.1), (0.5, 0.02), (1.0, 0.0), (0.2, 1.0)):
+        explanation = tfs.GuidedIntegratedGradients(model, 0.1, 12, fraction, max_dist).explain(X, 1)
+        expected = [
+            reference.guided_integrated_gradients(x, np.full(6, 0.1), gradient_of(model, 1), 12, fraction, max_dist)
+            for x in X
+        ]
+        np.testing.assert_allclose(explanation.values, expected, rtol=2e-3, atol=2e-5)
+
+
+def test_guided_integrated_gradients_converge_and_meet_the_straight_line():
+    model = network("gelu")
+    gaps = [
+        np.abs(tfs.GuidedIntegratedGradients(model, steps=steps).explain(X, 1).diagnostics["completeness_gap"]).max()
+        for steps in (50, 400)
+    ]
+    assert gaps[1] < gaps[0] / 6
+    straight = tfs.GuidedIntegratedGradients(model, steps=400, max_dist=0).explain(X, 1).values
+    exact = tfs.IntegratedGradients(model, steps=50).explain(X, 1).values
+    np.testing.assert_allclose(straight, exact, atol=2e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 3, None])
+def test_idgi_is_its_formula_and_complete(steps):
+    model = network("gelu")
+    inner = tfs.IntegratedGradients(model, 0.2, steps, tolerance=10)
+    explanation = tfs.IDGI(inner).explain(X, 1)
+    expected = reference.idgi(
+        X, np.full_like(X, 0.2), gradient_of(model, 1), lambda x: model(x).numpy()[:, 1], steps or 8
+    )
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
+
+
+def test_idgi_over_blur_and_over_nothing_else():
+    assert np.isfinite(tfs.IDGI(tfs.BlurIntegratedGradients(picture_network(), 2)).explain(PICTURES, 1).values).all()
+    with pytest.raises(TypeError, match="IDGI takes a model"):
+        tfs.IDGI(tfs.Gradient(linear()))
+
+
+def test_structures_and_batches_of_refined_paths():
+    kind = KINDS["two_inputs_dict"]
+    model, _ = kind.models()
+    inputs = kind.inputs(5)
+    explainer = tfs.IntegratedGradients(model, {"table": 0.1, "image": np.zeros((8, 8, 2))})
+    together = explainer.explain(inputs, 2)
+    one = explainer.explain({name: part[3:4] for name, part in inputs.items()}, 2)
+    for name in inputs:
+        np.testing.assert_allclose(one.values[name][0], together.values[name][3], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(one.diagnostics["steps_used"][0], together.diagnostics["steps_used"][3])
+
+
+# XRAI
+
+
+def test_regions_join_by_their_mean():
+    masks = np.zeros((3, 20, 20), bool)
+    masks[0, :10], masks[1, 5:15], masks[2] = True, True, True
+    values = np.zeros((20, 20))
+    values[:5], values[5:10], values[10:15] = 1.0, 4.0, 2.0
+    from tfsaliency.methods.paths.xrai import ranked
+
+    expected = np.zeros((20, 20))
+    # The second region has the largest mean, 3; then the first one adds its upper half, mean 1; then the rest, mean 0.
+    expected[5:15], expected[:5] = 3.0, 1.0
+    np.testing.assert_allclose(ranked(masks, values), expected)
+
+
+def test_xrai_finds_the_square_that_counts():
+    model = keras.Sequential([keras.Input((64, 64, 3)), layers.Flatten(), layers.Dense(2, use_bias=False)])
+    weights = np.zeros((64, 64, 3, 2))
+    weights[16:32, 32:48, :, 1] = 1
+    model.set_weights([weights.reshape(-1, 2)])
+    picture = np.full((1, 64, 64, 3), 0.2, "float32")
+    picture[0, 16:32, 32:48] = [1.0, 0.1, 0.1]
+    explanation = tfs.XRAI(tfs.GradientTimesInput(model)).explain(picture, 1)
+    assert explanation.values.shape == (1, 64, 64, 1)
+    top = explanation.values[0, ..., 0] == explanation.values.max()
+    assert top[16:32, 32:48].all()
+    # The region and its dilated border, not the rest of the picture.
+    assert top.sum() < 24 * 24
+    with pytest.raises(ValueError, match="XRAI is for pictures"):
+        tfs.XRAI(linear()).explain(X)

@@ -1,0 +1,200 @@
+"""The page of an explanation, read as a browser reads it; `test_browser` opens it in one."""
+
+import base64
+import dataclasses
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfsaliency as tfs
+from tfsaliency.plot.figure import draw_part
+from tfsaliency.plot.kinds import scale_of
+
+HOSTILE = '<script>alert("1")</script> & \'</style>"'
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, and the text in each."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.texts.append("")
+
+    def handle_data(self, data):
+        if self.texts:
+            self.texts[-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def text_of(self, tag):
+        return [text for (name, _), text in zip(self.elements, self.texts, strict=True) if name == tag]
+
+    def facts(self):
+        return list(zip(self.text_of("dt"), self.text_of("dd"), strict=True))
+
+
+def read(path):
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def pixels(url):
+    encoded = base64.b64decode(url.removeprefix("data:image/png;base64,"))
+    return cv2.imdecode(np.frombuffer(encoded, "uint8"), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten(), layers.Dense(3)]
+    )
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype("float32")
+
+
+def test_it_shows_the_maps_and_what_is_known_of_them(model, images, tmp_path):
+    explanations = [tfs.Gradient(model).explain(images, 1), tfs.SmoothGradSquared(model, samples=4).explain(images, 1)]
+    tfs.plot.report(explanations, tmp_path / "two.html", labels=["cat", "dog", "fish"], names=["a.png", "b.png"])
+    page = read(tmp_path / "two.html")
+
+    shown = [pixels(image["src"]) for image in page.all("img")]
+    expected = []
+    for sample in range(2):
+        expected.append(tfs.plot.picture(images[sample]))
+        expected.append(tfs.plot.heatmap(explanations[0].values[sample].sum(axis=-1)))
+        expected.append(tfs.plot.heatmap(explanations[1].values[sample].max(axis=-1), signed=False))
+    for ours, theirs in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    style = page.text_of("style")[0]
+    under = [pixels(url) for url in re.findall(r'url\("([^"]+)"\)', style)]
+    np.testing.assert_array_equal(under, expected[::3])
+
+    assert page.text_of("h2")[:2] == ["a.png", "b.png"]
+    facts = page.facts()
+    assert facts.count(("target", "1 dog")) == 4
+    for explanation in explanations:
+        assert page.text_of("figcaption").count(explanation.method) == 2
+        for score in explanation.scores:
+            assert ("score", f"{score:.4g}") in facts
+        assert ("fingerprint", explanation.provenance["fingerprint"]) in facts
+    assert ("relative_error", f"{explanations[1].diagnostics['relative_error'][0]:.3g}") in facts
+
+
+def test_nothing_of_it_comes_from_elsewhere(model, images, tmp_path):
+    tfs.Gradient(model).explain(images).report(tmp_path / "map.html")
+    page = read(tmp_path / "map.html")
+    for _, attributes in page.elements:
+        assert not {"href", "onclick", "style"} & set(attributes)
+        assert attributes.get("src", "data:").startswith("data:")
+    policy = next(each["content"] for each in page.all("meta") if each.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for kind in ("style", "script"):
+        digest = base64.b64encode(hashlib.sha256(page.text_of(kind)[0].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_names_and_labels_are_text_whatever_they_say(model, images, tmp_path):
+    explanation = tfs.Gradient(model).explain(images[:1], 0)
+    explanation.report(tmp_path / "map.html", names=[HOSTILE], labels=[HOSTILE])
+    page = read(tmp_path / "map.html")
+    assert page.text_of("h2")[0] == HOSTILE
+    assert ("target", f"0 {HOSTILE}") in page.facts()
+    assert page.all("img")[0]["alt"] == f"{HOSTILE}, the input"
+    assert len(page.all("script")) == len(page.all("style")) == 1
+
+
+def test_series_tables_and_several_parts_are_drawn(tmp_path):
+    parts = {"series": keras.Input((9, 2), name="series"), "facts": keras.Input((4,), name="facts")}
+    joined = layers.Concatenate()([layers.Flatten()(parts["series"]), parts["facts"]])
+    model = keras.Model(parts, layers.Dense(1)(joined))
+    inputs = {"series": np.ones((1, 9, 2)), "facts": np.ones((1, 4))}
+    explanation = tfs.Gradient(model).explain(inputs, lambda logits: logits[:, 0])
+    explanation.report(tmp_path / "map.html")
+    page = read(tmp_path / "map.html")
+    expected = [explanation.values["facts"][0], explanation.values["series"][0]]
+    given = [inputs["facts"][0], inputs["series"][0]]
+    for image, seen, values in zip(page.all("img"), given, expected, strict=True):
+        drawn = cv2.imdecode(
+            np.frombuffer(tfs.plot.png(draw_part(seen, values, scale_of(values, "signed", 99))), "uint8"),
+            cv2.IMREAD_COLOR,
+        )
+        np.testing.assert_array_equal(pixels(image["src"]), drawn[..., ::-1])
+    assert ("target", "<lambda>(logits)") in page.facts()
+
+
+def test_painted_classes_have_nothing_under_them(model, tmp_path):
+    painted = tfs.ClassVisualization(model, steps=2).explain([0, 2])
+    painted.report(tmp_path / "classes.html")
+    page = read(tmp_path / "classes.html")
+    for ours, values in zip(page.all("img"), painted.values, strict=True):
+        np.testing.assert_array_equal(pixels(ours["src"]), tfs.plot.picture(values))
+    volumes = keras.Sequential([keras.Input((4, 5, 6, 1)), layers.Flatten(), layers.Dense(2)])
+    painted = tfs.ClassVisualization.simonyan(volumes, steps=2).explain(1)
+    painted.report(tmp_path / "volume.html")
+    (shown,) = read(tmp_path / "volume.html").all("img")
+    np.testing.assert_array_equal(pixels(shown["src"]), tfs.plot.picture(painted.values[0, 2]))
+
+
+def test_volumes_show_their_middle(tmp_path):
+    model = keras.Sequential([keras.Input((5, 6, 7, 1)), layers.Flatten(), layers.Dense(2)])
+    explanation = tfs.Gradient(model).explain(np.random.default_rng(0).uniform(size=(1, 5, 6, 7, 1)), 0)
+    explanation.report(tmp_path / "volume.html")
+    shown = pixels(read(tmp_path / "volume.html").all("img")[1]["src"])
+    flat = explanation.values[0].sum(axis=-1)
+    # One range of colours for all slices.
+    np.testing.assert_array_equal(shown, tfs.plot.heatmap(flat[2], limit=np.percentile(np.abs(flat), 99)))
+
+
+def test_a_coarse_map_has_the_proportions_of_its_picture(model, images, tmp_path):
+    photos = np.random.default_rng(0).integers(0, 255, (2, 200, 300, 3), "uint8")
+    coarse = tfs.GradCAM(model, upsample=False).explain(images)
+    coarse.report(tmp_path / "map.html", images=photos)
+    given, mapped = read(tmp_path / "map.html").all("img")[:2]
+    assert (given["width"], given["height"]) == (mapped["width"], mapped["height"]) == ("300", "200")
+    assert (given["class"], mapped["class"]) == ("fine", "small")
+
+
+def test_channels_that_cancel_are_drawn_as_in_a_figure(model, images, tmp_path):
+    explanation = dataclasses.replace(tfs.Gradient(model).explain(images), values=images - 0.05)
+    assert explanation.values.min() < 0 < explanation.values.sum(axis=-1).min()
+    explanation.report(tmp_path / "map.html")
+    shown = pixels(read(tmp_path / "map.html").all("img")[1]["src"])
+    drawn = explanation.plot().axes[1].images[0].get_array()
+    np.testing.assert_array_equal(shown, drawn)
+
+
+def test_models_are_told_apart(model, images, tmp_path):
+    other = keras.Sequential([keras.Input((8, 8, 3)), *model.layers], name="other")
+    explanations = [tfs.Gradient(each).explain(images) for each in (model, other)]
+    tfs.plot.report(explanations, tmp_path / "map.html")
+    assert read(tmp_path / "map.html").text_of("title") == [f"What made {model.name} and other say that"]
+
+
+def test_mistakes_leave_no_file(model, images, tmp_path):
+    explanation = tfs.Gradient(model).explain(images)
+    with pytest.raises(ValueError, match=r"ends in \.html"):
+        explanation.report(tmp_path / "map.png")
+    with pytest.raises(ValueError, match="one name per sample: 2. Received: 1"):
+        explanation.report(tmp_path / "map.html", names=["cat"])
+    with pytest.raises(ValueError, match="at least one"):
+        tfs.plot.report([], tmp_path / "map.html")
+    with pytest.raises(ValueError, match="same inputs"):
+        tfs.plot.report([explanation, tfs.Gradient(model).explain(images + 1)], tmp_path / "map.html")
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        explanation.report(tmp_path / "none/map.html")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,219 @@
+"""Each relevance rule against its textbook twin, on every kind of affine operation."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+from tests import reference
+from tfsaliency.rules import (
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Gamma,
+    WSquare,
+    ZBox,
+    ZPlus,
+    first,
+    kind,
+    last,
+    operation,
+)
+
+RULES = {
+    "zero": (Epsilon(0), "epsilon", {"epsilon": 0.0}),
+    "epsilon": (Epsilon(0.05), "epsilon", {"epsilon": 0.05}),
+    "gamma": (Gamma(0.3), "gamma", {"gamma": 0.3}),
+    "z_plus": (ZPlus(), "alpha_beta", {"alpha": 1.0, "beta": 0.0}),
+    "alpha_beta_2_1": (AlphaBeta(2, 1), "alpha_beta", {"alpha": 2.0, "beta": 1.0}),
+    "alpha_beta_1.5_0.5": (AlphaBeta(1.5, 0.5), "alpha_beta", {"alpha": 1.5, "beta": 0.5}),
+    "w_square": (WSquare(), "w_square", {}),
+    "flat": (Flat(), "flat", {}),
+    "z_box": (ZBox(-3.0, 2.5), "z_box", {"low": -3.0, "high": 2.5}),
+}
+
+# What is one affine map: an operation with bias, scales and shifts around it, and padding.
+MAPS = {
+    "dense": ([layers.Dense(4)], (6,)),
+    "dense of rank 3": ([layers.Dense(4)], (3, 5)),
+    "einsum": ([layers.EinsumDense("abc,cde->abde", (3, 2, 3), bias_axes="de")], (3, 4)),
+    "conv1d causal": ([layers.Conv1D(3, 3, padding="causal", dilation_rate=2)], (7, 2)),
+    "conv2d same": ([layers.Conv2D(3, 3, padding="same")], (4, 5, 2)),
+    "conv2d strided": ([layers.Conv2D(3, 2, strides=2, padding="same")], (5, 5, 2)),
+    "conv2d dilated": ([layers.Conv2D(2, 2, dilation_rate=2)], (5, 5, 2)),
+    "conv2d grouped": ([layers.Conv2D(6, 2, groups=2)], (3, 4, 4)),
+    "conv2d one channel per group": ([layers.Conv2D(6, 2, groups=3, padding="same")], (3, 4, 3)),
+    "conv3d": ([layers.Conv3D(2, 2)], (3, 3, 3, 2)),
+    "depthwise": ([layers.DepthwiseConv2D(2, depth_multiplier=2)], (4, 4, 3)),
+    "transposed": ([layers.Conv2DTranspose(2, 3, strides=2)], (3, 3, 2)),
+    "conv1d transposed": ([layers.Conv1DTranspose(2, 3, strides=2)], (4, 2)),
+    "conv3d transposed": ([layers.Conv3DTranspose(2, 2)], (2, 2, 2, 2)),
+    "conv2d, normalization": ([layers.Conv2D(3, 2), layers.BatchNormalization()], (4, 4, 2)),
+    "depthwise, normalization": ([layers.DepthwiseConv2D(2), layers.BatchNormalization()], (4, 4, 3)),
+    "transposed, normalization": ([layers.Conv2DTranspose(3, 2), layers.BatchNormalization()], (3, 3, 2)),
+    "conv1d, normalization": ([layers.Conv1D(3, 2), layers.BatchNormalization()], (5, 2)),
+    "conv3d, normalization": ([layers.Conv3D(3, 2), layers.BatchNormalization()], (3, 3, 3, 2)),
+    "dense, normalization": ([layers.Dense(4), layers.BatchNormalization()], (6,)),
+    "normalization, conv2d": ([layers.BatchNormalization(), layers.Conv2D(3, 3, padding="same")], (4, 4, 2)),
+    "normalization, grouped": ([layers.BatchNormalization(), layers.Conv2D(6, 2, groups=2)], (3, 3, 4)),
+    "normalization, depthwise": ([layers.BatchNormalization(), layers.DepthwiseConv2D(2)], (3, 3, 4)),
+    "normalization, transposed": ([layers.BatchNormalization(), layers.Conv2DTranspose(3, 2)], (3, 3, 2)),
+    "normalization, dense": ([layers.BatchNormalization(), layers.Dense(4)], (6,)),
+    "rescaling, padding, conv2d": (
+        [layers.Rescaling(0.5, offset=-0.2), layers.ZeroPadding2D(1), layers.Conv2D(3, 3, strides=2)],
+        (4, 4, 2),
+    ),
+    "normalization, conv2d, normalization": (
+        [layers.BatchNormalization(), layers.Conv2D(3, 2), layers.BatchNormalization()],
+        (4, 4, 2),
+    ),
+}
+
+
+def build(name: str, seed: int) -> keras.Model:
+    """The layers of a map, with weights and statistics of either sign, and their results in a row."""
+    kinds, shape = MAPS[name]
+    keras.utils.set_random_seed(seed)
+    copies = [type(layer).from_config(layer.get_config()) for layer in kinds]
+    model = keras.Sequential([keras.Input(shape), *copies, layers.Flatten()])
+    generator = np.random.default_rng(seed)
+    model.set_weights(
+        [
+            0.5 + generator.uniform(size=weight.shape)
+            if "variance" in variable.path
+            else generator.normal(size=weight.shape)
+            for variable, weight in zip(model.weights, model.get_weights(), strict=True)
+        ]
+    )
+    return model
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", MAPS)
+def test_rule_equals_its_twin(name, rule):
+    ours, twin, options = RULES[rule]
+    for seed, sign in ((0, "either"), (1, "positive")):
+        model = build(name, seed)
+        generator = np.random.default_rng(10 + seed)
+        x = generator.normal(size=(2, *model.input_shape[1:])).astype("float32")
+        x = np.abs(x) if sign == "positive" else x
+        # Relevance of every result at once: each logit times its coefficient.
+        coefficients = generator.normal(size=model.output_shape[1]).astype("float32")
+        explainer = tfs.LRP(model, {kind("convolution"): ours, kind("dense"): ours})
+        explanation = explainer.explain(x, lambda z, c=coefficients: tf.reduce_sum(c * z, axis=1))
+        weights, bias = reference.affine_matrix(lambda batch, model=model: model(batch).numpy(), x.shape[1:])
+        for sample, values in zip(x, explanation.values, strict=True):
+            flat = sample.ravel().astype("float64")
+            relevance = coefficients * (flat @ weights + bias)
+            expected = reference.lrp(twin, flat, weights, bias, relevance, **options).reshape(sample.shape)
+            error = np.linalg.norm(values - expected) / np.linalg.norm(expected)
+            assert error < 1e-5
+
+
+def test_a_table_chooses_by_layer_position_operation_and_kind():
+    """Each entry of a table changes the rule of the map that it names, and of no other."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((6, 6, 2))
+    y = layers.Conv2D(3, 3, activation="relu", name="one")(x)
+    y = layers.DepthwiseConv2D(2, activation="relu", name="two")(y)
+    y = layers.Dense(5, activation="relu", name="three")(layers.Flatten()(y))
+    model = keras.Model(x, layers.Dense(3, name="four")(y))
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 6, 2))
+    base = {kind("convolution"): ZPlus(), kind("dense"): Epsilon()}
+
+    def values(more=None, **layers):
+        return tfs.LRP(model, base | (more or {}) | layers).explain(inputs, 0).values
+
+    np.testing.assert_array_equal(values({first(): Flat()}), values(one=Flat()))
+    np.testing.assert_array_equal(values({first("convolution"): Flat()}), values(one=Flat()))
+    np.testing.assert_array_equal(values({first("dense"): Flat()}), values())
+    np.testing.assert_array_equal(values({last(): Flat()}), values(four=Flat()))
+    np.testing.assert_array_equal(values({operation("DepthwiseConv2dNative"): Flat()}), values(two=Flat()))
+    # The more special entry counts.
+    np.testing.assert_array_equal(
+        values({first(): Flat(), operation("Conv2D"): Gamma()}, one=WSquare()), values(one=WSquare())
+    )
+    different = [values(), values(one=Flat()), values(two=Flat()), values(three=Flat()), values(four=Flat())]
+    for i, one in enumerate(different):
+        assert all(not np.allclose(one, other) for other in different[:i])
+
+
+def test_a_reused_layer_is_named_in_each_of_its_places():
+    convolution = layers.Conv2D(2, 3, padding="same", activation="relu", name="shared")
+    x = keras.Input((6, 6, 2))
+    model = keras.Model(x, layers.Dense(3, name="top")(layers.Flatten()(convolution(convolution(x)))))
+    inputs = np.random.default_rng(0).normal(size=(2, 6, 6, 2))
+    by_name = tfs.LRP(model, {"shared": Gamma(), kind("dense"): Epsilon()}).explain(inputs, 0)
+    by_kind = tfs.LRP(model, {kind("convolution"): Gamma(), kind("dense"): Epsilon()}).explain(inputs, 0)
+    np.testing.assert_array_equal(by_name.values, by_kind.values)
+
+
+def test_gates_get_nothing_and_signals_share():
+    """``x * sigmoid(w mean(x))``: all to x. ``x * (w x)``, two signals: half each, which is all to x again."""
+    x = keras.Input((5,))
+    gate = layers.Dense(5, activation="sigmoid")(layers.Dense(5)(x))
+    gated = keras.Model(x, keras.ops.sum(x * gate, axis=-1, keepdims=True))
+    inputs = np.abs(np.random.default_rng(0).normal(size=(3, 5))) + 0.1
+    explanation = tfs.LRP(gated, "epsilon").explain(inputs, lambda z: z[:, 0])
+    side = keras.Model(x, x * gate)
+    np.testing.assert_allclose(explanation.values, side(inputs), rtol=1e-3)
+
+    product = keras.Model(x, keras.ops.sum(x * layers.Dense(5, use_bias=False)(x), axis=-1, keepdims=True))
+    explanation = tfs.LRP(product, "epsilon").explain(inputs, lambda z: z[:, 0])
+    gradient = tfs.GradientTimesInput(product).explain(inputs, lambda z: z[:, 0])
+    # A product of two signals is of degree two: half of the gradient times the input.
+    np.testing.assert_allclose(explanation.values, gradient.values / 2, rtol=1e-3, atol=1e-4)
+
+
+def test_softmax_follows_its_taylor_expansion():
+    x = keras.Input((6,))
+    p = keras.ops.softmax(x)
+    model = keras.Model(x, keras.ops.matmul(p, np.arange(12, dtype="float32").reshape(6, 2)))
+    inputs = np.random.default_rng(0).normal(size=(2, 6)).astype("float32")
+    values = tfs.LRP(model, "epsilon").explain(inputs, 1).values
+    probabilities = np.exp(inputs) / np.exp(inputs).sum(axis=1, keepdims=True)
+    relevance = probabilities * np.arange(12).reshape(6, 2)[:, 1]
+    expected = inputs * (relevance - probabilities * relevance.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_normalization_is_the_identity_rule_but_for_its_mean():
+    """With the deviation held fixed, ``x -> (x - mean) / deviation`` is linear: gradient times input of that."""
+    x = keras.Input((8,))
+    y = layers.LayerNormalization()(x)
+    model = keras.Model(x, layers.Dense(3, use_bias=False)(y))
+    inputs = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    values = tfs.LRP(model, "attention").explain(inputs, 0).values
+    kernel = model.layers[-1].kernel.numpy()[:, 0]
+    deviation = np.sqrt(inputs.var(axis=1, keepdims=True) + 1e-3)
+    expected = inputs * (kernel - kernel.mean()) / deviation
+    np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_zplus_conserves_where_every_unit_has_a_positive_part():
+    """Without biases and with an input of either sign, all relevance arrives; a positive bias keeps its share."""
+    keras.utils.set_random_seed(3)
+    dense = [layers.Dense(20, "relu", use_bias=False), layers.Dense(20, "relu", use_bias=False)]
+    model = keras.Sequential([keras.Input((10,)), *dense, layers.Dense(4, use_bias=False)])
+    inputs = np.random.default_rng(0).normal(size=(8, 10))
+    explanation = tfs.LRP(model, "alpha1_beta0").explain(inputs)
+    np.testing.assert_allclose(explanation.values.sum(axis=1), explanation.scores, rtol=1e-4)
+    np.testing.assert_allclose(explanation.diagnostics["conservation_gap"], 0, atol=1e-4)
+    biased = keras.Sequential([keras.Input((1,)), layers.Dense(1)])
+    biased.set_weights([np.array([[1.0]]), np.array([3.0])])
+    explanation = tfs.LRP(biased, "alpha1_beta0").explain(np.ones((1, 1)))
+    np.testing.assert_allclose(explanation.values, [[1.0]], rtol=1e-5)
+    np.testing.assert_allclose(explanation.diagnostics["conservation_gap"], [-3.0], rtol=1e-5)
+
+
+def test_max_pooling_gives_all_to_the_largest_and_averages_share():
+    x = np.array([[1.0, 3.0, 2.0, 0.5]])[..., None]
+    for pooling, expected in (
+        (layers.MaxPooling1D, [0, 3.0, 2.0, 0]),
+        (layers.AveragePooling1D, [0.5, 1.5, 1.0, 0.25]),
+    ):
+        model = keras.Sequential([keras.Input((4, 1)), pooling(2), layers.Flatten()])
+        values = tfs.LRP(model, "epsilon").explain(x, lambda z: z[:, 0] + z[:, 1]).values
+        np.testing.assert_allclose(values[0, :, 0], expected, rtol=1e-5)

@@ -1,0 +1,1 @@
+"""What needs no TensorFlow: nested inputs, options, cache keys, files."""

@@ -1,0 +1,1 @@
+"""One question answered: inputs checked, model traced once, run in device batches."""

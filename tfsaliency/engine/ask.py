@@ -1,0 +1,56 @@
+"""The one way from a user's arguments to arrays: check, trace once, run in device batches, check the result."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsaliency.base.options import check_count
+from tfsaliency.engine.checks import check_built, check_converged, check_range, check_scores, check_values
+from tfsaliency.engine.chunks import Result, run_in_chunks
+from tfsaliency.engine.compiled import Compiled, compiled
+from tfsaliency.engine.inputs import Inputs, check_inputs
+from tfsaliency.engine.question import Question
+from tfsaliency.target import Target, as_target
+
+
+class Answer(NamedTuple):
+    """What a question about a batch came to.
+
+    Attributes:
+        result: NumPy arrays for the whole batch.
+        batch: the checked inputs.
+        target: what was explained.
+        function: what was run.
+    """
+
+    result: Result
+    batch: Inputs
+    target: Target
+    function: Compiled
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """``(N,)``: the classes that were explained, None where the target chooses none."""
+        return self.result.classes if self.target.chooses else None
+
+
+def ask(
+    question: Question, inputs: Any, target: Any, *, batch_size: int | None = None, progress: bool = False
+) -> Answer:
+    """Asks a question about a batch; see `Explainer.explain` for the arguments and errors."""
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
+    check_built(question.model)
+    batch = check_inputs(question.model, inputs)
+    chosen = as_target(target)
+    question.check_options(batch.given)
+    index = chosen.given(batch.samples)
+    function = compiled(question, chosen, batch, progress)
+    check_range(index, function.units)
+    if index is None:
+        index = np.zeros(batch.samples, "int32")
+    result = run_in_chunks(function, batch, index, batch_size, str(question) if progress else None)
+    check_scores(result.scores, batch.samples)
+    check_values(result.values)
+    check_converged(result.diagnostics)
+    return Answer(result, batch, chosen, function)

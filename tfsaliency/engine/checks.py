@@ -1,0 +1,109 @@
+"""What can be wrong with a model, a target and a result, said in words."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.engine.inputs import Inputs
+from tfsaliency.model.call import call
+
+ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
+
+
+def check_built(model: keras.Model) -> None:
+    """Raises where the model cannot be explained yet."""
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"tfsaliency works on the TensorFlow backend. Received: the {keras.backend.backend()} backend. "
+            "Set the environment variable KERAS_BACKEND=tensorflow before keras is imported."
+        )
+    if not model.built:
+        raise ValueError(f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights.")
+
+
+def check_integers(model: keras.Model, inputs: Inputs) -> None:
+    """Raises where the model answers differently to integers and to the same numbers as floats.
+
+    Integers are explained as floats. A model that scales by the type of its input, as
+    ``tf.image.convert_image_dtype`` does, is another function of floats.
+    """
+    if all(part.dtype.kind == "f" for part in tf.nest.flatten(inputs.given)):
+        return
+    try:
+        answer = model(tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:1]), inputs.given), training=False)
+    except Exception:
+        # The model takes no integers at all, only their floats.
+        return
+    as_floats = call(model, inputs.rows(0, 1))
+    for first, second in zip(tf.nest.flatten(answer), tf.nest.flatten(as_floats), strict=True):
+        if not np.allclose(first, second, rtol=1e-2, atol=1e-3):
+            raise ValueError(
+                "The model answers differently to these integers and to the same numbers as floats, so it reads their "
+                "type (tf.image.convert_image_dtype does). Pass floats as the model is to see them."
+            )
+
+
+def check_range(index: np.ndarray | None, units: int | None) -> None:
+    """Raises where a chosen class is not one of the model's."""
+    if index is None or units is None:
+        return
+    outside = index[(index < 0) | (index >= units)]
+    if outside.size:
+        raise ValueError(
+            f"The model has the classes 0 to {units - 1}. Received: target {outside[0]}"
+            + (ONE_UNIT if units == 1 else "")
+        )
+
+
+def check_scores(scores: np.ndarray, samples: int) -> None:
+    """Raises where a function of the logits did not score each sample."""
+    if len(scores) != samples:
+        raise ValueError(
+            f"The target function returned {len(scores)} scores for {samples} samples. Return one score per sample."
+        )
+
+
+def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
+    """Warns where a method reports in ``diagnostics["converged"]`` that it has not converged."""
+    open_ = np.flatnonzero(~np.asarray(diagnostics.get("converged", []), bool))
+    if not open_.size:
+        return
+    which = f"for the samples {open_[:5].tolist()}"
+    if "relative_gap" in diagnostics:
+        worst = diagnostics["relative_gap"].max()
+        message = (
+            f"The sum along the path has not converged {which}: it misses the change of the score by up to "
+            f"{worst:.1%}. Allow more steps, or a larger tolerance."
+        )
+    else:
+        message = f"The method reports that its values have not converged {which}."
+    warnings.warn(message, stacklevel=4)
+
+
+def check_values(values: Any) -> None:
+    """Raises where values are not finite, warns where they are zero everywhere."""
+    parts = [part.reshape(len(part), -1) for part in tf.nest.flatten(values)]
+    if not parts:
+        return
+    # The extremes show everything in two passes without a copy: NaN and infinity are extremes too.
+    low = np.min([part.min(axis=1) for part in parts], axis=0)
+    high = np.max([part.max(axis=1) for part in parts], axis=0)
+    finite = np.isfinite(low) & np.isfinite(high)
+    if not finite.all():
+        raise ValueError(
+            f"The values of the samples {np.flatnonzero(~finite)[:5].tolist()} are not finite: a gradient overflowed, "
+            "or the model computes one at a point where there is none (sqrt or log at 0, x / x). Check the model's "
+            "output on these samples; a mixed_float16 model may need the float32 policy."
+        )
+    zero = (low == 0) & (high == 0)
+    if zero.any():
+        warnings.warn(
+            f"The values of the samples {np.flatnonzero(zero)[:5].tolist()} are zero everywhere. Either the target "
+            "does not depend on the input, or every path to it is closed there: dead ReLU units, or a saturated "
+            "activation below the explained output; or nothing at the layer of an activation map speaks for the "
+            "target; or the noise was none, as for an input without range.",
+            stacklevel=4,
+        )

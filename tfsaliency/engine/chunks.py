@@ -1,0 +1,68 @@
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfsaliency.engine.compiled import Compiled
+from tfsaliency.engine.inputs import Inputs
+
+# Samples in parts, as a method with a loop of its own reports them, are no number to read.
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
+
+class Result(NamedTuple):
+    """NumPy arrays for a whole batch, as `Compiled` gives them for a chunk."""
+
+    values: Any
+    scores: np.ndarray
+    classes: np.ndarray
+    diagnostics: dict[str, np.ndarray]
+
+
+def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None) -> Result:
+    """Runs a compiled function over a batch, ``rows`` samples at a time.
+
+    Where the device runs out of memory the chunk is halved, for this call and, if the chunk was ours to choose, for
+    later ones.
+
+    Args:
+        function: what to run.
+        batch: the inputs.
+        index: ``(N,)`` classes, ignored by a function that finds its own.
+        rows: the size of a chunk, None for the one that ``function`` prefers.
+        bar: text of a progress bar, None for no bar.
+
+    Raises:
+        MemoryError: one row alone does not fit.
+    """
+    size = rows or function.rows
+    pieces: list[Result] = []
+    done = 0
+    with tqdm(total=batch.samples, desc=bar, disable=bar is None, bar_format=BAR) as progress:
+        while done < batch.samples:
+            stop = min(done + size, batch.samples)
+            function.on_progress = partial(_advance, progress, stop - done, stop)
+            try:
+                piece = function(batch.rows(done, stop), index[done:stop], size, done)
+            except tf.errors.ResourceExhaustedError as error:
+                if size == 1:
+                    raise MemoryError("One row of the inputs alone does not fit into the device's memory.") from error
+                size //= 2
+                if rows is None:
+                    function.rows = size
+                continue
+            # Unlike Tensor.numpy(), asarray does not copy: one copy is made where the pieces are joined.
+            pieces.append(Result(*tf.nest.map_structure(np.asarray, piece)))
+            progress.update(stop - progress.n)
+            done = stop
+    whole = pieces[0] if len(pieces) == 1 else tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+    for array in tf.nest.flatten(whole):
+        array.flags.writeable = False
+    return whole
+
+
+def _advance(bar: "tqdm[Any]", samples: int, end: int, share: float) -> None:
+    # A method of several loops reports each of them whole.
+    bar.update(min(share * samples, end - bar.n))

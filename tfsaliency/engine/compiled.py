@@ -1,0 +1,132 @@
+"""One compiled function per model, question, kind of target and shape of inputs, kept as long as the model lives."""
+
+import warnings
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.engine.checks import check_integers
+from tfsaliency.engine.inputs import Inputs
+from tfsaliency.engine.question import Question
+from tfsaliency.engine.score import Score
+from tfsaliency.model.fingerprint import anatomy
+from tfsaliency.model.traced import forget_trace, traced_model
+from tfsaliency.target import Target
+
+# Functions kept per model: a loop that passes a new lambda as target at each call must not fill the memory.
+KEPT = 32
+
+# A batch hides the cost of starting operations once it writes this much, or has this many rows. Larger batches only
+# fall out of the caches (benchmarks/chunks.py shows the curve).
+ENOUGH_BYTES = 256 * 2**20
+ENOUGH_ROWS = 16
+# A batch may never write more than this. Much of it is freed again on the way: about a third is held at once.
+BUDGET_BYTES = 4 * 2**30
+MOST_ROWS = 4096
+
+
+class Compiled:
+    """``attribute`` of one question about one model, traced once for every batch size.
+
+    It keeps graphs and nothing of what they were traced from: the cache must not keep a model alive that its user has
+    dropped.
+
+    Attributes:
+        units: how many classes the target chooses from; None where it chooses none.
+        explained: says whether logits or the output itself are explained.
+        notes: what the method found out about the model, name -> text.
+        rows: how many rows go through the model at once.
+        on_progress: gets each share of its work that the method has done, where progress was asked for.
+    """
+
+    def __init__(self, question: Question, target: Target, inputs: Inputs, progress: bool):
+        resolved = not target.chooses or target.given(inputs.samples) is not None
+        model = traced_model(question.model, inputs.specs)
+        scores: list[Score] = []
+        units: list[int | None] = []
+
+        def advance(share: tf.Tensor) -> None:
+            if progress:
+                tf.numpy_function(self._advance, [share], [])
+
+        def run(
+            x: Any, index: tf.Tensor, rows: tf.Tensor, first: tf.Tensor
+        ) -> tuple[Any, tf.Tensor, tf.Tensor, dict[str, Any]]:
+            score = Score(model, target, index if resolved else None, x, rows, first, advance)
+            values, diagnostics = question.attribute(x, score)
+            at_inputs = score.forward(x)
+            scores.append(score)
+            units.append(target.units(at_inputs.logits))
+            return values, at_inputs.score, score.index, diagnostics
+
+        signature = [inputs.specs, tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.int32)] * 2]
+        self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
+        self._model = model
+        self.units = units[0]
+        self.notes = scores[0].notes
+        self.explained = model.logits.describe()
+        self.rows = rows_for(model.row_bytes)
+        self.on_progress: Callable[[float], None] = lambda share: None
+        if model.hidden_link:
+            warnings.warn(
+                f"The model ends in a tf.function that hides its {model.hidden_link}: the output itself is explained, "
+                "whose gradient vanishes where the model is sure. Take @tf.function off the model's call, "
+                "or return logits from it.",
+                stacklevel=2,
+            )
+
+    def _advance(self, share: np.ndarray) -> None:
+        self.on_progress(float(share))
+
+    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, Any, Any, Any]:
+        """Values, scores, classes and diagnostics, as tensors, of samples from number ``first`` of a batch on."""
+        with self._model.state_put_back():
+            scalars = tf.constant(rows, tf.int32), tf.constant(first, tf.int32)
+            results: tuple[Any, Any, Any, Any] = self._graph(x, tf.constant(index), *scalars)
+            return results
+
+
+def rows_for(row_bytes: int) -> int:
+    """How many rows go through a model at once, of which one writes that many bytes; a power of two."""
+    row_bytes = max(1, row_bytes)
+    rows = min(max(ENOUGH_ROWS, ENOUGH_BYTES // row_bytes), BUDGET_BYTES // row_bytes, MOST_ROWS)
+    return 1 << max(0, rows.bit_length() - 1)
+
+
+_kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Compiled]] = weakref.WeakKeyDictionary()
+
+
+def compiled(question: Question, target: Target, inputs: Inputs, progress: bool) -> Compiled:
+    """The compiled function for these, traced now if it is the first time."""
+    functions = _kept.setdefault(question.model, OrderedDict())
+    chosen = target.given(inputs.samples) is not None
+    key = (question.key(), target.key, chosen, inputs.key, progress, anatomy(question.model))
+    if key not in functions:
+        check_integers(question.model, inputs)
+        functions[key] = Compiled(question, target, inputs, progress)
+        if len(functions) > KEPT:
+            functions.popitem(last=False)
+    functions.move_to_end(key)
+    return functions[key]
+
+
+def forget(model: keras.Model) -> None:
+    """Drops what was traced and compiled for a model.
+
+    New weights, new layers and new activations are seen without it. Call it after a change that only Python sees, such
+    as of an attribute that ``call`` reads.
+
+    Args:
+        model: a model that was explained; of any other there is nothing to drop.
+
+    Example:
+        >>> import keras, tfsaliency as tfs
+        >>> tfs.forget(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    """
+    _kept.pop(model, None)
+    forget_trace(model)

@@ -1,0 +1,84 @@
+"""Mean and spread of a method's values over many copies of the inputs, without keeping the values."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfsaliency.engine.copies import Block, over_copies
+from tfsaliency.engine.score import Score
+from tfsaliency.tensors.sums import of_copies, samples_of, total
+
+
+class Moments(NamedTuple):
+    """Mean and spread over copies of the inputs, float32, in the structure of the values.
+
+    Attributes:
+        mean: ``(N, ...)``.
+        spread: ``(N, ...)``, the sum of squared deviations from the mean.
+    """
+
+    mean: Any
+    spread: Any
+
+    def relative_error(self, copies: int) -> tf.Tensor:
+        """``(N,)``: the estimated ``||mean - E|| / ||E||`` of a mean of independent copies.
+
+        Infinite where the mean cannot be told from noise, NaN for one copy.
+        """
+        if copies == 1:
+            return tf.fill([samples_of(self.mean)], float("nan"))
+        variance = total(self.spread) / (copies * (copies - 1))
+        # The square of the mean contains the variance of the mean: E |m|^2 = |E m|^2 + Var m.
+        signal = total(tf.nest.map_structure(tf.square, self.mean)) - variance
+        error = tf.sqrt(tf.math.divide_no_nan(variance, tf.nn.relu(signal)))
+        return tf.where((signal <= 0) & (variance > 0), float("inf"), error)
+
+
+def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Block], Any]) -> Moments:
+    """Asks about all copies, a device batch at a time, in one loop of the graph.
+
+    Args:
+        copies: how many.
+        x: the inputs, ``(N, ...)``.
+        score: what is explained.
+        values_of: gives the values of the copies of a block, stacked: ``(count * N, ...)``.
+    """
+    batch = samples_of(x)
+
+    def of_block(first: tf.Tensor, count: tf.Tensor) -> Moments:
+        stacked = of_copies(values_of((first, count)), count)
+        mean = tf.nest.map_structure(lambda part: tf.reduce_mean(part, axis=0), stacked)
+        spread = tf.nest.map_structure(
+            lambda part, centre: tf.reduce_sum(tf.math.squared_difference(part, centre), axis=0),
+            stacked,
+            mean,
+        )
+        return Moments(mean, spread)
+
+    # Traced on its own: the loop needs the shape of the values before it starts.
+    with score.silent():
+        traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
+    start: Moments = tf.nest.map_structure(
+        lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), traced.structured_outputs
+    )
+
+    def step(so_far: Moments, block: Block) -> Moments:
+        first, count = block
+        return _merge(so_far, first, Moments(*traced(first, count)), count)
+
+    return over_copies(copies, x, score, step, start)
+
+
+def _merge(a: Moments, in_a: tf.Tensor, b: Moments, in_b: tf.Tensor) -> Moments:
+    """Moments of two groups together (Chan, Golub & LeVeque 1983), without the cancellation of a sum of squares."""
+    share = tf.cast(in_b, tf.float32) / tf.cast(in_a + in_b, tf.float32)
+
+    def spread(spread_a: tf.Tensor, spread_b: tf.Tensor, mean_a: tf.Tensor, mean_b: tf.Tensor) -> tf.Tensor:
+        between = tf.math.squared_difference(mean_a, mean_b) * tf.cast(in_a, tf.float32) * share
+        return spread_a + spread_b + between
+
+    return Moments(
+        tf.nest.map_structure(lambda mean_a, mean_b: mean_a + (mean_b - mean_a) * share, a.mean, b.mean),
+        tf.nest.map_structure(spread, a.spread, b.spread, a.mean, b.mean),
+    )

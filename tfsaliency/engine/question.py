@@ -1,0 +1,38 @@
+"""What the engine is asked: a method of a user's choice, seen from the engine."""
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple, Protocol
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.engine.score import Score
+
+
+class Attribution(NamedTuple):
+    """What a method returns: tensors of the graph that is being traced.
+
+    Attributes:
+        values: in the structure of the inputs, batch first.
+        diagnostics: name -> ``(N,)`` numbers about each sample's values.
+    """
+
+    values: Any
+    diagnostics: dict[str, tf.Tensor] = {}
+
+
+class Question(Protocol):
+    """A computation about a model."""
+
+    @property
+    def model(self) -> keras.Model:
+        """The model that is asked about."""
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        """The computation, traced once."""
+
+    def key(self) -> Hashable:
+        """Equal for questions about one model that compute the same."""
+
+    def check_options(self, inputs: Any) -> None:
+        """Raises where an option does not fit the inputs, NumPy arrays."""

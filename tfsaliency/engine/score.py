@@ -1,0 +1,205 @@
+"""The number that is explained, as a function of the inputs, inside the graph that a method is traced to."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfsaliency.graph.gradients import gradient, slopes
+from tfsaliency.graph.network import Network
+from tfsaliency.graph.trace import Trace, Values
+from tfsaliency.model.logits import Logits
+from tfsaliency.model.traced import TracedModel
+from tfsaliency.target import Target
+from tfsaliency.tensors.sums import samples_of
+
+
+class Forward(NamedTuple):
+    """The score with everything that it was computed from.
+
+    Attributes:
+        score: ``(N,)`` float32.
+        logits: what the model said, before its softmax or sigmoid.
+        inputs: what it was asked about, in the structure of the model's inputs.
+        values: the value of each tensor in the trace of the model.
+        model: that trace.
+    """
+
+    score: tf.Tensor
+    logits: Logits
+    inputs: Any
+    values: Values
+    model: TracedModel
+
+    def slopes(self, tensors: list[tf.Tensor]) -> list[tf.Tensor | None]:
+        """The gradient of the score at tensors inside the model, float32; None where it does not depend on one."""
+        return slopes(self.score, tensors, is_half=self.model.trace.is_half)
+
+
+class Score:
+    """The number that is explained, as a function of the inputs: ``score(x)``, ``(N,)`` float32.
+
+    A method calls it on the inputs, or on copies of them stacked in whole blocks: ``(copies * N, ...)`` with all ``N``
+    samples of the first copy first. The target is resolved on the inputs as given and kept for every copy, so noise can
+    never change the class that is explained.
+
+    Attributes:
+        rows: how many rows a method should put through the model at once, a scalar int32 tensor.
+        numbers: ``(N,)`` int32, the positions of these samples in the whole batch.
+        target: what is explained.
+        index: ``(N,)`` int32, the resolved classes; None until they are known.
+        advance: takes the share of its work that a method has just done, a scalar tensor, and moves the progress bar.
+        notes: what a method found out about the model while it was traced, for the explanation's provenance.
+    """
+
+    def __init__(
+        self,
+        model: TracedModel,
+        target: Target,
+        index: tf.Tensor | None,
+        inputs: Any,
+        rows: tf.Tensor,
+        first: tf.Tensor,
+        advance: Callable[[tf.Tensor], None] = lambda share: None,
+    ):
+        self._model, self.target, self.index, self._inputs = model, target, index, inputs
+        self.rows = rows
+        self.numbers = first + tf.range(samples_of(inputs))
+        self.advance = advance
+        self.notes: dict[str, str] = {}
+        self._graph = tf.compat.v1.get_default_graph()
+        self._at_inputs: Forward | None = None
+
+    @property
+    def is_half(self) -> bool:
+        """Whether part of the model computes in float16."""
+        return self._model.trace.is_half
+
+    def __call__(self, x: Any) -> tf.Tensor:
+        """The score, ``(N,)``, which a `tf.GradientTape` can differentiate.
+
+        A tape records operations as Python makes them and sees nothing of an imported graph, but it does see a call of
+        a function. Methods of this package take `gradient`, which is traced in half the time.
+        """
+        if self._resolved(x):
+            self.resolve()
+        specs = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in tf.nest.flatten(x)]
+
+        def scored(*parts: tf.Tensor) -> tf.Tensor:
+            return self.forward(tf.nest.pack_sequence_as(x, parts)).score
+
+        function = tf.function(scored, autograph=False, input_signature=specs)
+        return function.get_concrete_function()(*tf.nest.flatten(x))
+
+    def gradient(self, x: Any) -> tuple[tf.Tensor, Any]:
+        """The score, ``(N,)``, and its gradient in the structure of the inputs; zero for a part that has no influence.
+
+        Raises:
+            ValueError: an operation on the way has no gradient.
+        """
+        score = self.forward(x).score
+        return score, gradient(score, x, is_half=self.is_half)
+
+    def forward(self, x: Any) -> Forward:
+        """The score with all that it was computed from, for methods that look inside the model."""
+        is_given = self._resolved(x)
+        here = tf.compat.v1.get_default_graph() is self._graph
+        if is_given and here and self._at_inputs is not None:
+            return self._at_inputs
+        values = self._model.run(x)
+        logits = self._model.logits._replace(values=values.structure(self._model.logits.values))
+        if self.index is None:
+            self.index = self.target.top(logits)
+        found = Forward(self._of(logits, x), logits, x, values, self._model)
+        if is_given and here:
+            self._at_inputs = found
+        return found
+
+    def altered(self, forward: Forward, x: Any, traced: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+        """``(copies * N,)``: scores of copies of the inputs after replacing one tensor inside the model by ``value``.
+
+        Args:
+            forward: the score without the replacement.
+            x: the copies, ``(copies * N, ...)``.
+            traced: a traced tensor on the way from the inputs to the score, ``(N, ...)``.
+            value: what it is replaced by, ``(copies * N, ...)``.
+        """
+        inputs = zip(tf.nest.flatten(self._model.inputs), tf.nest.flatten(x), strict=True)
+        values = self._model.trace.run_from([*inputs, (traced, value)], forward.values)
+        return self._of(forward.logits._replace(values=values.structure(self._model.logits.values)), x)
+
+    def head(self, forward: Forward) -> "Head":
+        """The target as a network of its own, from the logits to the score."""
+        specs = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), forward.logits.values)
+
+        def scored(logits: Any, index: tf.Tensor) -> tf.Tensor:
+            return self.target.score(forward.logits._replace(values=logits), index)
+
+        return Head(Trace(scored, specs, tf.TensorSpec([None], tf.int32)), self._index)
+
+    def at(self, x: Any) -> tf.Tensor:
+        """``(n,)``: the scores of the inputs as given, or of copies of them. Resolves the target first."""
+        at_inputs = self.resolve()
+        return at_inputs if self._is_given(x) else self.forward(x).score
+
+    def resolve(self) -> tf.Tensor:
+        """``(N,)``: the scores of the inputs as given. This resolves the target."""
+        return (self._at_inputs or self.forward(self._inputs)).score
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """While a loop is traced inside another: the outermost loop alone moves the progress bar."""
+        advance, self.advance = self.advance, lambda share: None
+        try:
+            yield
+        finally:
+            self.advance = advance
+
+    def note(self, name: str, text: str) -> None:
+        """Records what a method found out about the model, such as the layer that it chose."""
+        self.notes[name] = text
+
+    def _resolved(self, x: Any) -> bool:
+        """Whether ``x`` are the inputs as given; raises where the target is not resolved and they are not."""
+        is_given = self._is_given(x)
+        if self.index is None and not is_given:
+            raise RuntimeError(
+                "The target is not resolved yet: a method that scores anything but the inputs themselves calls "
+                "score.resolve() first."
+            )
+        return is_given
+
+    def _is_given(self, x: Any) -> bool:
+        parts = zip(tf.nest.flatten(x), tf.nest.flatten(self._inputs), strict=True)
+        return all(part is given for part, given in parts)
+
+    def _of(self, logits: Logits, x: Any) -> tf.Tensor:
+        return self.target.score(logits, self._index(x))
+
+    def _index(self, x: Any) -> tf.Tensor:
+        """The resolved class of each row of copies of the inputs."""
+        return tf.tile(self.index, [samples_of(x) // samples_of(self._inputs)])
+
+
+class Head:
+    """A target as a network, for rules that go back through it.
+
+    Args:
+        trace: of the target, as a function of logits and classes.
+        index: gives the resolved class of each row of copies of the inputs.
+
+    Attributes:
+        network: the steps from the logits that are floats to the score.
+    """
+
+    def __init__(self, trace: Trace, index: Callable[[Any], tf.Tensor]):
+        self._trace, self._index = trace, index
+        logits = [each for each in tf.nest.flatten(trace.inputs[0]) if each.dtype.is_floating]
+        self.network = Network(trace, logits, [trace.outputs])
+
+    def values(self, forward: Forward) -> Values:
+        """The values of the traced tensors, in the graph under construction."""
+        logits, index = self._trace.inputs
+        given = zip(tf.nest.flatten(logits), tf.nest.flatten(forward.logits.values), strict=True)
+        return self._trace.run([*given, (index, self._index(forward.inputs))])

@@ -1,0 +1,65 @@
+"""Which operations a tensor depends on."""
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+from tfsaliency.graph.operations import SHAPE_READERS
+
+
+def ancestors(*tensors: tf.Tensor) -> list[tf.Operation]:
+    """The operations that the tensors depend on, each once, in the order in which they were traced."""
+    seen: dict[str, tf.Operation] = {}
+    stack = [tensor.op for tensor in tensors]
+    while stack:
+        op = stack.pop()
+        if op.name not in seen:
+            seen[op.name] = op
+            stack += [tensor.op for tensor in op.inputs]
+    # In graphs of one function, an operation is made after all that it reads.
+    order = {op.name: place for place, op in enumerate(tensors[0].graph.get_operations())}
+    return sorted(seen.values(), key=lambda op: order[op.name])
+
+
+def descendants(operations: Iterable[tf.Operation], tensors: Iterable[tf.Tensor]) -> list[tf.Operation]:
+    """Those of the operations, given in the order of the trace, that depend on one of the tensors."""
+    dependent = {tensor.ref() for tensor in tensors}
+    found = []
+    for op in operations:
+        if any(source.ref() in dependent for source in op.inputs):
+            found.append(op)
+            dependent |= {result.ref() for result in op.outputs}
+    return found
+
+
+def operations_between(outputs: list[tf.Tensor], inputs: list[tf.Tensor]) -> list[tf.Operation]:
+    """The operations on the way from the inputs to the outputs, in the order in which they were traced."""
+    return descendants(ancestors(*outputs), inputs)
+
+
+def first_without_gradient(y: tf.Tensor, x: tf.Tensor) -> tf.Operation | None:
+    """The first operation from ``x`` to ``y`` that returns floats and has no gradient.
+
+    None if ``y`` does not depend on ``x``.
+    """
+    dependent = {x.op.name}
+    first_of_integers = None
+    for op in ancestors(y):
+        sources = [tensor for tensor in op.inputs if tensor.op.name in dependent]
+        if not sources or op.type in SHAPE_READERS:
+            continue
+        if not any(output.dtype.is_floating for output in op.outputs):
+            # Not blamed yet: users know the operation that reads these integers rather than this one.
+            first_of_integers = first_of_integers or op
+        elif not any(_passes_gradient(op, source) for source in sources):
+            return op
+        dependent.add(op.name)
+    return first_of_integers
+
+
+def _passes_gradient(op: tf.Operation, source: tf.Tensor) -> bool:
+    floats = [output for output in op.outputs if output.dtype.is_floating]
+    try:
+        return tf.gradients(floats, source)[0] is not None
+    except LookupError:
+        return False

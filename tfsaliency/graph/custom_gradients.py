@@ -1,0 +1,95 @@
+"""Gradients that a model defines with ``tf.custom_gradient``, traced as data like the model itself.
+
+TensorFlow keeps such a gradient as a Python function over tensors of the graph in which the model was traced;
+``tf.nn.silu`` has one. In any other graph that function fails. So each of these gradients is traced once, beside the
+model, and imported where the gradient of an imported operation is asked for.
+"""
+
+import itertools
+import weakref
+from typing import Any
+
+import tensorflow as tf
+
+_GRADIENT = "TfsaliencyCustomGradient"
+_NUMBER = "_tfsaliency_custom_gradient"
+_numbers = itertools.count()
+
+
+class CustomGradients:
+    """The custom gradients of a traced graph.
+
+    Args:
+        graph: the graph; what the gradients are made of is added to it.
+        operations: the operations of the graph.
+    """
+
+    def __init__(self, graph: tf.Graph, operations: list[tf.Operation]):
+        identities = [op for op in operations if op.type == "IdentityN"]
+        self._gradients = {
+            op.name: _CustomGradient(graph, op) for op in identities if "_gradient_op_type" in op.node_def.attr
+        }
+
+    def redirect(self, definition: tf.compat.v1.GraphDef) -> None:
+        """Lets the operations of a graph definition, once imported, have the traced gradients."""
+        for node in definition.node:
+            if node.name in self._gradients:
+                node.attr["_gradient_op_type"].s = _GRADIENT.encode()
+                node.attr[_NUMBER].i = self._gradients[node.name].number
+
+
+class _CustomGradient:
+    """One custom gradient, from the gradients at the results of an operation to those at its sources."""
+
+    def __init__(self, graph: tf.Graph, op: tf.Operation):
+        self._op = op
+        before = graph.version
+        with graph.as_default():
+            results = [result for result in op.outputs if result.dtype.is_floating]
+            self._upstream = [tf.compat.v1.placeholder(result.dtype, result.shape) for result in results]
+            sources = list(op.inputs)
+            self._downstream = tf.gradients(results, sources, self._upstream, stop_gradients=sources)
+        added = [each for each in graph.get_operations()[before:] if each.type != "Placeholder"]
+        names = {each.name for each in added}
+        whole = graph.as_graph_def()
+        self._definition = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
+        self._definition.node.extend(node for node in whole.node if node.name in names)
+        for node in self._definition.node:
+            # TensorFlow wants a gradient on the device of its operation, which is not imported again.
+            node.attr.pop("_class", None)
+        self._captures = {traced.ref(): outside for outside, traced in graph.captures}
+        read = {source.ref(): source for each in added for source in each.inputs if source.op.name not in names}
+        self._read = list(read.values())
+        self.number = next(_numbers)
+        _known[self.number] = self
+
+    def of(self, op: tf.Operation, upstream: tuple[Any, ...]) -> list[tf.Tensor | None]:
+        """The gradient of an imported copy of the operation."""
+        arrived = [flow for flow, result in zip(upstream, self._op.outputs, strict=True) if result.dtype.is_floating]
+        values = {traced.ref(): flow for traced, flow in zip(self._upstream, arrived, strict=True)}
+        values |= {traced.ref(): source for traced, source in zip(self._op.inputs, op.inputs, strict=True)}
+        values |= {ref: tf.convert_to_tensor(outside) for ref, outside in self._captures.items()}
+        # The name of a copy is that of the operation behind a prefix.
+        prefix = op.name.removesuffix(self._op.name)
+        copies = (
+            (each, op.graph.get_tensor_by_name(prefix + each.name)) for each in self._read if each.ref() not in values
+        )
+        values |= {each.ref(): copy for each, copy in copies}
+        # The identities are for tensors of a graph around the one under construction.
+        given = {each.name: tf.identity(values[each.ref()]) for each in self._read}
+        wanted = [flow for flow in self._downstream if flow is not None]
+        direct = {flow.ref() for flow in wanted if flow.ref() in values}
+        computed = [flow.name for flow in wanted if flow.ref() not in direct]
+        made = iter(tf.graph_util.import_graph_def(self._definition, given, computed, name="gradient"))
+        return [
+            None if flow is None else values[flow.ref()] if flow.ref() in direct else next(made)
+            for flow in self._downstream
+        ]
+
+
+_known: weakref.WeakValueDictionary[int, _CustomGradient] = weakref.WeakValueDictionary()
+
+
+@tf.RegisterGradient(_GRADIENT)  # type: ignore[untyped-decorator]
+def _gradient(op: tf.Operation, *upstream: Any) -> list[tf.Tensor | None]:
+    return _known[op.get_attr(_NUMBER)].of(op, upstream)

@@ -1,0 +1,66 @@
+"""Gradients in a graph, in the structure of the inputs, with an error where an operation has none."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import first_without_gradient
+from tfsaliency.tensors.precision import HALF_SCALE
+
+
+def gradient(y: tf.Tensor, x: Any, upstream: tf.Tensor | None = None, *, is_half: bool = False) -> Any:
+    """The gradient of ``sum(upstream * y)`` in the structure of ``x``; zero for a part that ``y`` does not depend on.
+
+    Args:
+        y: ``(N,)``.
+        x: tensors that ``y`` was computed from, in any structure.
+        upstream: ``(N,)``; by default ones.
+        is_half: whether part of the computation is in float16.
+
+    Raises:
+        ValueError: an operation on the way has no gradient.
+    """
+    try:
+        flows = _gradients(y, tf.nest.flatten(x), upstream, is_half)
+    except LookupError:
+        flows = [None] * len(tf.nest.flatten(x))
+    return in_structure(x, flows, y)
+
+
+def slopes(y: tf.Tensor, tensors: list[tf.Tensor], *, is_half: bool = False) -> list[tf.Tensor | None]:
+    """The gradient of ``y`` at tensors inside the network, float32. Nothing below them is differentiated."""
+    return _gradients(y, tensors, None, is_half, stop=tensors)
+
+
+def _gradients(
+    y: tf.Tensor,
+    tensors: list[tf.Tensor],
+    upstream: tf.Tensor | None,
+    is_half: bool,
+    stop: list[tf.Tensor] | None = None,
+) -> list[tf.Tensor | None]:
+    scale = HALF_SCALE if is_half else 1.0
+    upstream = tf.ones_like(y) if upstream is None else upstream
+    found = tf.gradients(y, tensors, upstream * scale if is_half else upstream, stop_gradients=stop)
+    dense = [None if each is None else tf.cast(tf.convert_to_tensor(each), tf.float32) for each in found]
+    return [None if each is None else each / scale for each in dense] if is_half else dense
+
+
+def in_structure(x: Any, flows: list[tf.Tensor | None], y: tf.Tensor) -> Any:
+    """What arrived at each part of the inputs, in their structure; zero for a part that ``y`` does not depend on.
+
+    Raises:
+        ValueError: ``y`` depends on a part where nothing arrived: an operation on the way has no gradient.
+    """
+    parts = tf.nest.flatten(x)
+    for part, flow in zip(parts, flows, strict=True):
+        blocking = first_without_gradient(y, part) if flow is None else None
+        if blocking is not None:
+            raise ValueError(
+                f"No gradient reaches the input {part.shape}: the operation {blocking.name!r} of type {blocking.type} "
+                "has none. Token ids and other categories have no gradient: explain a model that takes the embedded "
+                "vectors, keras.Model(embedding.output, model.output). An output such as argmax has none: explain the "
+                "scores it is made of."
+            )
+    filled = [tf.zeros_like(part) if flow is None else flow for part, flow in zip(parts, flows, strict=True)]
+    return tf.nest.pack_sequence_as(x, filled)

@@ -1,0 +1,128 @@
+"""Finds the affine maps of a traced network, and puts each in the place of the steps that it is made of."""
+
+import tensorflow as tf
+
+from tfsaliency.graph.affine import (
+    CONVOLUTION,
+    KINDS,
+    Affine,
+    Extent,
+    Normalization,
+    Weighted,
+    extents_through,
+    scale_and_shift,
+    signal_place,
+)
+from tfsaliency.graph.operations import MOVES_AFTER_AFFINE, MOVES_BEFORE_AFFINE
+from tfsaliency.graph.readers import Readers
+from tfsaliency.graph.sign import never_negative
+from tfsaliency.graph.step import Step
+
+
+def joined_affine(steps: list[Step], outputs: list[tf.Tensor]) -> list[Step]:
+    """The steps, with each affine map as one step in the place of its last operation.
+
+    Scales and shifts belong to the affine operation whose result they are applied to, else to the operation that reads
+    them, else they are a map of their own.
+    """
+    graph = Readers(steps, outputs)
+    free = {step.name: step for step in steps}
+    joined: list[Affine] = [*_maps_with_weights(steps, graph, free), *_maps_without(steps, graph, free)]
+    not_negative = never_negative(steps)
+    for affine in joined:
+        affine.never_negative = affine.sources[0].ref() in not_negative
+    last = {affine.names[-1]: affine for affine in joined}
+    inside = {name for affine in joined for name in affine.names}
+    return [last.get(step.name, step) for step in steps if step.name in last or step.name not in inside]
+
+
+def _maps_with_weights(steps: list[Step], graph: Readers, free: dict[str, Step]) -> list[Affine]:
+    """The maps of convolutions and matrix products. Takes their steps from the free ones."""
+    heads = [step for step in steps if step.type in KINDS and step.depends.count(True) == 1 and len(step.sources) > 1]
+    after = {}
+    for head in heads:
+        after[head.name] = _after(head, graph, free)
+        _take([head, *after[head.name]], free)
+    joined: list[Affine] = []
+    for head in heads:
+        before = _before(head, graph, free)
+        _take(before, free)
+        joined.append(Weighted(before, head, after[head.name]))
+    return joined
+
+
+def _maps_without(steps: list[Step], graph: Readers, free: dict[str, Step]) -> list[Affine]:
+    """The maps made of scales and shifts that are still free, one after the other. Takes their steps."""
+    joined: list[Affine] = []
+    for step in steps:
+        if not _is_free_scale(step, free):
+            continue
+        run = [step]
+        while (after := graph.only_reader(run[-1])) is not None and _is_free_scale(after, free):
+            run.append(after)
+        _take(run, free)
+        joined.append(Normalization(run))
+    return joined
+
+
+def _take(steps: list[Step], free: dict[str, Step]) -> None:
+    for step in steps:
+        free.pop(step.name)
+
+
+def _is_free_scale(step: Step, free: dict[str, Step]) -> bool:
+    return step.name in free and scale_and_shift(step) is not None
+
+
+def _after(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
+    """The scales, shifts and moves that follow an affine operation and can be part of its map."""
+    steps: list[Step] = []
+    keep = 0
+    channels, last = head.results[0].shape[-1], head
+    while (step := graph.only_reader(last)) is not None and step.name in free:
+        same = step.results[0].shape[-1] == last.results[0].shape[-1]
+        scale = scale_and_shift(step)
+        if scale is not None and same:
+            if scale.scale != Extent.NONE and not (
+                _is_scalable(head) and scale.scale <= Extent.PER_CHANNEL and last.results[0].shape[-1] == channels
+            ):
+                break
+            steps.append(step)
+            keep = len(steps)
+        elif step.type in MOVES_AFTER_AFFINE:
+            shift = extents_through(steps).shift
+            if shift != Extent.NONE and not (same and shift <= Extent.PER_CHANNEL):
+                break
+            steps.append(step)
+        else:
+            break
+        last = step
+    return steps[:keep]
+
+
+def _is_scalable(head: Step) -> bool:
+    """Whether the weights show which numbers of the result they make: where the signal comes first, but for einsum."""
+    return (head.depends[0] or KINDS[head.type] == CONVOLUTION) and head.type != "Einsum"
+
+
+def _before(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
+    """The scales, shifts and pads that an affine operation reads and that can be part of its map."""
+    steps: list[Step] = []
+    keep = 0
+    if head.type == "Einsum" or head.depends.index(True) != signal_place(head.type):
+        return []
+    last = head
+    while (step := graph.only_maker(last)) is not None and step.name in free:
+        scale = scale_and_shift(step)
+        if scale is not None:
+            if max(scale) > Extent.PER_CHANNEL:
+                break
+            steps.insert(0, step)
+            keep = len(steps)
+        elif step.type in MOVES_BEFORE_AFFINE and KINDS[head.type] == CONVOLUTION:
+            steps.insert(0, step)
+            keep = len(steps) if step.type == "Pad" else keep
+        else:
+            break
+        last = step
+    return steps[len(steps) - keep :]

@@ -1,0 +1,131 @@
+"""A traced network as a list of steps, and the one walk back through them that every method with rules makes."""
+
+import functools
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+import tensorflow as tf
+
+from tfsaliency.graph.activation import joined_activations
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.grouped import grouped_convolution
+from tfsaliency.graph.joined_affine import joined_affine
+from tfsaliency.graph.operations import CALLS, LIST_READERS, NESTED, STOPS
+from tfsaliency.graph.readers import Readers
+from tfsaliency.graph.step import Flows, Step, step_of
+from tfsaliency.graph.trace import Trace, Values
+
+# A rule takes a step with values and what arrives at its results (relevance, a gradient, multipliers), and returns
+# what leaves to each of its sources.
+Rule = Callable[[Step, Flows], Flows]
+AnyRule = TypeVar("AnyRule", bound=Callable[..., Any])
+
+
+class Network:
+    """The steps from the inputs of a trace to some of its tensors. Read once, and used by every rule.
+
+    Args:
+        trace: the traced function.
+        inputs: traced tensors, where a walk back ends.
+        outputs: traced tensors, where it starts.
+    """
+
+    def __init__(self, trace: Trace, inputs: list[tf.Tensor], outputs: list[tf.Tensor]):
+        self._trace, self.inputs, self.outputs = trace, inputs, outputs
+
+    @cached_property
+    def with_activations(self) -> list[Step]:
+        """The steps, where several operations that are one activation (SiLU, GELU, PReLU) are one step."""
+        return joined_activations(_steps(self._trace, self.inputs, self.outputs))
+
+    @cached_property
+    def with_affine_maps(self) -> list[Step]:
+        """The same, where each convolution or matrix product is one step with the scales and shifts around it."""
+        return joined_affine(self.with_activations, self.outputs)
+
+    def readers(self, steps: list[Step]) -> Readers:
+        """Which step reads what another one makes."""
+        return Readers(steps, self.outputs)
+
+    def walk_back(self, steps: Iterable[Step], values: Values, start: Flows, rule: Rule) -> Flows:
+        """Takes what arrives at the outputs back to the inputs, step by step.
+
+        What several readers of a tensor send back to it is added up.
+
+        Args:
+            steps: in the order of the trace. One that stands for several has the place of its last.
+            values: of the traced tensors.
+            start: what arrives at each output, None for nothing.
+            rule: returns what a step sends back.
+
+        Returns:
+            What arrives at each of the inputs, None for nothing.
+
+        Raises:
+            ValueError: the walk meets a function, loop or condition that rules do not reach into.
+        """
+        flows: dict[Any, tf.Tensor] = {}
+
+        def send(traced: tf.Tensor, flow: tf.Tensor | None) -> None:
+            if flow is not None:
+                flows[traced.ref()] = flows[traced.ref()] + flow if traced.ref() in flows else flow
+
+        for output, flow in zip(self.outputs, start, strict=True):
+            send(output, flow)
+        for step in reversed(list(steps)):
+            arriving = [flows.pop(result.ref(), None) for result in step.results]
+            if all(flow is None for flow in arriving):
+                continue
+            self._check_reached(step)
+            for source, flow in zip(step.sources, rule(step.at(values), arriving), strict=True):
+                send(source, flow)
+        return [flows.get(each.ref()) for each in self.inputs]
+
+    def _check_reached(self, step: Step) -> None:
+        """Raises where a step is a function, loop or condition, or reads the lists that a loop wrote to."""
+        nested = step
+        while nested.type in LIST_READERS and (maker := self._made_by.get(nested.source.ref())) is not None:
+            nested = maker
+        if nested.type in NESTED:
+            raise ValueError(
+                f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a tf.function, loop "
+                "or condition within the model. Take @tf.function off the model's call, or unroll the loop (an LSTM "
+                "or GRU layer with unroll=True). Gradient methods (Gradient, SmoothGrad, ...) go through it."
+            )
+
+    @cached_property
+    def _made_by(self) -> dict[Any, Step]:
+        return {result.ref(): step for step in self.with_activations for result in step.results}
+
+
+def late(rule: AnyRule) -> AnyRule:
+    """Delays a rule until what arrives, its last argument, exists.
+
+    Without this TensorFlow computes what a rule needs of the activations as soon as they exist, for every layer at
+    once, and holds it all until the walk back comes by: peak memory would grow with the depth.
+    """
+
+    @functools.wraps(rule)
+    def waiting(*arguments: Any) -> Any:
+        flows = [flow for flow in tf.nest.flatten(arguments[-1]) if flow is not None]
+        with tf.control_dependencies(flows):
+            return rule(*arguments)
+
+    return cast(AnyRule, waiting)
+
+
+def _steps(trace: Trace, inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Step]:
+    """The steps from the inputs to the outputs, in the order in which they were traced."""
+    dependent = {each.ref() for each in inputs}
+    steps = []
+    for op in ancestors(*outputs):
+        depends = [source.ref() in dependent for source in op.inputs]
+        # A loop reads its sequence from a list, which is a variant.
+        results = [result for result in op.outputs if result.dtype.is_floating or result.dtype == tf.variant]
+        if not any(depends) or not results or op.type in STOPS or any(each.ref() in dependent for each in results):
+            continue
+        hidden = grouped_convolution(op, depends, trace.functions) if op.type in CALLS else None
+        steps.append(hidden or step_of(op, depends))
+        dependent.update(result.ref() for result in results)
+    return steps

@@ -1,0 +1,170 @@
+"""TensorFlow's operation types, grouped by what they do. No other file lists operation types by behaviour.
+
+A table of rules maps these groups to rules; a pass over the graph asks whether an operation belongs to a group.
+"""
+
+# --- functions of single numbers ---
+
+# One number to one number, not linear.
+CURVES = (
+    "Elu",
+    "Erf",
+    "Erfc",
+    "Exp",
+    "Expm1",
+    "LeakyRelu",
+    "Log",
+    "Log1p",
+    "Relu",
+    "Relu6",
+    "Selu",
+    "Sigmoid",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Tanh",
+)
+# A function of one number that contains one of these is more than a scale and a shift.
+BENDS = (*CURVES, "Abs", "Maximum", "Minimum", "SelectV2")
+# The result is one over the input, or one over its root.
+INVERSES = ("Inv", "Reciprocal", "Rsqrt")
+# The rest of the vocabulary of functions that treat every number by itself.
+ARITHMETIC = (
+    "Add",
+    "AddN",
+    "AddV2",
+    "BiasAdd",
+    "Cast",
+    "Identity",
+    "IdentityN",
+    *INVERSES,
+    "Mul",
+    "Neg",
+    "Pow",
+    "RealDiv",
+    "Square",
+    "SquaredDifference",
+    "Sub",
+)
+ELEMENTWISE = (*BENDS, *ARITHMETIC)
+# Functions of two numbers. With one of them fixed they are activations: a clip, or one over x.
+BINARY_CURVES = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
+# Let through what is positive and hold back what is negative: exactly, clipped, leaky or smooth.
+RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
+# An operand of a product that one of these made says how much of the other operand passes: a gate, or the deviation
+# that a normalization divides by.
+GATES = ("Sigmoid", "Relu6", "Sqrt", *INVERSES)
+# What turns logits into probabilities at the end of a network.
+LINKS = ("Softmax", "LogSoftmax", "Sigmoid")
+
+# --- numbers that move ---
+
+# The same numbers in another shape.
+RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
+# The same numbers in another shape or order.
+REORDERS = (*RESHAPES, "Transpose")
+# Hands on what it gets.
+IDENTITIES = ("Identity", "Cast")
+# Each number of the result is one number of a source, or zero.
+MOVES = (
+    *REORDERS,
+    "BatchToSpaceND",
+    "BroadcastTo",
+    "Concat",
+    "ConcatV2",
+    "DepthToSpace",
+    "ExtractImagePatches",
+    "GatherNd",
+    "GatherV2",
+    "MirrorPad",
+    "Pack",
+    "Pad",
+    "PadV2",
+    "ReverseV2",
+    "Roll",
+    "ScatterNd",
+    "Slice",
+    "SpaceToBatchND",
+    "SpaceToDepth",
+    "Split",
+    "SplitV",
+    "StridedSlice",
+    "Tile",
+    "Unpack",
+)
+# May stand between an affine operation and the scales and shifts that belong to it: behind it, and in front of it.
+MOVES_AFTER_AFFINE = ("BatchToSpaceND", "Squeeze", "Reshape", "Identity")
+MOVES_BEFORE_AFFINE = ("Pad", "SpaceToBatchND", "ExpandDims", "Identity")
+# May stand between a gate and the product that it gates.
+MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "RealDiv", "Neg")
+
+# --- sums, products, maxima ---
+
+AVERAGE_POOLS = ("AvgPool", "AvgPool3D")
+MAX_POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D")
+# Each number of the result is a sum of numbers of the sources, with fixed weights.
+SUMS = (
+    "Add",
+    "AddN",
+    "AddV2",
+    *AVERAGE_POOLS,
+    "BiasAdd",
+    "Cumsum",
+    "Mean",
+    "ResizeBicubic",
+    "ResizeBilinear",
+    "ResizeNearestNeighbor",
+    "ScaleAndTranslate",
+    "Sub",
+    "Sum",
+)
+# Each number of the result is the largest of some numbers of the source.
+MAXIMA = ("Max", *MAX_POOLS)
+CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+TRANSPOSED_CONVOLUTIONS = ("Conv2DBackpropInput", "Conv3DBackpropInputV2")
+MATRIX_PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
+# Linear in each of two sources.
+PRODUCTS = (*CONVOLUTIONS, *MATRIX_PRODUCTS)
+# What may follow the pooling of a network for a class activation map in the sense of its paper: one dense layer, and
+# the choice of a class.
+DENSE_HEAD = ("MatMul", "BiasAdd", "AddV2", "Sub", "Mul", "GatherV2", "Reshape", "Squeeze", *IDENTITIES, "IdentityN")
+
+# --- signs ---
+
+# Never negative, whatever the sources are.
+NOT_NEGATIVE = ("Abs", "Exp", "Relu", "Relu6", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Square")
+# Not negative where no source is.
+KEEP_SIGN = (
+    "Add",
+    "AddN",
+    "AddV2",
+    *AVERAGE_POOLS,
+    "BatchToSpaceND",
+    "ConcatV2",
+    "ExpandDims",
+    "Identity",
+    "Max",
+    "MaxPool",
+    "MaxPool3D",
+    "Mean",
+    "Pad",
+    "Reshape",
+    "SpaceToBatchND",
+    "Squeeze",
+    "Sum",
+    "Transpose",
+)
+
+# --- what rules cannot follow ---
+
+CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+CONDITIONS = ("If", "StatelessIf", "Case", "StatelessCase")
+LOOPS = ("While", "StatelessWhile")
+# Read from the lists that a loop writes to.
+LIST_READERS = ("TensorListConcatV2", "TensorListGather", "TensorListGetItem", "TensorListStack")
+# Operations with a body of their own.
+NESTED = (*CALLS, *CONDITIONS, *LOOPS)
+# Nothing flows back through these, by their meaning.
+STOPS = ("StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "Sign", "Floor", "Ceil", "Round", "Rint")
+# Read the shape of a tensor and none of its numbers.
+SHAPE_READERS = ("Shape", "Size", "Rank")

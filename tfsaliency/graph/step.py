@@ -1,0 +1,184 @@
+"""One step of a traced network, as a rule sees it."""
+
+import inspect
+from typing import Any, Self
+
+import tensorflow as tf
+
+from tfsaliency.graph.trace import Values
+from tfsaliency.tensors.precision import precise
+
+# One tensor for each result or source of a step; None where nothing flows.
+Flows = list[tf.Tensor | None]
+
+
+class Step:
+    """A traced operation, or several that act as one, between the inputs and the outputs of a network.
+
+    A step is data until `at` gives it values; a rule gets a step with values.
+
+    Attributes:
+        type: the type of the TensorFlow operation, or the name of what several of them are together.
+        name: the name of the operation in the trace. It begins with the names of the layers around it.
+        sources: the traced tensors that the step reads.
+        results: the traced tensors that it makes.
+        depends: for each source, whether it depends on the inputs of the network.
+        operations: the types of the operations that the step is made of.
+        names: their names.
+    """
+
+    def __init__(self, type: str, name: str, sources: list[tf.Tensor], results: list[tf.Tensor], depends: list[bool]):
+        self.type, self.name = type, name
+        self.sources, self.results, self.depends = sources, results, depends
+        self.operations, self.names = [type], [name]
+        self._values: Values | None = None
+        self._cast: dict[Any, tf.Tensor] = {}
+
+    def at(self, values: Values) -> Self:
+        """The same step with values."""
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__, _values=values, _cast={})
+        return bound
+
+    def value(self, traced: tf.Tensor) -> tf.Tensor:
+        """The value of a traced tensor, as the network computed it."""
+        assert self._values is not None, "a step has values inside a rule only"
+        return self._values[traced]
+
+    def precise(self, traced: tf.Tensor) -> tf.Tensor:
+        """The value of a traced tensor, float16 as float32; the same tensor each time."""
+        if traced.ref() not in self._cast:
+            self._cast[traced.ref()] = precise(self.value(traced))
+        return self._cast[traced.ref()]
+
+    @property
+    def inputs(self) -> list[tf.Tensor]:
+        """The values of the sources, float16 as float32."""
+        return [self.precise(source) for source in self.sources]
+
+    @property
+    def outputs(self) -> list[tf.Tensor]:
+        """The values of the results, float16 as float32."""
+        return [self.precise(result) for result in self.results]
+
+    @property
+    def input(self) -> tf.Tensor:
+        """The value of the only source that depends on the inputs, float16 as float32."""
+        return self.precise(self.source)
+
+    @property
+    def output(self) -> tf.Tensor:
+        """The value of the first result, float16 as float32."""
+        return self.precise(self.results[0])
+
+    @property
+    def source(self) -> tf.Tensor:
+        """The first source that depends on the inputs, as a traced tensor."""
+        return self.sources[self.depends.index(True)]
+
+    def attribute(self, name: str) -> Any:
+        """An attribute of the traced operation."""
+        raise ValueError(f"{self.name!r} stands for several operations, which have no common attribute {name!r}.")
+
+    def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        """Computes the results from other inputs."""
+        raise NotImplementedError
+
+    def with_input(self, value: tf.Tensor) -> tf.Tensor:
+        """Runs the step again with ``value`` in place of its dependent source; returns the first result."""
+        place = self.depends.index(True)
+        inputs = self.inputs
+        return self.run(*inputs[:place], value, *inputs[place + 1 :])[0]
+
+    def gradient(self, upstream: Flows) -> Flows:
+        """The gradient of the step: from the gradients at its results to those at its dependent sources."""
+        return self.gradient_at(self.inputs, upstream)
+
+    def gradient_at(self, inputs: list[tf.Tensor], upstream: Flows) -> Flows:
+        """The gradient of the step at other inputs."""
+        # A tape adds up what arrives at one tensor that is read in two places: each place gets a tensor of its own.
+        inputs = [tf.identity(x) if depends else x for x, depends in zip(inputs, self.depends, strict=True)]
+        watched = [x for x, depends in zip(inputs, self.depends, strict=True) if depends]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            results = self.run(*inputs)
+        reached = [(y, flow) for y, flow in zip(results, upstream, strict=True) if flow is not None]
+        try:
+            slopes = tape.gradient(
+                [y for y, _ in reached],
+                watched,
+                output_gradients=[tf.cast(flow, y.dtype) for y, flow in reached],
+            )
+        except LookupError as error:
+            raise ValueError(f"The operation {self.name!r} of type {self.type} has no gradient.") from error
+        found = iter(None if slope is None else precise(tf.convert_to_tensor(slope)) for slope in slopes)
+        return [next(found) if depends else None for depends in self.depends]
+
+    def to_sources(self, flow: tf.Tensor | None) -> Flows:
+        """``flow`` for the only source that depends on the inputs, None for the others."""
+        return [flow if depends else None for depends in self.depends]
+
+
+class Operation(Step):
+    """A step that is a single operation."""
+
+    def __init__(self, op: tf.Operation, depends: list[bool]):
+        super().__init__(op.type, op.name, list(op.inputs), list(op.outputs), depends)
+        self._op = op
+
+    def attribute(self, name: str) -> Any:
+        return self._op.get_attr(name)
+
+    def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        return replay(self._op, *inputs)
+
+
+class CustomGradient(Operation):
+    """What ``tf.custom_gradient`` leaves in a trace: identities of its results and arguments, and a gradient."""
+
+    def gradient(self, upstream: Flows) -> Flows:
+        outputs, sources = ([self.value(each) for each in tensors] for tensors in (self.results, self.sources))
+        reached = [(y, flow) for y, flow in zip(outputs, upstream, strict=True) if flow is not None]
+        slopes = tf.gradients(
+            [y for y, _ in reached],
+            sources,
+            grad_ys=[tf.cast(flow, y.dtype) for y, flow in reached],
+            stop_gradients=sources,
+        )
+        return [None if slope is None else precise(slope) for slope in slopes]
+
+    def without_gradient(self) -> Operation:
+        """The identities alone: what arrives at each result goes to its own source."""
+        return Operation(self._op, self.depends)
+
+
+def step_of(op: tf.Operation, depends: list[bool]) -> Step:
+    """The step that a single operation is."""
+    return (CustomGradient if op.type == "IdentityN" else Operation)(op, depends)
+
+
+def replay(op: tf.Operation, *inputs: tf.Tensor) -> list[tf.Tensor]:
+    """Runs an operation once more with the same attributes, on other inputs of possibly another float type."""
+    function = getattr(tf.raw_ops, op.type)
+    known = inspect.signature(function).parameters
+    arguments: dict[str, Any] = {}
+    inferred = set()
+    rest = list(inputs)
+    for argument in op.op_def.input_arg:
+        # What operations call reduction_indices, dim and the like is an axis in Python.
+        name = argument.name if argument.name in known else "axis"
+        several = argument.number_attr or argument.type_list_attr
+        if several:
+            attribute = op.get_attr(several)
+            count = attribute if isinstance(attribute, int) else len(attribute)
+            arguments[name], rest = rest[:count], rest[count:]
+        else:
+            arguments[name] = rest.pop(0)
+        inferred |= {several, argument.type_attr}
+    attributes = {
+        each.name if each.name in known else "axis": op.get_attr(each.name)
+        for each in op.op_def.attr
+        if each.name not in inferred
+    }
+    results: list[tf.Tensor] = tf.nest.flatten(function(**arguments, **attributes))
+    return results

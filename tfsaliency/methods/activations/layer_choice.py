@@ -1,0 +1,189 @@
+"""Which tensors inside the model a class activation map is made of."""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.engine.score import Forward
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
+from tfsaliency.methods.activations.grid import Grid, grid_of
+from tfsaliency.model.layers import LayerCall, calls_of
+
+
+class Activation(NamedTuple):
+    """A tensor inside the model, and how its places lie over the inputs.
+
+    Attributes:
+        name: the path of the layer that returned it, with the number of the call where it is not the first.
+        traced: the tensor in the trace of the model.
+        output: its value, ``(N, ..., K)``.
+        grids: for each part of the inputs, in the order of `tf.nest.flatten`, how the places of the layer lie over it;
+            None for a part that the layer does not see or that has other axes.
+    """
+
+    name: str
+    traced: tf.Tensor
+    output: tf.Tensor
+    grids: list[Grid | None]
+
+    @property
+    def grid(self) -> Grid:
+        """The layer's own grid."""
+        return next(grid for grid in self.grids if grid is not None)
+
+    def fold(self, values: tf.Tensor) -> tf.Tensor:
+        """The output, or anything of its shape, over the grid: ``(N, *grid, K)`` float32."""
+        return tf.cast(self.grid.fold(values), tf.float32)
+
+
+def choose(layer: Any, forward: Forward) -> list[Activation]:
+    """The activations that the option ``layer`` asks for.
+
+    Args:
+        layer: None for the last one with spatial extent before pooling; a layer; its name, or its path through models
+            and layers (``"backbone/block5_conv3"``); a pair of these and the index of the call, for a layer that is
+            called several times; or a list of all that.
+        forward: the score, with the model inside.
+
+    Raises:
+        ValueError: there is no such layer, the name is that of several, or the layer has no places that lie over an
+            input; the message lists those that have.
+    """
+    usable = _Usable(forward)
+    if layer is None:
+        return [usable.last()]
+    return [usable.one(each) for each in (layer if isinstance(layer, list) else [layer])]
+
+
+class _Usable:
+    """The calls that an activation map can be made of."""
+
+    def __init__(self, forward: Forward):
+        self._forward, model = forward, forward.model
+        self._parts = tf.nest.flatten(model.inputs)
+        self._graph = model.trace.graph
+        # The score may depend on one of several outputs only.
+        reached = {op.name for op in ancestors(forward.score)}
+        pairs = zip(model.logits.floats, forward.logits.floats, strict=True)
+        self._logits = [traced for traced, value in pairs if value.op.name in reached]
+        self._behind = ancestors(*self._logits)
+        self._names = {op.name for op in self._behind}
+        self._calls = model.calls
+        self._usable = [call for call in model.calls if self._fits(call)]
+
+    def _fits(self, call: LayerCall) -> bool:
+        output = call.output
+        if output is None or call.graph is not self._graph or output.graph is not self._graph:
+            return False
+        if output.shape.rank is None or not output.dtype.is_floating or output.op.name not in self._names:
+            return False
+        return any(grid_of(output.shape, part.shape) for part in self._parts)
+
+    def last(self) -> Activation:
+        logits = {logit.ref() for logit in self._logits}
+        seen = self._read_through_attention()
+        for call in reversed(self._usable):
+            output = self._activated(call.output)
+            if call.in_builtin or output.ref() in logits or _is_pooled(output) or not _is_learned(output):
+                continue
+            if seen is not None and output.op.name not in seen:
+                continue
+            # A dropout hands on what it gets: the layer that made the tensor has the better name.
+            makers = [each for each in self._usable if each.output is output]
+            name = makers[0].name if makers else f"{output.op.type} after {call.name}"
+            activation = self._over_inputs(name, output)
+            if any(activation.grids):
+                return activation
+        raise ValueError(
+            "The model has no layer with places that lie over its input, so there is nothing to map. A class "
+            "activation map needs a convolution, a sequence or tokens of a picture; use a gradient method."
+        )
+
+    def _activated(self, output: tf.Tensor) -> tf.Tensor:
+        """A layer's output after the activations and sums outside of layers that follow it before anything else."""
+        reached = {output.ref()}
+        for op in self._behind:
+            same = op.type in ELEMENTWISE and op.outputs[0].shape == output.shape
+            if same and any(source.ref() in reached for source in op.inputs):
+                output = op.outputs[0]
+                reached.add(output.ref())
+        return output
+
+    def _read_through_attention(self) -> set[str] | None:
+        """Where a class token is read out, the operations that it has seen the other tokens by; None elsewhere."""
+        for place, op in enumerate(self._behind):
+            sliced = op.type == "StridedSlice" and op.inputs[0].shape.rank == 3 and op.outputs[0].shape.rank == 2
+            if sliced and any(grid_of(op.inputs[0].shape, part.shape) for part in self._parts):
+                attention = [each for each in self._behind[:place] if each.type == "Softmax"]
+                return {each.name for each in ancestors(attention[-1].outputs[0])} if attention else None
+        return None
+
+    def one(self, layer: Any) -> Activation:
+        wanted, index = layer if isinstance(layer, tuple) else (layer, None)
+        found = [call for call in calls_of(wanted, self._calls) if call.output is not None]
+        if not found:
+            raise ValueError(f"The model calls no layer {_text(wanted)}. {self._offer()}")
+        paths = sorted({call.path for call in found})
+        if len(paths) > 1:
+            raise ValueError(f"The name {wanted!r} is that of several layers. Pass the path of one: {', '.join(paths)}")
+        if index is None and len(found) > 1:
+            raise ValueError(
+                f"The layer {paths[0]!r} is called {len(found)} times. Say which call, from 0: layer=({paths[0]!r}, 0)"
+            )
+        try:
+            call = found[index or 0]
+        except IndexError:
+            raise ValueError(f"The layer {paths[0]!r} is called {len(found)} times. Received: call {index}") from None
+        assert call.output is not None
+        usable = any(each is call for each in self._usable)
+        activation = self._over_inputs(call.name, call.output) if usable else None
+        if activation is None or not any(activation.grids):
+            raise ValueError(
+                f"The layer {call.path!r} returns {tuple(call.output.shape)}, whose places do not lie over an input, "
+                f"or what is explained does not depend on it. {self._offer()}"
+            )
+        return activation
+
+    def _over_inputs(self, name: str, output: tf.Tensor) -> Activation:
+        seen = {op.name for op in ancestors(output)}
+        grids = [grid_of(output.shape, part.shape) if part.op.name in seen else None for part in self._parts]
+        return Activation(name, output, self._forward.values[output], grids)
+
+    def _offer(self) -> str:
+        paths = list(dict.fromkeys(call.path for call in self._usable))
+        if not paths:
+            return "None of its layers has places that lie over an input; use a gradient method."
+        return f"These would do: {', '.join(paths)}"
+
+
+def check_layer(layer: Any) -> None:
+    """Raises where the option ``layer`` names no layer."""
+    several = layer if isinstance(layer, list) else [layer]
+    if layer is not None and not (several and all(map(_names_a_layer, several))):
+        raise ValueError(
+            "layer is None, a layer, its name or path, a pair of one of these and the index of its call, or a list of "
+            f"them. Received: {layer!r}"
+        )
+
+
+def _names_a_layer(option: Any) -> bool:
+    wanted, index = option if isinstance(option, tuple) and len(option) == 2 else (option, 0)
+    return isinstance(wanted, str | keras.Layer) and isinstance(index, int)
+
+
+def _is_pooled(traced: tf.Tensor) -> bool:
+    op = traced.op
+    while op.type in (*REORDERS, *IDENTITIES):
+        op = op.inputs[0].op
+    return op.type in (*MAX_POOLS, *AVERAGE_POOLS)
+
+
+def _is_learned(traced: tf.Tensor) -> bool:
+    """Whether weights took part: an input that was only rescaled is no activation."""
+    return any(output.dtype == tf.resource for op in ancestors(traced) for output in op.outputs)
+
+
+def _text(wanted: Any) -> str:
+    return repr(wanted.name if isinstance(wanted, keras.Layer) else wanted)

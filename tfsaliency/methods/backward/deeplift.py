@@ -1,0 +1,129 @@
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.baselines import baselines
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Forward, Head, Score
+from tfsaliency.explainer import Explainer
+from tfsaliency.graph.activation import ACTIVATION
+from tfsaliency.graph.affine import Affine
+from tfsaliency.graph.gradients import in_structure
+from tfsaliency.graph.network import Network
+from tfsaliency.graph.operations import BENDS
+from tfsaliency.graph.step import Flows, Step
+from tfsaliency.graph.trace import Values
+from tfsaliency.rules.rescale import RULES, linear, reveal_cancel
+from tfsaliency.tensors.sums import total
+
+NAMES = ("rescale", "reveal_cancel")
+
+
+@dataclass(frozen=True, eq=False)
+class DeepLIFT(Explainer):
+    """What each input contributes to the difference that the score makes to that of a baseline.
+
+    Formula:
+        ``v = (x - x0) m``, with multipliers ``m`` taken back from the score: the gradient of linear operations, and
+        ``dy / dx``, differences to the baseline, in place of the derivative of an activation (Rescale). Products,
+        maxima, softmax and divisions have rules that lose nothing either, so that the values sum to
+        ``f(x) - f(x0)``.
+
+    Args:
+        model: any Keras model.
+        baseline: what the input is compared with: a number; an array of the shape of one input (axes may be 1); one
+            for each of several inputs, in their structure; several, with one axis more in front, over which the values
+            are averaged; or a function of the inputs that returns one baseline per sample.
+        rule: ``"rescale"``, or ``"reveal_cancel"``, which treats what raises and what lowers a unit apart, at each
+            activation that follows a convolution or dense layer.
+
+    Raises:
+        ValueError: on ``explain``, where the baseline does not fit, an operation has no rule, or the model hides
+            operations in a ``tf.function``, loop or condition of its own.
+
+    ``diagnostics["completeness_gap"]`` is the sum of the values less ``f(x) - f(x0)``: rounding, or a path that was cut
+    by a ``stop_gradient`` in the model.
+
+    Source:
+        Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences; several baselines
+        as in Lundberg & Lee 2017, A Unified Approach to Interpreting Model Predictions.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "relu"), keras.layers.Dense(1)])
+        >>> model.set_weights([np.array([[2.0], [1.0]]), np.array([-1.0]), np.array([[1.0]]), np.zeros(1)])
+        >>> tfs.DeepLIFT(model).explain(np.array([[1.0, 1.0]])).values.round(3)  # relu rises by 2 for 3
+        array([[1.333, 0.667]], dtype=float32)
+    """
+
+    model: keras.Model
+    baseline: Any = 0.0
+    rule: str = "rescale"
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        forward = score.forward(x)
+
+        head = score.head(forward)
+
+        def against(x0: Any) -> tuple[Any, tf.Tensor]:
+            return self._against(score.forward(x0), forward, head)
+
+        values, gap = baselines(self.baseline, x, score).mean_of(against, (x, forward.score))
+        return Attribution(values, {"completeness_gap": gap})
+
+    def _against(self, reference: Forward, forward: Forward, head: Head) -> tuple[Any, tf.Tensor]:
+        """Values and completeness gap against one baseline per sample."""
+        start: Flows = [tf.ones_like(forward.score)]
+        start = self._multipliers(head.network, head.values(forward), head.values(reference), start)
+        network = forward.model.network
+        flows = self._multipliers(network, forward.values, reference.values, start)
+        x, x0 = forward.inputs, reference.inputs
+        multipliers = in_structure(x, flows, forward.score)
+        values = tf.nest.map_structure(lambda m, part, part0: m * (part - part0), multipliers, x, x0)
+        return values, total(values) - (forward.score - reference.score)
+
+    def _multipliers(self, network: Network, values: Values, reference: Values, start: Flows) -> Flows:
+        """Multipliers of the inputs of a network, from those of its outputs."""
+        reveals = self.rule == "reveal_cancel"
+        steps = network.with_affine_maps if reveals else network.with_activations
+        paired = _paired(network, steps) if reveals else {}
+        absorbed = {activation.name for activation in paired.values()}
+
+        def rule(step: Step, multipliers: Flows) -> Flows:
+            if step.name in absorbed:
+                # What arrives is used where the walk meets the affine map under the activation.
+                return step.to_sources(multipliers[0])
+            pair = step.at(reference)
+            if step.name in paired and isinstance(step, Affine) and isinstance(pair, Affine):
+                activation = paired[step.name].at(values)
+                return step.to_sources(reveal_cancel(step, pair, activation, multipliers[0]))
+            chosen = linear if isinstance(step, Affine) else RULES.get(step.type)
+            if chosen is None:
+                raise ValueError(
+                    f"DeepLIFT has no rule for the operation {step.name!r} of type {step.type}. Explain the model "
+                    "without it, or by a gradient method."
+                )
+            return chosen(step, pair, multipliers)
+
+        return network.walk_back(steps, values, start, rule)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule not in NAMES:
+            raise ValueError(f"rule is one of {', '.join(map(repr, NAMES))}. Received: {self.rule!r}")
+
+
+def _paired(network: Network, steps: list[Step]) -> dict[str, Step]:
+    """For each affine map whose result only an activation reads, that activation."""
+    readers = network.readers(steps)
+    paired = {}
+    for step in steps:
+        reader = readers.only_reader(step) if isinstance(step, Affine) else None
+        if reader is None or sum(reader.depends) != 1:
+            continue
+        # The condition of a selection is not computed again for other values.
+        if reader.type in (ACTIVATION, *BENDS) and "SelectV2" not in reader.operations:
+            paired[step.name] = reader
+    return paired

@@ -1,0 +1,171 @@
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.explainer import Explainer
+from tfsaliency.graph.affine import Affine
+from tfsaliency.graph.gradients import in_structure
+from tfsaliency.graph.network import late
+from tfsaliency.graph.step import Flows, Step
+from tfsaliency.rules.presets import Table, chosen_rules, table_of
+from tfsaliency.rules.redistribute import Redistribution, in_proportion
+from tfsaliency.rules.relevance import WSquare, ZBox, ZPlus
+from tfsaliency.rules.selectors import first, kind
+from tfsaliency.tensors.sums import total
+
+
+@dataclass(frozen=True, eq=False)
+class LRP(Explainer):
+    """Layer-wise relevance propagation: the score, shared out backwards among what it was made of.
+
+    Formula:
+        Relevance starts as the explained score and goes from layer to layer, ``R_i = sum_j q_ij / sum_i q_ij R_j``;
+        what counts as the contribution ``q_ij`` is the rule of the layer, see `tfsaliency.rules`.
+
+    A convolution or matrix product is taken together with its bias and with the batch normalization and scaling before
+    and after it, as one map with effective weights. Sums and averages share in proportion, maxima give everything to
+    the largest, activations hand on, gates get nothing; softmax, attention and layer normalization within the network
+    follow AttnLRP.
+
+    Presets (epsilon is 1e-6, gamma 0.25):
+
+    - ``"epsilon"``; ``"gamma"``; ``"alpha1_beta0"``; ``"alpha2_beta1"``: that rule everywhere.
+    - ``"epsilon_plus"``: z+ for convolutions, epsilon for dense layers; ``"epsilon_plus_flat"``: with the flat rule for
+      the first layer.
+    - ``"epsilon_alpha2_beta1"``, ``"epsilon_alpha2_beta1_flat"``: the same with alpha 2, beta 1 for convolutions.
+    - ``"epsilon_gamma_box"``: gamma for convolutions, epsilon for dense layers, z-box for the first convolution; needs
+      ``low`` and ``high``.
+    - ``"attention"``: epsilon everywhere, as AttnLRP has it for transformers.
+
+    A table of one's own maps entries to rules: the name of a layer, ``"first"``, ``"last"``, ``"first convolution"``,
+    the type of a TensorFlow operation, ``"convolution"``, ``"dense"`` or ``"normalization"``; the most special entry
+    counts. For an operation without weights, a rule is a function ``(step, relevances) -> relevances``.
+
+    Args:
+        model: any Keras model.
+        rules: the name of a preset, or a table.
+        low: smallest value that an input can have, for ``"epsilon_gamma_box"``: a number, or an array that broadcasts
+            to one input, as one per channel.
+        high: largest value.
+        strict: whether an operation without a rule is an error. If not, it shares in proportion to gradient times
+            input, warns, and is counted in the diagnostics.
+
+    Raises:
+        ValueError: on ``explain``, where an operation has no rule (unless ``strict=False``), an entry of the table is
+            about nothing, or the model hides operations in a ``tf.function``, loop or condition of its own.
+
+    ``diagnostics["conservation_gap"]`` is the sum of the values less the score: what biases absorbed.
+
+    Source:
+        Bach et al. 2015, On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
+        Propagation; Montavon et al. 2019, an overview; Achtibat et al. 2024, AttnLRP.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[3.0], [-1.0]])])
+        >>> tfs.LRP(model, "epsilon").explain(np.array([[1.0, 1.0]])).values.round(3)
+        array([[ 3., -1.]], dtype=float32)
+        >>> tfs.LRP(model, "alpha1_beta0").explain(np.array([[1.0, 1.0]])).values.round(3)
+        array([[2., 0.]], dtype=float32)
+    """
+
+    model: keras.Model
+    rules: str | Table = "epsilon_plus_flat"
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
+    strict: bool = True
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        table = table_of(self.rules, self.low, self.high)
+        return propagated(table, self.strict, x, score)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        table_of(self.rules, self.low, self.high)
+
+
+@dataclass(frozen=True, eq=False)
+class DeepTaylor(Explainer):
+    """Deep Taylor decomposition: relevance by the z+ rule, down to a first layer that knows the range of its inputs.
+
+    Formula:
+        z+ (`tfsaliency.rules.ZPlus`) in every layer; in the first, z-box between the bounds, or w^2 without bounds.
+
+    Args:
+        model: any Keras model.
+        low: smallest value that an input can have: a number, or an array that broadcasts to one input.
+        high: largest value. Without bounds (both None) inputs are taken to be any numbers.
+
+    Raises:
+        ValueError: one bound without the other; on ``explain`` as `LRP`.
+
+    Source:
+        Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[3.0], [1.0]])])
+        >>> tfs.DeepTaylor(model).explain(np.array([[1.0, 1.0]])).values.round(3)  # 4 * (9, 1) / 10
+        array([[3.6, 0.4]], dtype=float32)
+    """
+
+    model: keras.Model
+    low: ArrayLike | None = None
+    high: ArrayLike | None = None
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        at_inputs = WSquare() if self.low is None else ZBox(self.low, self.high)
+        table = {kind("convolution"): ZPlus(), kind("dense"): ZPlus(), first(): at_inputs}
+        return propagated(table, True, x, score)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"low and high come together. Received: low={self.low!r}, high={self.high!r}")
+        if self.low is not None:
+            ZBox(self.low, self.high)
+
+
+def propagated(table: Table, strict: bool, x: Any, score: Score) -> Attribution:
+    """The relevance of the inputs, by the rules of a table."""
+    forward = score.forward(x)
+    network = forward.model.network
+    steps = network.with_affine_maps
+    rules = chosen_rules(table, steps, forward.model)
+    others = Redistribution(network.readers(steps))
+    without: list[str] = []
+
+    def rule(step: Step, relevance: Flows) -> Flows:
+        if isinstance(step, Affine):
+            return step.to_sources(late(rules.affine[step.name])(step, relevance[0]))
+        chosen = rules.operations.get(step.type) or others.rule(step)
+        if chosen is None and strict:
+            raise ValueError(
+                f"There is no rule for the operation {step.name!r} of type {step.type}. Give one, "
+                f"LRP(model, {{..., tfs.rules.operation({step.type!r}): rule}}) with rule(step, relevances) -> "
+                "relevances, or let it share in proportion to gradient times input: strict=False."
+            )
+        if chosen is None:
+            without.append(step.type)
+        return (chosen or in_proportion)(step, relevance)
+
+    logits = forward.logits.floats
+    slopes = forward.slopes(logits)
+    start = [None if slope is None else logit * slope for logit, slope in zip(logits, slopes, strict=True)]
+    values = in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score)
+    if without:
+        warnings.warn(
+            f"Operations without a rule shared their relevance in proportion to gradient times input: {without}",
+            stacklevel=2,
+        )
+    gap = total(values) - total([relevance for relevance in start if relevance is not None])
+    counts = {f"without rule: {type}": tf.fill(tf.shape(gap), without.count(type)) for type in sorted(set(without))}
+    return Attribution(values, {"conservation_gap": gap, **counts})

@@ -1,0 +1,12 @@
+"""Methods that only ask the model, and need no gradient."""
+
+from tfsaliency.explainer import Explainer
+from tfsaliency.methods.black_boxes.occlusion import Occlusion
+from tfsaliency.methods.black_boxes.rise import RISE
+
+# The names are those that the command line uses.
+FAMILY: dict[str, type[Explainer]] = {
+    "occlusion": Occlusion,
+    "rise": RISE,
+}
+__all__ = ["Occlusion", "RISE"]

@@ -1,0 +1,152 @@
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.baselines import baselines
+from tfsaliency.engine.copies import Block, scores_of_copies
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.explainer import Explainer
+from tfsaliency.model.black_box import as_model
+from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
+from tfsaliency.tensors.sums import repeated
+
+# Windows along an axis, where the user does not say how large they are.
+ACROSS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Occlusion(Explainer):
+    """Occlusion: what the score loses when a window of the input is hidden. No gradient.
+
+    Formula:
+        ``v`` of a place is the mean of ``S(x) - S(x with window w at the baseline)`` over the windows that cover it,
+        ``(N, height, width, 1)``. A window at the end of an axis is cut off there.
+
+    The map is as coarse as the windows, and shows what one window does alone: where either of two parts of the input is
+    enough, neither shows. The baseline that hides a window looks like something too: compare baselines.
+
+    Args:
+        model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``.
+        window: length along every axis of space or time, all channels together; a tuple for a length per axis; a list
+            or dict of these for several inputs; None for an eighth of each axis. Of a table ``(N, F)`` the columns are
+            the axis.
+        stride: how far the window moves, at most its length, in the same forms; None for half the window.
+        baseline: what is seen in place of what is hidden, as in `IntegratedGradients`.
+
+    With several inputs each is occluded in its turn, while the others stay as they are.
+
+    Raises:
+        ValueError: on ``explain``, where window, stride or baseline do not fit the inputs.
+
+    Source:
+        Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, section 4.2.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])])
+        >>> tfs.Occlusion(model, window=1, stride=1).explain(np.ones((1, 3)), target=1).values
+        array([[2., 4., 6.]], dtype=float32)
+    """
+
+    model: keras.Model
+    window: Any = None
+    stride: Any = None
+    baseline: Any = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", as_model(self.model))
+        super().__post_init__()
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        at_x = score.at(x)
+        covers = self._covers(x)
+
+        def against(x0: Any) -> Any:
+            given = list(zip(tf.nest.flatten(x), tf.nest.flatten(x0), covers, strict=True))
+            return [self._of_part(place, given, x, at_x, score) for place in range(len(given))]
+
+        like = [one_per_place(part) for part in tf.nest.flatten(x)]
+        values = baselines(self.baseline, x, score).mean_of(against, like)
+        return Attribution(tf.nest.pack_sequence_as(x, values))
+
+    def _of_part(self, place: int, given: list[Any], x: Any, at_x: tf.Tensor, score: Score) -> tf.Tensor:
+        part, part0, covers = given[place]
+        counts = [len(cover) for cover in covers]
+
+        def ask(block: Block) -> tf.Tensor:
+            first, count = block
+            numbers = tf.unravel_index(tf.range(first, first + count), counts)
+            mask = tf.ones([count] + [1] * (part.shape.rank - 1))
+            for axis, cover in enumerate(covers, start=1):
+                hidden = tf.gather(tf.constant(cover, tf.float32), numbers[axis - 1])
+                mask *= tf.reshape(hidden, [count, *_on_axis(axis, part.shape.rank - 1)])
+            # (count, 1, ...) against (N, ...): the copies in blocks, all samples of the first window first.
+            seen = tf.reshape(part + mask[:, None] * (part0 - part), [-1, *part.shape[1:]])
+            copies = tf.nest.flatten(repeated(x, count))
+            return score.at(tf.nest.pack_sequence_as(x, [*copies[:place], seen, *copies[place + 1 :]]))
+
+        lost = at_x - scores_of_copies(math.prod(counts), x, score, ask)
+        values = tf.reshape(tf.transpose(lost), [-1, *counts])
+        covered = np.ones([1] * (len(counts) + 1))
+        for axis, cover in enumerate(covers, start=1):
+            values = spread(values, cover, axis)
+            covered = covered * cover.sum(axis=0).reshape([1, *_on_axis(axis, len(counts))])
+        values /= tf.constant(covered, tf.float32)
+        return values[..., None] if part.shape.rank > 2 else values
+
+    def _covers(self, x: Any) -> list[list[np.ndarray]]:
+        """For each part and axis, which places each window covers: ``(windows, places)``."""
+        parts = tf.nest.flatten(x)
+        windows, strides = (_per_part(name, getattr(self, name), x) for name in ("window", "stride"))
+        covers = []
+        for part, window, stride in zip(parts, windows, strides, strict=True):
+            extents = spatial_shape(part)
+            lengths = _per_axis("window", window, [-(-extent // ACROSS) for extent in extents])
+            steps = _per_axis("stride", stride, [max(1, length // 2) for length in lengths])
+            for length, step, extent in zip(lengths, steps, extents, strict=True):
+                if not 1 <= step <= length <= extent:
+                    raise ValueError(
+                        f"Windows fit into the input and leave nothing out: 1 <= stride <= window <= {extent} for this "
+                        f"axis of {tuple(part.shape)}. Received: window {length}, stride {step}"
+                    )
+            covers.append([_windows(*each) for each in zip(lengths, steps, extents, strict=True)])
+        return covers
+
+
+def _windows(length: int, step: int, extent: int) -> np.ndarray:
+    starts = step * np.arange(-(-(extent - length) // step) + 1)
+    offsets = np.arange(extent) - starts[:, None]
+    return (offsets >= 0) & (offsets < length)
+
+
+def _on_axis(axis: int, axes: int) -> list[int]:
+    """The shape of numbers that lie on one axis, counted from 1, of ``axes``."""
+    return [-1 if each == axis else 1 for each in range(1, axes + 1)]
+
+
+def _per_part(name: str, option: Any, x: Any) -> list[Any]:
+    parts = tf.nest.flatten(x)
+    if not isinstance(option, list | dict):
+        return [option] * len(parts)
+    values = [option[key] for key in sorted(option)] if isinstance(option, dict) else list(option)
+    fits = sorted(option) == sorted(x) if isinstance(option, dict) and isinstance(x, dict) else isinstance(option, list)
+    if not fits or len(values) != len(parts):
+        raise ValueError(f"{name} has one entry for each input. Received: {option!r} for {len(parts)} inputs")
+    return values
+
+
+def _per_axis(name: str, option: Any, default: list[int]) -> list[int]:
+    if option is None:
+        return default
+    values = list(option) if isinstance(option, tuple) else [option] * len(default)
+    if len(values) != len(default) or not all(isinstance(each, int) and not isinstance(each, bool) for each in values):
+        raise ValueError(
+            f"{name} is a whole number, or a tuple of one for each of the {len(default)} axes. Received: {option!r}"
+        )
+    return values

@@ -1,0 +1,118 @@
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.base.options import check_count
+from tfsaliency.baselines import baselines
+from tfsaliency.engine.copies import Block, over_copies
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.explainer import Explainer
+from tfsaliency.model.black_box import as_model
+from tfsaliency.tensors.draws import drawn, stream
+from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
+from tfsaliency.tensors.sums import along, samples_of
+
+
+@dataclass(frozen=True, eq=False)
+class RISE(Explainer):
+    """RISE: how much higher the score is when a place is seen, over random masks. No gradient.
+
+    Formula:
+        ``v = E[S(x * m) m] / E[m] - E[S(x * m)]``, ``(N, height, width, 1)``. A mask is a grid of ``cells`` along each
+        axis, each seen with ``probability``, resized smoothly and shifted at random. The paper's map is ``v`` plus the
+        mean score, ``diagnostics["mean_score"]``, which is the same for all places and for a logit means nothing.
+
+    With few masks the map is noisy: differences between neighbouring places within two cells are noise. The paper
+    averages probabilities, ``target=lambda z: tf.nn.softmax(z)[:, 285]``.
+
+    Args:
+        model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``.
+        samples: how many masks; the paper takes 4000 to 8000.
+        cells: of the grid, along each axis. The columns of a table ``(N, F)`` are shown or hidden each by itself.
+        probability: that a cell is seen, between 0 and 1.
+        baseline: what is seen in place of what is hidden, as in `IntegratedGradients`; one only.
+        seed: the same seed gives the same masks, for every input.
+
+    Raises:
+        ValueError: an option is out of range, or the baseline does not fit (on ``explain``).
+
+    Source:
+        Petsiuk, Das & Saenko 2018, RISE: Randomized Input Sampling for Explanation of Black-box Models.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> tfs.RISE(model, samples=100, cells=4).explain(np.ones((1, 8, 8, 3))).values.shape
+        (1, 8, 8, 1)
+    """
+
+    model: keras.Model
+    samples: int = 1000
+    cells: int = 7
+    probability: float = 0.5
+    baseline: Any = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", as_model(self.model))
+        super().__post_init__()
+        check_count("samples", self.samples)
+        check_count("cells", self.cells)
+        check_count("seed", self.seed, 0)
+        if not 0 < self.probability < 1:
+            raise ValueError(f"probability is between 0 and 1. Received: {self.probability}")
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        score.resolve()
+        references = baselines(self.baseline, x, score)
+        if references.number != 1:
+            raise ValueError(f"RISE hides behind one baseline. Received: {references.number}")
+        parts, parts0 = tf.nest.flatten(x), tf.nest.flatten(references.at(0))
+        samples = samples_of(x)
+
+        def step(so_far: list[Any], block: Block) -> list[Any]:
+            first, count = block
+            masks = [self._masks(place, part, first, count) for place, part in enumerate(parts)]
+            seen = [
+                tf.reshape(part0 + mask[:, None] * (part - part0), [-1, *part.shape[1:]])
+                for part, part0, mask in zip(parts, parts0, masks, strict=True)
+            ]
+            scores = tf.reshape(score.at(tf.nest.pack_sequence_as(x, seen)), [count, samples])
+            of_block = [(tf.reduce_sum(mask, axis=0), tf.einsum("cn,c...->n...", scores, mask)) for mask in masks]
+            summed: list[Any] = tf.nest.map_structure(tf.add, so_far, [tf.reduce_sum(scores, axis=0), of_block])
+            return summed
+
+        start = [tf.zeros([samples]), [(one_per_place(part)[0], one_per_place(part)) for part in parts]]
+        summed, of_parts = over_copies(self.samples, x, score, step, start)
+        mean = summed / self.samples
+        values = []
+        for part, (shown, weighted) in zip(parts, of_parts, strict=True):
+            # The mean score is taken out of every mask rather than of the result: its noise goes with it.
+            values.append((weighted - along(mean, part) * shown) / (self.samples * self.probability))
+        return Attribution(tf.nest.pack_sequence_as(x, values), {"mean_score": mean})
+
+    def _masks(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Masks ``first`` to ``first + count`` for a part of the inputs, ``(count, *axes, 1)``."""
+        seed = stream("rise", self.seed, place)
+        table = part.shape.rank == 2
+        extents = spatial_shape(part)
+        cells = [extent if table else min(self.cells, extent) for extent in extents]
+
+        def mask(number: tf.Tensor) -> tf.Tensor:
+            draws = tf.random.stateless_uniform([1 + len(cells)], [seed, 2 * number])
+            grid = tf.random.stateless_uniform([each + 1 for each in cells], [seed, 2 * number + 1])
+            seen = tf.cast(grid < self.probability, tf.float32)
+            if table:
+                return seen[: extents[0]]
+            for axis, (each, extent) in enumerate(zip(cells, extents, strict=True)):
+                # The grid has one cell more than fits, so that it can be shifted by up to a cell.
+                centres = (tf.range(extent, dtype=tf.float32) + 0.5) * each / extent + draws[axis] - 0.5
+                centres = tf.clip_by_value(centres, 0.0, float(each))
+                weights = tf.nn.relu(1 - tf.abs(tf.range(each + 1, dtype=tf.float32)[:, None] - centres))
+                seen = spread(seen, weights, axis)
+            return seen[..., None]
+
+        return drawn(mask, first, count, extents if table else [*extents, 1])

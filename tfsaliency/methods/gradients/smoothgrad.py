@@ -1,0 +1,198 @@
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+from tfsaliency.base.meaning import Meaning
+from tfsaliency.base.options import check_amount, check_count
+from tfsaliency.engine.copies import Block
+from tfsaliency.engine.moments import Moments, moments_of_copies
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.explainer import Explainer, Wrapper
+from tfsaliency.methods.gradients.gradient import as_explainer
+from tfsaliency.tensors.draws import drawn, stream
+from tfsaliency.tensors.sums import inner_axes
+from tfsaliency.transforms import square
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyCopies(Wrapper):
+    """Asks another explainer about noisy copies of the inputs.
+
+    Copy ``j`` of every sample gets the same draw, scaled by the sample's own range. So a map depends neither on the
+    rest of the batch nor on how many copies go through the model at once, and methods are compared on the same noise.
+
+    Args:
+        inner: a Keras model, for its `Gradient`, or any explainer.
+        samples: how many noisy copies, at least 1.
+        noise: standard deviation of the noise as a share of each input's ``max - min``; an input that has none gets
+            none.
+        seed: the same seed gives the same map.
+    """
+
+    inner: Explainer
+    samples: int = 50
+    noise: float = 0.15
+    seed: int = 0
+    fewest: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inner", as_explainer(self.inner))
+        super().__post_init__()
+        check_count("samples", self.samples, self.fewest)
+        check_amount("noise", self.noise)
+        check_count("seed", self.seed, 0)
+
+    @property
+    def asked(self) -> Explainer:
+        """Whose values are averaged."""
+        return self.inner
+
+    @property
+    def _depth(self) -> int:
+        """How many wrappers inside this one draw noise too."""
+        depth, inner = 0, self.inner
+        while isinstance(inner, Wrapper):
+            depth += isinstance(inner, NoisyCopies)
+            inner = inner.inner
+        return depth
+
+    def moments(self, x: Any, score: Score) -> Moments:
+        """Of the values over all copies."""
+        score.resolve()
+
+        def values_of(block: Block) -> Any:
+            return self.asked.attribute(self._noisy(x, *block), score).values
+
+        return moments_of_copies(self.samples, x, score, values_of)
+
+    def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
+        """Copies ``first`` to ``first + count`` of the inputs, stacked in blocks: ``(count * N, ...)``."""
+        parts = []
+        for place, part in enumerate(tf.nest.flatten(x)):
+            axes = inner_axes(part)
+            extent = tf.reduce_max(part, axes, keepdims=True) - tf.reduce_min(part, axes, keepdims=True)
+            draws = self._draws(place, part.shape[1:], first, count)
+            copies = part + self.noise * extent * draws[:, None]
+            parts.append(tf.reshape(copies, [-1, *part.shape[1:]]))
+        return tf.nest.pack_sequence_as(x, parts)
+
+    def _draws(self, place: int, shape: tf.TensorShape, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Standard normal draws, ``(count, *shape)``, of which each depends on its own number alone."""
+        # Nested wrappers and the parts of an input have streams of their own: shared draws would be correlated.
+        seed = stream(self.seed, self._depth, place)
+        return drawn(lambda number: tf.random.stateless_normal(shape, tf.stack([seed, number])), first, count, shape)
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothGrad(NoisyCopies):
+    """The mean of another explainer's values over noisy copies of the input.
+
+    Formula:
+        ``v = 1/n sum_j f(x + e_j)``, ``e_j ~ N(0, (noise * (max x - min x))^2)``, ``f`` the inner explainer.
+
+    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the samples' own variance: how
+    far this map is from the one that infinitely many samples would give. It falls with the square root of ``samples``;
+    it is infinite where the map cannot be told from noise, and NaN for one sample.
+
+    Args:
+        inner: a Keras model, for its `Gradient`, or any explainer.
+        samples: how many noisy copies, at least 1.
+        noise: standard deviation of the noise as a share of each input's ``max - min``; the paper advises 0.1 to 0.2.
+        seed: the same seed gives the same map.
+
+    Raises:
+        ValueError: samples below 1 or noise below 0.
+
+    Source:
+        Smilkov, Thorat, Kim, Viegas & Wattenberg 2017, SmoothGrad: removing noise by adding noise.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> explanation = tfs.SmoothGrad(model, samples=8).explain(np.ones((1, 3)) * [1, 2, 3])
+        >>> explanation.values.shape, explanation.method
+        ((1, 3), 'SmoothGrad(Gradient, samples=8, noise=0.15, seed=0)')
+    """
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        moments = self.moments(x, score)
+        error = moments.relative_error(self.samples)
+        if self._depth:
+            # The draws of a noisy inner explainer are the same for all copies: their error does not show between these.
+            error = tf.fill(tf.shape(error), math.nan)
+        return Attribution(moments.mean, {"relative_error": error})
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothGradSquared(SmoothGrad):
+    """The mean of the squares of another explainer's values over noisy copies of the input.
+
+    Formula:
+        ``v = 1/n sum_j f(x + e_j)^2``, with the noise of `SmoothGrad`; never negative.
+
+    Args:
+        inner: a Keras model, for its `Gradient`, or any explainer.
+        samples: how many noisy copies, at least 1.
+        noise: standard deviation of the noise as a share of each input's ``max - min``.
+        seed: the same seed gives the same map.
+
+    Source:
+        Hooker, Erhan, Kindermans & Kim 2019, A Benchmark for Interpretability Methods in Deep Neural Networks, section
+        4.1.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> bool((tfs.SmoothGradSquared(model).explain(np.eye(3)).values >= 0).all())
+        True
+    """
+
+    @property
+    def asked(self) -> Explainer:
+        return self.inner.then(square)
+
+    @property
+    def meaning(self) -> Meaning:
+        return "magnitude"
+
+
+@dataclass(frozen=True, eq=False)
+class VarGrad(NoisyCopies):
+    """The variance of another explainer's values over noisy copies of the input.
+
+    Formula:
+        ``v = 1/n sum_j (f(x + e_j) - m)^2``, with ``m`` the mean, which is `SmoothGrad`, and its noise.
+
+    Args:
+        inner: a Keras model, for its `Gradient`, or any explainer.
+        samples: how many noisy copies, at least 2.
+        noise: standard deviation of the noise as a share of each input's ``max - min``.
+        seed: the same seed gives the same map.
+
+    Raises:
+        ValueError: samples below 2 or noise below 0.
+
+    Source:
+        Adebayo, Gilmer, Goodfellow & Kim 2018, Local Explanation Methods for Deep Neural Networks Lack Sensitivity to
+        Parameter Values.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(2)])
+        >>> bool((tfs.VarGrad(model).explain(np.eye(3)).values > 0).all())
+        True
+    """
+
+    # One sample has no variance.
+    fewest: ClassVar[int] = 2
+
+    @property
+    def meaning(self) -> Meaning:
+        return "magnitude"
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        _, spread = self.moments(x, score)
+        return Attribution(tf.nest.map_structure(lambda part: part / self.samples, spread))

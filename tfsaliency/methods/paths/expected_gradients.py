@@ -1,0 +1,121 @@
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.base.meaning import Meaning
+from tfsaliency.base.options import check_count
+from tfsaliency.baselines import baselines
+from tfsaliency.engine.copies import Block, scores_of_copies
+from tfsaliency.engine.moments import moments_of_copies
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.explainer import Explainer, Wrapper
+from tfsaliency.methods.gradients.gradient import as_explainer
+from tfsaliency.methods.paths.integral import straight
+from tfsaliency.tensors.draws import stream
+from tfsaliency.tensors.sums import repeated, total
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedGradients(Wrapper):
+    """Expected Gradients: Integrated Gradients over a whole distribution of baselines, by sampling.
+
+    Formula:
+        ``v = mean over x0 and t of (x - x0) dS(x0 + t (x - x0)) / dx``, with ``x0`` from the baselines and ``t``
+        uniform in [0, 1]. The values sum to ``S(x)`` less the mean of ``S(x0)``, as far as the samples go.
+
+    Sample ``j`` of every input has baseline ``j`` modulo their number, and its ``t`` lies in a part of [0, 1] of its
+    own (stratified), in random order.
+
+    ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values less ``S(x) - mean S(x0)``;
+    ``relative_error``, an upper estimate of how far the values are from those of infinitely many samples.
+
+    What the values mean depends on the baselines: they answer why this input rather than those.
+
+    Args:
+        inner: a Keras model, or an explainer whose values stand for the gradient.
+        baselines: samples of the training data, ``(K, ...)``, as an array or in the structure of the inputs; or any
+            baseline that `IntegratedGradients` takes.
+        samples: how many gradients.
+        seed: the same seed gives the same map.
+
+    Raises:
+        ValueError: an option is out of range, or the baselines do not fit (on ``explain``).
+
+    Source:
+        Erion, Janizek, Sturmfels, Lundberg & Lee 2021, Improving performance of deep learning models with axiomatic
+        attribution priors and expected gradients.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        >>> training = np.random.default_rng(0).normal(size=(20, 3))
+        >>> explanation = tfs.ExpectedGradients(model, training).explain(np.ones((1, 3)))
+        >>> bool(np.isclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5))  # the model is linear
+        True
+    """
+
+    inner: Explainer
+    baselines: Any = 0.0
+    samples: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inner", as_explainer(self.inner))
+        super().__post_init__()
+        check_count("samples", self.samples)
+        check_count("seed", self.seed, 0)
+
+    @property
+    def meaning(self) -> Meaning:
+        return "signed"
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        at_x = score.at(x)
+        references = baselines(self.baselines, x, score)
+        shares = self._shares()
+
+        def baseline_of(number: tf.Tensor) -> Any:
+            return references.at(number % references.number)
+
+        def drawn(block: Block) -> tuple[Any, tf.Tensor]:
+            first, count = block
+            numbers = tf.range(first, first + count)
+            x0 = tf.nest.map_structure(
+                lambda part: tf.reshape(part, [-1, *part.shape[2:]]),
+                tf.map_fn(baseline_of, numbers, fn_output_signature=tf.nest.map_structure(_spec, x)),
+            )
+            return x0, tf.repeat(tf.gather(shares, numbers), tf.shape(at_x)[0])
+
+        def values_of(block: Block) -> Any:
+            x0, t = drawn(block)
+            line = straight(x0, repeated(x, block[1]))
+            slopes = self.inner.attribute(line.at(t), score).values
+            return tf.nest.map_structure(tf.multiply, slopes, line.move(tf.zeros_like(t), tf.ones_like(t)))
+
+        moments = moments_of_copies(self.samples, x, score, values_of)
+        # Each baseline counts as often as it was drawn.
+        used = min(self.samples, references.number)
+        counts = [(self.samples - i - 1) // references.number + 1 for i in range(used)]
+        with score.silent():
+            at_baselines = scores_of_copies(used, x, score, lambda block: score.at(drawn(block)[0]))
+        expected = tf.einsum("k,kn->n", tf.constant(counts, tf.float32) / self.samples, at_baselines)
+        return Attribution(
+            moments.mean,
+            {
+                "completeness_gap": total(moments.mean) - (at_x - expected),
+                "relative_error": moments.relative_error(self.samples),
+            },
+        )
+
+    def _shares(self) -> tf.Tensor:
+        """``(samples,)``: where each sample is on the way from its baseline."""
+        seed = stream("expected gradients", self.seed)
+        order = tf.argsort(tf.random.stateless_uniform([self.samples], [seed, 0]))
+        within = tf.random.stateless_uniform([self.samples], [seed, 1])
+        return (tf.cast(order, tf.float32) + within) / self.samples
+
+
+def _spec(part: tf.Tensor) -> tf.TensorSpec:
+    return tf.TensorSpec(part.shape, part.dtype)

@@ -1,0 +1,134 @@
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.base.meaning import Meaning
+from tfsaliency.base.options import check_amount, check_count
+from tfsaliency.baselines import baselines
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.explainer import Explainer, Wrapper
+from tfsaliency.methods.gradients.gradient import as_explainer
+from tfsaliency.tensors.sums import total
+
+
+@dataclass(frozen=True, eq=False)
+class GuidedIntegratedGradients(Wrapper):
+    """Guided Integrated Gradients: from the baseline to the input by a way that avoids steep places.
+
+    Formula:
+        ``v = sum over steps of g * (x' - x)``. Each step brings the inputs nearer by an equal share of their L1
+        distance, moving first the numbers with the smallest ``|g|``, a group of ``fraction`` of them at a time; no
+        number is ever further than ``max_dist`` of its way from where the straight line would have it.
+
+    ``diagnostics["completeness_gap"]``, ``(N,)``: the sum of the values less ``S(x) - S(x0)``, an error of as many
+    steps as were taken.
+
+    The way depends on the model, and so two models that compute the same function by other means can have other maps.
+
+    Args:
+        inner: a Keras model, or an explainer whose values stand for the gradient.
+        baseline: as in `IntegratedGradients`.
+        steps: how many gradients, one after the other.
+        fraction: the share of the numbers that moves before those with larger gradients do, above 0 and at most 1.
+        max_dist: how far from the straight line a number may be, as a share of its way; 0 gives the straight line.
+
+    Raises:
+        ValueError: an option is out of range, or the baseline does not fit (on ``explain``).
+
+    Source:
+        Kapishnikov et al. 2021, Guided Integrated Gradients: an Adaptive Path Method for Removing Noise.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+        >>> explanation = tfs.GuidedIntegratedGradients(model, steps=20).explain(np.ones((1, 3)))
+        >>> bool(np.isclose(explanation.values.sum(), explanation.scores[0], atol=1e-5))
+        True
+    """
+
+    inner: Explainer
+    baseline: Any = 0.0
+    steps: int = 200
+    fraction: float = 0.25
+    max_dist: float = 0.02
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inner", as_explainer(self.inner))
+        super().__post_init__()
+        check_count("steps", self.steps)
+        check_amount("max_dist", self.max_dist)
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction is above 0 and at most 1. Received: {self.fraction}")
+
+    @property
+    def meaning(self) -> Meaning:
+        return "signed"
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        at_x = score.at(x)
+
+        def against(x0: Any) -> tuple[Any, tf.Tensor]:
+            values = self._walk(x0, x, score)
+            return values, total(values) - (at_x - score.at(x0))
+
+        values, gap = baselines(self.baseline, x, score).mean_of(against, (x, at_x))
+        return Attribution(values, {"completeness_gap": gap})
+
+    def _walk(self, x0: Any, x: Any, score: Score) -> Any:
+        """The numbers of all parts of a sample are one row: they compete for who moves first."""
+        start, end = _rows(x0), _rows(x)
+        way = end - start
+
+        def step(number: tf.Tensor, now: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            score.advance(tf.constant(1 / self.steps))
+            with score.silent():
+                slopes = _rows(self.inner.attribute(_parts(now, x), score).values)
+            done = tf.cast(number + 1, tf.float32) / self.steps
+            # Where the straight line is, and how far behind and ahead of it a number may be. The last step arrives.
+            behind = start + tf.maximum(done - self.max_dist, 0) * way
+            ahead = start + tf.minimum(done + self.max_dist, 1) * way
+            lagging = (behind - now) * tf.sign(way) > 0
+            caught_up = tf.where(lagging, behind, now)
+            target = (1 - done) * tf.reduce_sum(tf.abs(way), axis=1)
+            distance = tf.reduce_sum(tf.abs(end - caught_up), axis=1) - target
+            after = self._approach(caught_up, ahead, tf.abs(slopes), distance)
+            return number + 1, after, values + slopes * (after - now)
+
+        _, _, values = tf.while_loop(
+            lambda number, now, values: number < self.steps,
+            step,
+            (0, start, tf.zeros_like(start)),
+            parallel_iterations=1,
+        )
+        return _parts(values, x)
+
+    def _approach(self, now: tf.Tensor, ahead: tf.Tensor, steepness: tf.Tensor, distance: tf.Tensor) -> tf.Tensor:
+        """Moves the numbers of each row by an L1 distance, ``(N,)``, towards where they may go, the flattest first."""
+        room = tf.abs(ahead - now)
+        movable = room > 0
+        order = tf.argsort(tf.where(movable, steepness, float("inf")), axis=1)
+        rank = tf.argsort(order, axis=1)
+        size = max(1, int(self.fraction * now.shape[1]))
+        group = rank // size
+        groups = range(-(-now.shape[1] // size))
+        of_group = tf.stack([tf.reduce_sum(tf.where(group == each, room, 0.0), axis=1) for each in groups], axis=1)
+        before = tf.cumsum(of_group, axis=1, exclusive=True)
+        # The groups before the last one go all the way, the last one as far as is left.
+        share = tf.clip_by_value(tf.math.divide_no_nan(distance[:, None] - before, of_group), 0, 1)
+        return now + tf.gather(share, group, axis=1, batch_dims=1) * (ahead - now)
+
+
+def _rows(x: Any) -> tf.Tensor:
+    """``(N, numbers)``: all parts of each sample in one row."""
+    return tf.concat([tf.reshape(part, [-1, part.shape[1:].num_elements()]) for part in tf.nest.flatten(x)], axis=1)
+
+
+def _parts(rows: tf.Tensor, like: Any) -> Any:
+    """The parts that rows are made of."""
+    parts = tf.nest.flatten(like)
+    split = tf.split(rows, [part.shape[1:].num_elements() for part in parts], axis=1)
+    return tf.nest.pack_sequence_as(
+        like, [tf.reshape(row, [-1, *part.shape[1:]]) for row, part in zip(split, parts, strict=True)]
+    )

@@ -1,0 +1,1 @@
+"""Whatever can be explained, called once and never changed."""

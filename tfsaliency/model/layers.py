@@ -1,0 +1,102 @@
+"""The layers that a model calls while it is traced: which, at what depth, what each made, and what it returned.
+
+A layer is known by having been called, never by the name of an operation. Nothing is attached to the model: for the
+time of one trace, and in this thread only, the ``__call__`` that all layers share is watched.
+"""
+
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+# Held while `keras.Layer.__call__` is replaced, because the replacement is global.
+_watching = threading.RLock()
+
+
+class LayerCall(NamedTuple):
+    """One call of a layer.
+
+    Attributes:
+        layer: the layer, as a weak reference: a trace does not keep a model alive.
+        path: the names of the layers that it was called in, below the model, and its own: ``"backbone/block5_conv3"``.
+        number: which of the layer's calls it is, from 0.
+        in_builtin: whether it was called by a layer that Keras itself defines, as the dense layers of an attention are.
+        output: what it returned, ``(N, ...)``; None where that is not one tensor.
+        graph: the graph that it was traced in.
+        operations: the positions in that graph of the operations that the call added.
+    """
+
+    layer: weakref.ref[Any]
+    path: str
+    number: int
+    in_builtin: bool
+    output: tf.Tensor | None
+    graph: tf.Graph
+    operations: range
+
+    @property
+    def name(self) -> str:
+        """The path, with the number of the call where it is not the first."""
+        return f"{self.path}, call {self.number}" if self.number else self.path
+
+
+@contextmanager
+def watched_layers(model: keras.Model) -> Iterator[list[LayerCall]]:
+    """Records each call of a layer in this thread, in the order in which the calls end: inner ones first.
+
+    Args:
+        model: the model that is going to be called. Its own call is not recorded.
+    """
+    calls: list[LayerCall] = []
+    stack: list[keras.Layer] = []
+    counts: Counter[int] = Counter()
+    thread = threading.get_ident()
+    original = keras.Layer.__call__
+
+    def watching(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:
+            return original(layer, *args, **kwargs)
+        graph = tf.compat.v1.get_default_graph()
+        # The version of a graph is the number of its operations.
+        first = graph.version
+        stack.append(layer)
+        try:
+            output = original(layer, *args, **kwargs)
+        finally:
+            stack.pop()
+        if layer is not model:
+            around = [each for each in stack if each is not model]
+            path = "/".join(each.name for each in (*around, layer))
+            in_builtin = any(_is_builtin(each) for each in around)
+            returned = output if tf.is_tensor(output) else None
+            operations = range(first, graph.version)
+            calls.append(
+                LayerCall(weakref.ref(layer), path, counts[id(layer)], in_builtin, returned, graph, operations)
+            )
+            counts[id(layer)] += 1
+        return output
+
+    with _watching:
+        keras.Layer.__call__ = watching
+        try:
+            yield calls
+        finally:
+            keras.Layer.__call__ = original
+
+
+def _is_builtin(layer: keras.Layer) -> bool:
+    """Whether Keras defines the layer, and it is not a model: its inner layers are details of its own."""
+    return type(layer).__module__.partition(".")[0] == "keras" and not isinstance(layer, keras.Model)
+
+
+def calls_of(wanted: Any, calls: Sequence[LayerCall]) -> list[LayerCall]:
+    """The calls of a layer that is given as an object, by its name, or by its path or the end of it."""
+    if isinstance(wanted, keras.Layer):
+        return [call for call in calls if call.layer() is wanted]
+    exact = [call for call in calls if call.path == wanted]
+    return exact or [call for call in calls if call.path.endswith(f"/{wanted}")]

@@ -1,0 +1,128 @@
+"""A Keras model, called once for each kind of input; what was traced serves every explainer of the model."""
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.network import Network
+from tfsaliency.graph.trace import Trace, Values
+from tfsaliency.model.fingerprint import anatomy
+from tfsaliency.model.layers import LayerCall, watched_layers
+from tfsaliency.model.logits import Logits, hidden_link, logits
+
+# Traces kept per model: one for each kind of input, and for each state of its layers.
+KEPT = 8
+
+
+class TracedModel:
+    """The trace of a model, for any batch size. It does not keep the model alive.
+
+    Attributes:
+        trace: the traced graph, from inputs to logits.
+        inputs: the traced inputs, in the structure that the model takes.
+        logits: the traced logits.
+        calls: the layers that were called, inner calls first.
+    """
+
+    def __init__(self, model: keras.Model, specs: Any):
+        self._model = weakref.ref(model)
+        with watched_layers(model) as calls:
+            self.trace = Trace(lambda x: logits(model, x), specs)
+        self.calls: list[LayerCall] = calls
+        (self.inputs,) = self.trace.inputs
+        self.logits: Logits = self.trace.outputs
+
+    def run(self, x: Any) -> Values:
+        """Runs the model again on other inputs, in the graph under construction: the value of every traced tensor."""
+        if not self.trace.is_flat:
+            return self._called_again(x)
+        return self.trace.run(list(zip(tf.nest.flatten(self.inputs), tf.nest.flatten(x), strict=True)))
+
+    @cached_property
+    def network(self) -> Network:
+        """The steps from the inputs to the logits."""
+        return Network(self.trace, tf.nest.flatten(self.inputs), self.logits.floats)
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """How many bytes the forward pass of one row writes."""
+        return sum(map(_row_bytes, ancestors(*tf.nest.flatten(self.logits.values))))
+
+    @cached_property
+    def hidden_link(self) -> str:
+        """A softmax or sigmoid inside a nested ``tf.function`` at the end of the model; "" for none."""
+        functions = self.trace.functions
+        return next(filter(None, (hidden_link(each, functions) for each in self.logits.floats)), "")
+
+    @contextmanager
+    def state_put_back(self) -> Iterator[None]:
+        """Puts back the variables that a call of the model changes, such as the state of a recurrent layer."""
+        written = [each for each in self.trace.graph.variables if not each.trainable] if self.trace.writes else []
+        state = [(each, each.numpy()) for each in written]
+        try:
+            yield
+        finally:
+            for variable, value in state:
+                variable.assign(value)
+
+    def layers_of(self, operation: str) -> list[LayerCall]:
+        """The calls that added an operation of that name to the trace, the innermost first."""
+        position = self._positions[operation]
+        return [call for call in self.calls if call.graph is self.trace.graph and position in call.operations]
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {op.name: position for position, op in enumerate(self.trace.graph.get_operations())}
+
+    def _called_again(self, x: Any) -> Values:
+        """The values by calling the model once more, for a graph that cannot be imported."""
+        model, graph = self._model(), tf.compat.v1.get_default_graph()
+        assert model is not None, "the model lives as long as one of its explainers"
+        before = graph.version
+        again = logits(model, x)
+        values = zip(
+            tf.nest.flatten((self.inputs, self.logits.values)), tf.nest.flatten((x, again.values)), strict=True
+        )
+        pairs = list(values)
+        added, traced = graph.get_operations()[before:], self.trace.operations
+        # A graph makes constants and placeholders for what it captures, once: they are not the same in two calls.
+        added, traced = ([op for op in ops if op.type not in ("Placeholder", "Const")] for ops in (added, traced))
+        if [op.type for op in added] == [op.type for op in traced]:
+            results = zip(traced, added, strict=True)
+            pairs += [each for one, other in results for each in zip(one.outputs, other.outputs, strict=True)]
+        outside = [(placeholder, tf.convert_to_tensor(captured)) for captured, placeholder in self.trace.graph.captures]
+        return Values([*pairs, *outside])
+
+
+_kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, TracedModel]] = weakref.WeakKeyDictionary()
+
+
+def traced_model(model: keras.Model, specs: Any) -> TracedModel:
+    """The trace of a model for inputs of these specs; made now if it is the first time, or if the model has changed."""
+    traces = _kept.setdefault(model, OrderedDict())
+    structure = repr(tf.nest.map_structure(lambda spec: 0, specs))
+    key = (structure, tuple(tf.nest.flatten(specs)), anatomy(model))
+    if key not in traces:
+        traces[key] = TracedModel(model, specs)
+        if len(traces) > KEPT:
+            traces.popitem(last=False)
+    traces.move_to_end(key)
+    return traces[key]
+
+
+def forget_trace(model: keras.Model) -> None:
+    """Drops the traces of a model."""
+    _kept.pop(model, None)
+
+
+def _row_bytes(op: tf.Operation) -> int:
+    """How many bytes an operation writes for one row, as far as the trace knows its shapes."""
+    shapes = [(output.shape, output.dtype.size) for output in op.outputs if output.shape.rank]
+    return sum(size * (shape[1:].num_elements() or 0) for shape, size in shapes if shape[0] is None)

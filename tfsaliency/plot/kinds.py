@@ -1,0 +1,147 @@
+"""How each kind of data is drawn: a picture, a volume, a series, a table.
+
+A kind draws one part of one sample into a row of axes, and says what a report shows of it. A new kind is a class here
+and its row in KINDS.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tfsaliency.base.meaning import NEVER_NEGATIVE, Meaning
+from tfsaliency.plot import image as paint
+
+
+class Scale(NamedTuple):
+    """Which colour a number gets.
+
+    Attributes:
+        limit: the ``|v|`` that gets the strongest colour.
+        signed: whether zero is the middle of the colours.
+        percentile: where an overlay clips.
+    """
+
+    limit: float
+    signed: bool
+    percentile: float
+
+
+class Kind(ABC):
+    """A kind of data.
+
+    Attributes:
+        axes: the number of axes of one sample's values.
+        columns: how many pictures a row of a figure has.
+    """
+
+    axes: int
+    columns = 1
+
+    @abstractmethod
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        """Draws the values over the input into a row of matplotlib axes."""
+
+    def flat(self, values: np.ndarray, signed: bool) -> np.ndarray:
+        """One number per place."""
+        return paint.flat_map(values, signed)
+
+    def shown(self, given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """The picture that a report puts a map on, and the values of that map; None where `draw` makes the picture."""
+        return None
+
+
+class Table(Kind):
+    """Columns ``(F,)``, as bars."""
+
+    axes = 1
+
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        axis, features = _only(row), np.arange(len(values))
+        colours = paint.heatmap(values[None], limit=scale.limit)[0] / 255
+        axis.bar(features, values, color=colours, edgecolor="black", linewidth=0.5)
+        axis.axhline(0, color="black", linewidth=0.5)
+        axis.tick_params(labelsize=8)
+
+    def flat(self, values: np.ndarray, signed: bool) -> np.ndarray:
+        return values
+
+
+class Series(Kind):
+    """Steps ``(T, C)``, as lines with the map as colour behind them."""
+
+    axes = 2
+
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        axis, steps = _only(row), np.arange(len(given))
+        strip = paint.heatmap(self.flat(values, scale.signed)[None], limit=scale.limit, signed=scale.signed)
+        axis.plot(steps, given, linewidth=1, color="black")
+        bottom, top = axis.get_ylim()
+        axis.imshow(strip, extent=(-0.5, len(given) - 0.5, bottom, top), aspect="auto", alpha=0.8)
+        axis.tick_params(labelsize=8)
+
+
+class Picture(Kind):
+    """``(height, width, C)``: the input, the map, and both together."""
+
+    axes = 3
+    columns = 3
+
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        flat, shown = self.flat(values, scale.signed), paint.picture(np.asarray(given))
+        show(row[0], shown)
+        show(row[1], paint.heatmap(flat, limit=scale.limit, signed=scale.signed))
+        show(row[2], paint.overlay(shown, flat, percentile=scale.percentile))
+
+    def shown(self, given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return given, values
+
+
+class Volume(Picture):
+    """``(depth, height, width, C)``: the slice in the middle, as a picture."""
+
+    axes = 4
+
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        super().draw(row, *self.shown(given, values), scale)
+        row[1].set_xlabel(f"slice {len(given) // 2} of {len(given)}", fontsize=8)
+
+    def shown(self, given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        middle = len(given) // 2
+        # A map over the places of a layer has fewer slices than the input.
+        return given[middle], values[middle * len(values) // len(given)]
+
+
+KINDS: dict[int, Kind] = {kind.axes: kind for kind in (Table(), Series(), Picture(), Volume())}
+
+
+def kind_of(values: np.ndarray) -> Kind:
+    """The kind of one sample's values, by their number of axes."""
+    try:
+        return KINDS[values.ndim]
+    except KeyError:
+        raise ValueError(
+            f"No drawing for one sample of shape {values.shape}: draw explanation.values yourself."
+        ) from None
+
+
+def scale_of(values: np.ndarray, meaning: Meaning, percentile: float) -> Scale:
+    """The colours of one sample's values, all slices of a volume together."""
+    signed = meaning not in NEVER_NEGATIVE
+    return Scale(paint.limit_of(kind_of(values).flat(values, signed), percentile), signed, percentile)
+
+
+def show(axis: Axes, image: np.ndarray) -> None:
+    """Draws a picture without ticks."""
+    axis.imshow(image)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def _only(row: np.ndarray) -> Axes:
+    """The first axes of a row that needs one only; the others are removed."""
+    only: Axes = row[0]
+    for unused in row[1:]:
+        unused.remove()
+    return only

@@ -1,0 +1,1 @@
+"""Arithmetic on batches of tensors. Nothing here knows a model."""

@@ -1,0 +1,26 @@
+"""Random numbers that depend on a name and a number alone: never on the batch, the chunks or earlier draws."""
+
+import zlib
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+def stream(*names: object) -> int:
+    """A seed for TensorFlow's stateless generators. Other names give an independent stream."""
+    return zlib.crc32("/".join(map(str, names)).encode()) >> 1
+
+
+def drawn(
+    draw: Callable[[tf.Tensor], tf.Tensor], first: tf.Tensor, count: tf.Tensor, shape: tf.TensorShape | list[int]
+) -> tf.Tensor:
+    """Draws number ``first`` to ``first + count - 1``, stacked: ``(count, *shape)`` float32.
+
+    Args:
+        draw: takes the number of a draw, a scalar int32 tensor, and returns the draw, of shape ``shape``.
+        first: the number of the first draw.
+        count: how many draws.
+        shape: the shape of one draw.
+    """
+    numbers = tf.range(first, first + count)
+    return tf.map_fn(draw, numbers, fn_output_signature=tf.TensorSpec(shape, tf.float32))

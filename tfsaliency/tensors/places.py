@@ -1,0 +1,40 @@
+"""Values per place: pixels, time steps, and the coarser places of a layer."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def spatial_shape(part: tf.Tensor) -> tf.TensorShape:
+    """The axes of space or time of one input: those between the batch and the channels. A table has its columns."""
+    return part.shape[1:-1] if part.shape.rank > 2 else part.shape[1:]
+
+
+def one_per_place(part: tf.Tensor) -> tf.Tensor:
+    """Zeros, one for each place of a batch: ``(N, *places, 1)``; ``(N, F)`` for a table."""
+    return tf.zeros_like(part[..., :1] if part.shape.rank > 2 else part)
+
+
+def resize(maps: tf.Tensor, extent: Sequence[int]) -> tf.Tensor:
+    """Maps ``(N, *places)``, resized linearly to ``(N, *extent)``, in any number of axes.
+
+    The centre of each place stays where it is in the input. Beyond the outermost centres a map is constant, as in
+    ``tf.image.resize``.
+    """
+    for axis, (places, size) in enumerate(zip(maps.shape[1:], extent, strict=True), start=1):
+        maps = spread(maps, _linear(places, size), axis)
+    return maps
+
+
+def spread(values: tf.Tensor, weights: np.ndarray | tf.Tensor, axis: int) -> tf.Tensor:
+    """Multiplies one axis of length ``n`` by a matrix ``(n, m)``; the axis then has length ``m``."""
+    moved = tf.tensordot(values, tf.cast(weights, values.dtype), axes=[[axis], [0]])
+    return tf.experimental.numpy.moveaxis(moved, -1, axis)
+
+
+def _linear(places: int, size: int) -> np.ndarray:
+    """Weights ``(places, size)`` of linear interpolation between the centres of ``places`` equal parts."""
+    centres = np.clip((np.arange(size) + 0.5) * places / size - 0.5, 0, places - 1)
+    weights: np.ndarray = np.maximum(0, 1 - np.abs(np.arange(places)[:, None] - centres)).astype("float32")
+    return weights
