@@ -1,10 +1,14 @@
 """How the site is built: see the target ``docs`` of the Makefile."""
 
+import dataclasses
 import hashlib
+import inspect
 import os
+import re
 from pathlib import Path
 
 import tfsaliency
+from tfsaliency.explainer import Method
 
 project = "tfsaliency"
 author = copyright = "the tfsaliency developers"
@@ -61,3 +65,32 @@ napoleon_use_ivar = True
 napoleon_custom_sections = ["Formula", "Source"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def options_of(each):
+    """The paragraph of each option in the docstring of a class: name -> lines."""
+    doc = inspect.getdoc(each) if vars(each).get("__doc__") else ""
+    section = re.search(r"^Args:\n((?:    .*\n|\n)+)", doc + "\n", re.MULTILINE)
+    paragraphs = re.findall(r"^    ((\w+): .*(?:\n        .*)*)", section[1], re.MULTILINE) if section else []
+    return {name: f"    {text}".splitlines() for text, name in paragraphs}
+
+
+def add_options_of_bases(app, what, name, each, options, lines):
+    """Shows the options that a method inherits: their paragraphs stand in the base class that defines them, once."""
+    if what != "class" or not (isinstance(each, type) and issubclass(each, Method)):
+        return
+    fields = [field.name for field in dataclasses.fields(each)] if dataclasses.is_dataclass(each) else []
+    described = [options_of(base) for base in each.__mro__ if base is not object]
+    paragraphs = {field: next((known[field] for known in described if field in known), []) for field in fields}
+    missing = [line for field in fields if field not in described[0] for line in paragraphs[field]]
+    if "Args:" in lines:
+        place = lines.index("", lines.index("Args:"))
+        lines[place:place] = missing
+    elif missing:
+        place = next((i for i, line in enumerate(lines) if line in ("Raises:", "Source:", "Example:")), len(lines))
+        lines[place:place] = ["Args:", *missing, ""]
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", add_options_of_bases, priority=400)

@@ -230,6 +230,23 @@ def test_trusted_models(folder, tmp_path, model):
         assert "hides its Softmax" in err
 
 
+def test_tensorflow_does_not_greet_on_the_error_stream(folder, tmp_path):
+    """Neither while it is imported nor when it first computes; what goes wrong is still said."""
+    before = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    command = [sys.executable, "-c", "import sys; from tfsaliency.cli import main; sys.exit(main(sys.argv[1:]))"]
+    explain = ["explain", folder / "photo.png", "--model", folder / "model.keras", "--out", tmp_path]
+    for arguments in (["methods"], explain, ["explain", "none.png", "--model", "none.keras"]):
+        ran = subprocess.run([*command, *map(str, arguments)], env=before, capture_output=True, text=True)
+        lines = [line for line in ran.stderr.splitlines() if "explaining" not in line and line.strip()]
+        expected = ["tfsaliency: error: There is no model 'none.keras'."] if ran.returncode else []
+        assert [line[: len(each)] for line, each in zip(lines, expected, strict=True)] == expected, ran.stderr
+
+
+def test_help_does_not_wait_for_tensorflow():
+    code = "import sys; from tfsaliency.cli import main; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_usage_error():
     code, _, err = run("explain")
     assert code == 2

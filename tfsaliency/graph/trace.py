@@ -148,9 +148,13 @@ class Trace:
 def _imported(part: tf.compat.v1.GraphDef, operations: list[tf.Operation], given: Pairs) -> Values:
     """The values of all results of the operations, for given values of what they read from outside."""
     read = {source.ref() for op in operations for source in op.inputs}
-    # The identities are for values of a graph around the one under construction.
-    outside = {traced.name: tf.identity(value) for traced, value in given if traced.ref() in read}
+    outside = {traced.name: _here(value) for traced, value in given if traced.ref() in read}
     traced = [output for op in operations for output in op.outputs]
     names = [each.name for each in traced]
     made = tf.graph_util.import_graph_def(part, outside, names, name="model")
     return Values([*zip(traced, made, strict=True), *given])
+
+
+def _here(value: tf.Tensor) -> tf.Tensor:
+    """A tensor of the graph under construction, for one of that graph or of a graph around it."""
+    return value if value.graph is tf.compat.v1.get_default_graph() else tf.identity(value)

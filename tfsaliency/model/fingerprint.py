@@ -39,17 +39,29 @@ def fingerprint(model: keras.Model) -> str:
     weights = model.weights
     known = tuple(map(SameObject, weights))
     if model not in _readers or _readers[model].weights != known:
-        _readers[model] = _Reader(known, _describe(weights), _sampler(weights))
-    reader = _readers[model]
-    return hashlib.sha256(reader.description + reader.sample().numpy().tobytes()).hexdigest()[:16]
+        numeric = [weight.value for weight in weights if tf.as_dtype(weight.dtype).is_numeric]
+        _readers[model] = _Reader(known, _describe(weights), [(each.handle, each.dtype) for each in numeric])
+    digest = hashlib.sha256(_readers[model].description)
+    for handle, dtype in _readers[model].handles:
+        # Three times as fast as Variable.numpy(). A compiled function would be faster still, and would take longer to
+        # trace than the gradient of the model.
+        flat = tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype).numpy().reshape(-1)
+        digest.update(flat[:: max(1, flat.size // SAMPLED)].tobytes())
+    return digest.hexdigest()[:16]
 
 
 class _Reader(NamedTuple):
-    """What does not change between two states of the same weights."""
+    """What does not change between two states of the same weights.
+
+    Attributes:
+        weights: the weights, for comparison.
+        description: their paths, shapes and types.
+        handles: the handle and type of each weight that is a number.
+    """
 
     weights: tuple[SameObject, ...]
     description: bytes
-    sample: tf.types.experimental.ConcreteFunction
+    handles: list[tuple[tf.Tensor, tf.DType]]
 
 
 _readers: weakref.WeakKeyDictionary[keras.Model, _Reader] = weakref.WeakKeyDictionary()
@@ -57,18 +69,3 @@ _readers: weakref.WeakKeyDictionary[keras.Model, _Reader] = weakref.WeakKeyDicti
 
 def _describe(weights: list[keras.Variable]) -> bytes:
     return "\n".join(f"{weight.path} {tuple(weight.shape)} {weight.dtype}" for weight in weights).encode()
-
-
-def _sampler(weights: list[keras.Variable]) -> tf.types.experimental.ConcreteFunction:
-    """Reads all samples in one compiled call: one by one, hundreds of weights would take tens of milliseconds."""
-    variables = [weight.value for weight in weights if tf.as_dtype(weight.dtype).is_numeric]
-
-    def sample() -> tf.Tensor:
-        return tf.concat([tf.zeros([0], tf.float64), *map(_spread, variables)], axis=0)
-
-    return tf.function(sample, autograph=False).get_concrete_function()
-
-
-def _spread(variable: tf.Variable) -> tf.Tensor:
-    flat = tf.reshape(variable, [-1])
-    return tf.cast(flat[:: max(1, variable.shape.num_elements() // SAMPLED)], tf.float64)

@@ -54,11 +54,12 @@ Contribution = Callable[[Any, Any, tf.Tensor], Any]
 class PathIntegral(Wrapper):
     """A sum of gradients along one path, or the mean over several.
 
-    Attributes:
-        steps: how many gradients are summed, by a fixed rule; None to refine until the sum is right.
+    Args:
+        steps: how many gradients a fixed rule sums; None to refine until the sum is right.
         tolerance: the largest relative gap that counts as converged.
-        quadrature: the fixed rule; ``"midpoint"`` is the one that is refined.
-        budget: the most gradients that refining may take.
+        quadrature: the fixed rule: ``"midpoint"``, which is the rule that is refined, ``"trapezoid"`` or
+            ``"gauss_legendre"``.
+        budget: the most gradients that refining may take for a sample and a path, at least 8.
     """
 
     steps: int | None
@@ -223,18 +224,19 @@ def refined(
     smallest gap is settled whenever a new one needs its place, so memory does not grow with the steps.
     """
     samples = samples_of(x)
+    cells = _unseen(path, x, score, at_end)
+    change = at_end - cells.at_start[0]
 
-    def made(start: tf.Tensor, end: tf.Tensor, at_start: tf.Tensor, at_end: tf.Tensor) -> _Cells:
+    def two(start: tf.Tensor, end: tf.Tensor, at_start: tf.Tensor, at_end: tf.Tensor) -> tuple[_Cells, _Cells]:
+        """Two new cells of each sample, from rows that hold all first cells before all second ones."""
         at_middle, slopes = score.gradient(path.at((start + end) / 2))
         move = path.move(start, end)
         product = tf.nest.map_structure(tf.multiply, slopes, move)
         given = product if contribution is None else contribution(slopes, move, at_end - at_start)
-        return _Cells(start, end, at_start, at_middle, at_end, total(product) - (at_end - at_start), given)
-
-    with score.silent():
-        cells = _first_cells(path, x, score, at_end, made)
-    settled = tf.nest.map_structure(tf.zeros_like, x), tf.zeros([samples])
-    change = at_end - cells.at_start[0]
+        both = _Cells(start, end, at_start, at_middle, at_end, total(product) - (at_end - at_start), given)
+        left = tf.nest.map_structure(lambda part: part[:samples], both)
+        right = tf.nest.map_structure(lambda part: part[samples:], both)
+        return left, right
 
     def open_(cells: _Cells, settled_gap: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
         gap = settled_gap + tf.reduce_sum(cells.gap, axis=0)
@@ -244,19 +246,16 @@ def refined(
         going = open_(cells, settled[1], steps)
         size = tf.abs(cells.gap)
         worst = tf.argmax(size, axis=0, output_type=tf.int32)
-        least = tf.argmin(
-            tf.where(tf.one_hot(worst, KEPT, True, False, axis=0), float("inf"), size), axis=0, output_type=tf.int32
-        )
+        others = tf.where(tf.one_hot(worst, KEPT, True, False, axis=0), float("inf"), size)
+        least = tf.argmin(others, axis=0, output_type=tf.int32)
         parent, leaving = cells.chosen(worst), cells.chosen(least)
         middle = (parent.start + parent.end) / 2
-        both = made(
+        left, right = two(
             tf.concat([parent.start, middle], axis=0),
             tf.concat([middle, parent.end], axis=0),
             tf.concat([parent.at_start, parent.at_middle], axis=0),
             tf.concat([parent.at_middle, parent.at_end], axis=0),
         )
-        left = tf.nest.map_structure(lambda part: part[:samples], both)
-        right = tf.nest.map_structure(lambda part: part[samples:], both)
         settled = tf.nest.map_structure(
             lambda so_far, part: so_far + tf.where(along(going, part), part, 0.0),
             settled,
@@ -265,20 +264,22 @@ def refined(
         cells = cells.replaced(worst, left, going).replaced(least, right, going)
         return cells, settled, steps + 2 * tf.cast(going, tf.float32)
 
-    steps = tf.fill([samples], float(FIRST))
     with score.silent():
         cells, settled, steps = tf.while_loop(
             lambda cells, settled, steps: tf.reduce_any(open_(cells, settled[1], steps)),
             halve,
-            (cells, settled, steps),
+            (cells, (tf.nest.map_structure(tf.zeros_like, x), tf.zeros([samples])), tf.zeros([samples])),
             parallel_iterations=1,
         )
     values = tf.nest.map_structure(lambda part, rest: tf.reduce_sum(part, axis=0) + rest, cells.given, settled[0])
     return Integral(values, settled[1] + tf.reduce_sum(cells.gap, axis=0), change, steps)
 
 
-def _first_cells(path: Path, x: Any, score: Score, at_end: tf.Tensor, made: Callable[..., _Cells]) -> _Cells:
-    """Equal cells, asked for in device batches."""
+def _unseen(path: Path, x: Any, score: Score, at_end: tf.Tensor) -> _Cells:
+    """The path in cells whose halves are the first cells to be asked for. Their gap is unknown, so each is halved.
+
+    One loop makes the first cells and the later ones: the model is in the graph once, not twice.
+    """
     samples = samples_of(x)
     edges = tf.range(FIRST + 1, dtype=tf.float32) / FIRST
 
@@ -286,30 +287,24 @@ def _first_cells(path: Path, x: Any, score: Score, at_end: tf.Tensor, made: Call
         first, count = block
         return score.at(path.at(tf.repeat(edges[first : first + count], samples)))
 
-    scores = tf.concat([scores_of_copies(FIRST, x, score, at_edges), at_end[None]], axis=0)
-
-    def step(cells: _Cells, block: Block) -> _Cells:
-        first, count = block
-        numbers = tf.range(first, first + count)
-        new = made(
-            tf.repeat(tf.gather(edges, numbers), samples),
-            tf.repeat(tf.gather(edges, numbers + 1), samples),
-            tf.reshape(tf.gather(scores, numbers), [-1]),
-            tf.reshape(tf.gather(scores, numbers + 1), [-1]),
+    with score.silent():
+        scores = tf.concat([scores_of_copies(FIRST, x, score, at_edges), at_end[None]], axis=0)
+    places = tf.repeat(edges[:, None], samples, axis=1)
+    # Places without a cell hold zeros: they have the smallest gap, and are the first to be taken.
+    empty = [[0, KEPT - FIRST // 2], [0, 0]]
+    start, end, at_start, at_middle, at_end, gap = (
+        tf.pad(each, empty)
+        for each in (
+            places[:-1:2],
+            places[2::2],
+            scores[:-1:2],
+            scores[1::2],
+            scores[2::2],
+            tf.fill([FIRST // 2, samples], float("inf")),
         )
-        cells = tf.nest.map_structure(
-            lambda part, other: tf.tensor_scatter_nd_update(
-                part, numbers[:, None], tf.reshape(other, [count, samples, *other.shape[1:]])
-            ),
-            cells,
-            new,
-        )
-        return cells
-
-    # The places of no cell yet hold nothing, and so are the first to be taken.
-    none = tf.zeros([KEPT, samples])
+    )
     given = tf.nest.map_structure(lambda part: tf.zeros([KEPT, samples, *part.shape[1:]]), x)
-    return over_copies(FIRST, x, score, step, _Cells(none, none, none, none, none, none, given))
+    return _Cells(start, end, at_start, at_middle, at_end, gap, given)
 
 
 def _relative(gap: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
