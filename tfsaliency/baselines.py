@@ -1,7 +1,6 @@
-"""What an input is compared with: the baselines of the methods that explain a difference.
+"""Baselines: the reference inputs of the methods that explain a difference.
 
-``baseline=`` takes a number, arrays, a function of the inputs, or what the functions of
-this module return.
+``baseline=`` takes a number, arrays, a function of the inputs, or a result of the functions of this module.
 """
 
 from abc import abstractmethod
@@ -21,37 +20,38 @@ __all__ = ["blurred", "extremes", "per_sample", "pixels", "uniform"]
 
 
 class Baselines(NamedTuple):
-    """What a user means by a baseline.
+    """The baselines of a batch of inputs.
 
     Attributes:
-        number: how many there are.
-        at: gives the one at an int or scalar tensor, in the structure of the inputs and of their shape, ``(N, ...)``.
+        number: how many baselines each sample has.
+        at: takes an index, an int or scalar tensor, and returns that baseline in the structure and shape of the inputs,
+            ``(N, ...)``.
     """
 
     number: int
     at: Callable[[Any], Any]
 
     def mean_of(self, function: Callable[[Any], Any], like: Any) -> Any:
-        """The mean over the baselines of what a function says of each, in tensors of the shapes of ``like``."""
+        """The mean of a function over the baselines, in tensors of the shapes of ``like``."""
         if self.number == 1:
             return function(self.at(0))
 
         def add(i: tf.Tensor, so_far: Any) -> Any:
             return i + 1, tf.nest.map_structure(tf.add, so_far, function(self.at(i)))
 
-        # One at a time: the memory is that of one.
+        # One baseline at a time: the memory is that of one.
         start = tf.constant(0), tf.nest.map_structure(tf.zeros_like, like)
         _, summed = tf.while_loop(lambda i, so_far: i < self.number, add, start, parallel_iterations=1)
         return tf.nest.map_structure(lambda part: part / self.number, summed)
 
 
 class Made(FitsInputs):
-    """Baselines that are made of the inputs, sample by sample."""
+    """Baselines that are computed from the inputs, sample by sample."""
 
     @property
     @abstractmethod
     def number(self) -> int:
-        """How many there are."""
+        """How many baselines each sample has."""
 
     @abstractmethod
     def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
@@ -59,13 +59,13 @@ class Made(FitsInputs):
 
         Args:
             part: ``(n, ...)``.
-            place: which of the parts it is.
-            i: which of the baselines of each sample.
-            numbers: ``(n,)``, which samples of the batch the rows are.
+            place: index of the part.
+            i: index of the baseline.
+            numbers: ``(n,)``, the index in the batch of each row's sample.
         """
 
     def check(self, inputs: Any) -> None:
-        """Most baselines fit any inputs."""
+        """Raises if the baselines do not fit the inputs; by default they fit any inputs."""
         return
 
 
@@ -82,7 +82,7 @@ class _Blurred(Made):
 
 
 def blurred(sigma: float = 20.0) -> Made:
-    """Each input out of focus: what is there without its detail.
+    """Each input after a Gaussian blur, without its detail.
 
     Args:
         sigma: standard deviation of the Gaussian, in pixels or time steps.
@@ -105,7 +105,7 @@ class _Uniform(Made):
     seed: int
 
     def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
-        # The same draw for every sample: a map does not depend on the rest of the batch.
+        # Every sample gets the same draw: a map does not depend on the rest of the batch.
         draw = tf.random.stateless_uniform(part.shape[1:], tf.stack([self.seed, place * 1_000_003 + i]))
         return self.low + (self.high - self.low) * draw + tf.zeros_like(part)
 
@@ -118,7 +118,7 @@ class _Uniform(Made):
 
 
 def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
-    """Noise, over several draws of which a method averages: no colour is taken for nothing.
+    """Uniform noise, in several draws that a method averages over: no single colour is the reference.
 
     Args:
         low: smallest number of the inputs.
@@ -127,7 +127,7 @@ def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
         seed: the same seed gives the same draws.
 
     Raises:
-        ValueError: low is not below high, or no draw.
+        ValueError: low is not below high, or number is below 1.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -156,7 +156,7 @@ class _Extremes(Made):
 
 
 def extremes() -> Made:
-    """Two baselines for each input: its smallest number everywhere, and its largest. Black and white, for pictures.
+    """Two constant baselines for each input, its smallest and its largest number: black and white, for pictures.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -182,13 +182,13 @@ class _Pixels(Made):
 
 
 def pixels(value: Any, preprocess: Callable[[np.ndarray], Any]) -> Made:
-    """A baseline as a picture, before the preprocessing that the inputs have been through.
+    """A baseline that is given as a picture before preprocessing.
 
-    Zero after preprocessing is a mid grey, or whatever the training set's mean is; black is another baseline, and makes
-    another map.
+    Zero after preprocessing is a mid grey or the mean of the training set. Black is another baseline and gives another
+    map.
 
     Args:
-        value: a number, an RGB colour or a picture, as ``preprocess`` takes them.
+        value: a number, an RGB colour or a picture, in the range that ``preprocess`` takes.
         preprocess: turns pictures ``(1, height, width, channels)`` into inputs of the model.
 
     Example:
@@ -219,7 +219,7 @@ class _PerSample(Made):
 
 
 def per_sample(values: Any) -> Made:
-    """One baseline for each input: a picture of the same scene without the thing, the reading of the day before.
+    """One baseline for each input, such as the same scene without the object or the reading of the day before.
 
     Args:
         values: in the structure and of the shape of the inputs, ``(N, ...)``.
@@ -235,14 +235,14 @@ def per_sample(values: Any) -> Made:
 
 
 def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
-    """Reads a baseline.
+    """Converts the ``baseline`` of the user to `Baselines`.
 
     Args:
-        baseline: a number for all inputs; or, alone or in the structure of the inputs, arrays: of the shape of one
-            input (an axis may be 1), or with one axis more in front, for several baselines; or a function of the
-            inputs ``(N, ...)`` that returns one baseline per sample; or baselines that are made of the inputs.
+        baseline: a number for all inputs; an array, or arrays in the structure of the inputs: of the shape of one input
+            (an axis may be 1), or with a new first axis for several baselines; a function of the inputs ``(N, ...)``
+            that returns one baseline per sample; or a `Made`.
         x: tensors in the structure of the model's inputs, ``(N, ...)``, or copies of them.
-        score: what is explained; it knows which samples these are.
+        score: the explained score, which knows the numbers of these samples in the batch.
 
     Raises:
         ValueError: structure, shape or type do not fit, or a baseline is not finite.
@@ -278,7 +278,7 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
 
 
 def _in_structure(baseline: Any, x: Any) -> Any:
-    """A single array may be given for inputs that are one array in a list."""
+    """Accepts a single array for inputs that are a list of one array."""
     parts = tf.nest.flatten(x)
     alone = len(parts) == 1 and not isinstance(baseline, dict | tuple)
     return tf.nest.pack_sequence_as(x, [np.asarray(baseline)]) if alone and not tf.is_tensor(x) else baseline
@@ -300,7 +300,7 @@ def _rows(part: np.ndarray, of: tf.Tensor) -> np.ndarray:
 
 
 def _spread(rows: np.ndarray, i: Any, of: tf.Tensor) -> tf.Tensor:
-    """Row ``i`` for every sample; one row serves every ``i``."""
+    """Row ``i`` for every sample; a single row serves every ``i``."""
     return tf.constant(rows, of.dtype)[i if len(rows) > 1 else 0] + tf.zeros_like(of)
 
 

@@ -1,4 +1,4 @@
-"""Maps of a network while it learns: a callback for ``model.fit``."""
+"""Maps of a network during training: a callback for ``model.fit``."""
 
 import importlib.util
 import os
@@ -20,32 +20,33 @@ __all__ = ["ExplainCallback"]
 
 
 class ExplainCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    """Explains the same inputs after every so many epochs of ``model.fit``, as files or in TensorBoard.
+    """Explains the same inputs after every ``every``-th epoch of ``model.fit``, as files or in TensorBoard.
 
-    The network is explained as it is after the epoch, with the weights that it then has. Between two explanations
-    nothing is computed, and training goes on with the numbers that it would have without the callback.
+    The callback explains the network with its weights after the epoch. Between two explanations it computes nothing,
+    and it does not change the numbers of the training.
 
-    A mistake in the arguments is raised before the first step, by explaining and drawing once where the model is built,
-    else after the first epoch that is explained. What goes wrong later, such as scores that are no longer finite or a
-    full disk, is a warning: hours of training are not thrown away for a picture.
+    If the model is built, the callback explains and draws once before the first step, so a mistake in the arguments is
+    an error there. Otherwise it is an error after the first explained epoch. A later failure, such as scores that are
+    no longer finite or a full disk, is a warning: a picture must not cost hours of training.
 
     Args:
-        explainer: any explainer of the model that is trained, or of a part of it.
-        inputs: what is explained, ``(N, ...)``, as for `Explainer.explain`.
-        target: what is explained; by default the top class of each sample, which can change from epoch to epoch.
+        explainer: any explainer of the trained model, or of a part of it.
+        inputs: the inputs to explain, ``(N, ...)``, as for `Explainer.explain`.
+        target: the target to explain; by default the top class of each sample, which can change from epoch to epoch.
         every: explain after each ``every``-th epoch, counted from the first.
-        directory: for each explained epoch gets ``epoch-0001.png``, the picture, and ``epoch-0001.npz``, which
-            `Explanation.load` reads. It is made where there is none; files of the same epochs are replaced.
-        writer: of ``tf.summary.create_file_writer``: gets the picture, at the step that Keras' own TensorBoard callback
-            uses, the epoch counted from 0. At least one of ``directory`` and ``writer`` is given.
+        directory: folder for the picture of each explained epoch, ``epoch-0001.png``, and for its explanation,
+            ``epoch-0001.npz``, which `Explanation.load` reads. A missing folder is made; files of the same epochs are
+            replaced.
+        writer: a writer of ``tf.summary.create_file_writer``, which gets the picture. Its step is the epoch counted
+            from 0, as in Keras' own TensorBoard callback. At least one of ``directory`` and ``writer`` is required.
         images: pictures to show instead of the inputs, e.g. before preprocessing.
         labels: class names, for the titles.
 
     Raises:
-        TypeError: what should explain is no explainer, or what should write no writer.
+        TypeError: ``explainer`` is not an explainer, or ``writer`` is not a writer.
         ModuleNotFoundError: a writer is given, and TensorBoard is not installed.
-        ValueError: neither ``directory`` nor ``writer``, or ``every`` below 1; when training begins, what
-            `Explainer.explain` raises, or a model that shares no weight with the one that is trained.
+        ValueError: no ``directory`` and no ``writer``, or ``every`` below 1; when training begins, an error of
+            `Explainer.explain`, or a model that shares no weight with the trained model.
 
     Example:
         >>> import keras, numpy as np, tempfile, pathlib, tfsaliency as tfs

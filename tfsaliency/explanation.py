@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 2
-# Files of the first format say nothing about the meaning of their values.
+# Files of the first format do not contain the meaning of their values.
 READ = (1, FORMAT)
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The values that a method gave a batch, with all that is needed to see, save and make them again.
+    """The values of a method for a batch, with everything to draw, save and reproduce them.
 
-    Arrays cannot be written to; `map` makes a new explanation.
+    Arrays are read-only; `map` makes a new explanation.
 
     Attributes:
-        values: float32, in the structure of the inputs and with their shape, or with one channel where a method values
+        values: float32, in the structure and shape of the inputs, or with one channel if a method gives values to
             places: signed, never rescaled.
-        inputs: the inputs as they were passed.
-        target: ``(N,)`` classes that were explained, None where a function of the logits was.
-        scores: ``(N,)`` float32, the explained numbers.
+        inputs: the inputs as the user passed them.
+        target: ``(N,)`` explained classes, None for a function of the logits.
+        scores: ``(N,)`` float32, the explained scores.
         method: the method with its options.
-        meaning: what the values mean. ``"signed"``: positive numbers speak for the target, negative ones against it,
-            and channels add up. ``"magnitude"``: how much, never negative; the largest channel counts. ``"places"``:
-            how much each place speaks for the target, never negative, one number per place. ``"painting"``: the values
-            are pictures themselves. Pictures and reports choose their colours by it.
+        meaning: the meaning of the values. ``"signed"``: positive numbers are evidence for the target, negative numbers
+            are evidence against it, and channels are summed. ``"magnitude"``: strength, never negative; the largest
+            channel counts. ``"places"``: evidence of each place for the target, never negative, one number per place.
+            ``"painting"``: the values are pictures themselves. The meaning selects the colours of pictures and reports.
         diagnostics: name -> ``(N,)`` numbers about each sample's values.
         explained: whether the scores are logits under a softmax or sigmoid, or the model's output itself.
-        provenance: versions, the model's name and fingerprint, the target and the seconds it took; ``"layer"`` for a
-            map over the places of one.
+        provenance: versions, the model's name and fingerprint, the target and the time in seconds; ``"layer"`` for a
+            map over the places of a layer.
     """
 
     values: Any
@@ -77,8 +77,8 @@ class Explanation:
             transform: ``(values, inputs) -> values`` on one part of the inputs; see `tfsaliency.transforms`.
 
         Raises:
-            TypeError: it is no function, or one that still needs its options.
-            ValueError: values that are never negative became negative, and the transform does not declare it.
+            TypeError: the transform is not a function, or it still needs its options.
+            ValueError: values that are never negative became negative, and the transform declares no new meaning.
 
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs
@@ -115,7 +115,7 @@ class Explanation:
 
         Args:
             path: ends in ``.html``; an existing file is replaced.
-            **options: of `tfsaliency.plot.report`.
+            **options: options of `tfsaliency.plot.report`.
 
         Example:
             >>> import keras, numpy as np, tempfile, tfsaliency as tfs
@@ -128,7 +128,7 @@ class Explanation:
         report(self, path, **options)
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows: the first samples."""
+        """The picture for a notebook: the first samples."""
         from tfsaliency.plot import png
 
         return png(self.plot(most=4))
@@ -139,9 +139,9 @@ class Explanation:
         return f"{type(self).__name__}({self.method}, values={shapes}, target={target})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes one ``.npz`` file that `load` reads back exactly; no pickle is involved.
+        """Writes one ``.npz`` file that `load` reads back exactly, without pickle.
 
-        The file appears complete or not at all; an existing one is replaced.
+        The file appears complete or not at all. An existing file is replaced.
 
         Args:
             path: ends in ``.npz``.
@@ -177,7 +177,7 @@ class Explanation:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Explanation":
-        """Reads what `save` wrote.
+        """Reads a file that `save` wrote.
 
         Args:
             path: ends in ``.npz``.
@@ -230,7 +230,7 @@ class Explanation:
 class Visualization(Explanation):
     """Pictures that an optimizer made for classes.
 
-    ``values`` are inputs of the model, ``inputs`` is where they started.
+    ``values`` are inputs of the model, and ``inputs`` are their starting points.
     """
 
     meaning: Meaning = "painting"
@@ -240,14 +240,14 @@ _KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}
 
 
 def _meaning_of_format_1(kind: type[Explanation], values: Any) -> Meaning:
-    """How values of a file of the first format were drawn: by whether there is a negative number."""
+    """The meaning of values in a file of the first format: signed if any number is negative."""
     if kind is Visualization:
         return "painting"
     return "signed" if any((part < 0).any() for part in flatten(values)) else "magnitude"
 
 
 def _frozen(array: Any) -> np.ndarray:
-    """An array that nobody can write to: the caller's own is copied and stays writable."""
+    """A read-only array; a writable array is copied, so the caller's own array stays writable."""
     frozen: np.ndarray = np.asarray(array)
     if frozen.flags.writeable:
         frozen = frozen.copy()

@@ -1,7 +1,7 @@
-"""What is explained: a class, a margin, a region, one output of several, or any function of the logits.
+"""Targets of an explanation: a class, a margin, a region, one output of several, or any function of the logits.
 
-``explain(inputs, target)`` takes ``None``, a class index, one index per sample, a function of the logits, or what
-the functions of this module return.
+``explain(inputs, target)`` takes ``None``, a class index, one index per sample, a function of the logits, or a result
+of the functions of this module.
 """
 
 from abc import ABC, abstractmethod
@@ -21,24 +21,24 @@ __all__ = ["binary", "margin", "output", "region"]
 class Target(ABC):
     """Turns logits into one score per row.
 
-    A target is resolved once, on the inputs as given, and keeps its answer for every noisy or shifted copy of them.
+    A target chooses its classes once, on the original inputs, and keeps them for every noisy or shifted copy.
     """
 
     @property
     @abstractmethod
     def chooses(self) -> bool:
-        """Whether a class is chosen: the top class, or the one that ``given`` tells."""
+        """Whether the target chooses a class: the top class, or the class from ``given``."""
 
     @abstractmethod
     def units(self, logits: Logits) -> int | None:
-        """How many classes there are to choose from; None where no class is chosen."""
+        """The number of classes to choose from; None if no class is chosen."""
 
     @abstractmethod
     def score(self, logits: Logits, index: tf.Tensor) -> tf.Tensor:
-        """``(N,)`` scores of the rows, whose resolved classes are ``index``, ``(N,)`` int32."""
+        """``(N,)`` scores of the rows with the chosen classes ``index``, ``(N,)`` int32."""
 
     def top(self, logits: Logits) -> tf.Tensor:
-        """``(N,)`` int32: the class of the highest logit, the first of equals."""
+        """``(N,)`` int32: the class of the highest logit, the first one if several are equal."""
         raise NotImplementedError(f"{type(self).__name__} chooses no class")
 
     def given(self, samples: int) -> np.ndarray | None:
@@ -46,13 +46,13 @@ class Target(ABC):
         return None
 
     def count(self) -> int:
-        """For how many samples there is a class of their own; 1 where one target serves all."""
+        """The number of samples with their own class; 1 if one target serves all."""
         return 1
 
     @property
     @abstractmethod
     def key(self) -> Hashable:
-        """Equal for targets that are traced to the same graph."""
+        """A value that is equal for targets with the same traced graph."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ClassTarget(Target):
 
 @dataclass(frozen=True)
 class FunctionTarget(Target):
-    """Scores that a function of the user's computes from the logits, in the structure of the model's output."""
+    """Scores from a function of the user, which gets the logits in the structure of the model's output."""
 
     function: Callable[[Any], tf.Tensor]
     chooses = False
@@ -130,7 +130,7 @@ class FunctionTarget(Target):
         return scores
 
     def __str__(self) -> str:
-        """``rent(logits)``, for a function of that name."""
+        """``rent(logits)``, for a function named ``rent``."""
         return f"{getattr(self.function, '__name__', None) or repr(self.function)}(logits)"
 
     @property
@@ -182,7 +182,7 @@ class OutputTarget(Target):
 
 
 def as_target(target: Any) -> Target:
-    """Reads what the user passed as ``target``."""
+    """Converts the ``target`` of the user to a `Target`."""
     if isinstance(target, Target):
         return target
     if target is None:
@@ -208,8 +208,8 @@ def output(name: int | str, target: Any = None) -> Target:
     """A target on one output of a model that has several.
 
     Args:
-        name: key of the output where the model returns a dict, its place where it returns a list.
-        target: what ``explain`` takes: None, a class, classes, or a function of that output's logits.
+        name: key of the output if the model returns a dict, its index if the model returns a list.
+        target: a target of ``explain``: None, a class, classes, or a function of that output's logits.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -233,11 +233,11 @@ class _Margin:
 
 
 def margin(winner: int, loser: int) -> Target:
-    """Why this class rather than that one: the difference of two logits.
+    """The difference of two logits: it explains why the model prefers one class to the other.
 
     Args:
         winner: the class that is explained.
-        loser: the class that it is held against.
+        loser: the class that it is compared with.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -262,10 +262,10 @@ class _Binary:
 
 
 def binary(side: int) -> Target:
-    """One side of a two-class problem that the model answers with one unit.
+    """One side of a two-class problem with one output unit.
 
-    Needed where the unit is a logit without its sigmoid (``BinaryCrossentropy(from_logits=True)``). Under a sigmoid,
-    ``target=0`` and ``target=1`` mean the same.
+    Needed if the unit is a logit without its sigmoid (``BinaryCrossentropy(from_logits=True)``). With a sigmoid,
+    ``target=0`` and ``target=1`` are enough.
 
     Args:
         side: 1 explains the unit's logit, 0 its negative.
@@ -327,7 +327,7 @@ def region(mask: np.ndarray, index: int) -> Target:
 
 
 def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
-    """Logits of shape ``(N, classes)``, and whether one unit under a sigmoid stands for two classes."""
+    """Logits of shape ``(N, classes)``, and whether one unit with a sigmoid represents two classes."""
     values, links = logits.values, logits.links
     if len(tf.nest.flatten(values)) == 1:
         (values,), (links,) = tf.nest.flatten(values), tf.nest.flatten(links)

@@ -1,8 +1,8 @@
-"""Pure functions ``(values, inputs) -> values``: inside an explainer with ``.then``, on a result with ``.map``.
+"""Pure functions ``(values, inputs) -> values``, for an explainer with ``.then`` and for a result with ``.map``.
 
 Each works sample by sample on one part of the inputs, ``(N, ...)``, keeps the batch axis, and takes tensors and NumPy
-arrays alike. What the values mean stays the same, unless the transform has an attribute ``meaning`` that says what they
-mean after it: ``absolute.meaning`` is ``"magnitude"``. See `Explanation` for the meanings.
+arrays. The meaning of the values stays the same, unless the transform has an attribute ``meaning`` with the new
+meaning: ``absolute.meaning`` is ``"magnitude"``. See `Explanation` for the meanings.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ Transform = Callable[[Any, Any], Any]
 
 
 def _means(meaning: Meaning) -> Callable[[Transform], Transform]:
-    """Declares what values mean after a transform."""
+    """Declares the meaning of values after a transform."""
 
     def declare(transform: Transform) -> Transform:
         transform.meaning = meaning  # type: ignore[attr-defined]
@@ -41,10 +41,9 @@ def _means(meaning: Meaning) -> Callable[[Transform], Transform]:
 
 @_means("magnitude")
 def absolute(values: Any, inputs: Any) -> tf.Tensor:
-    """``|v|``: how much, where the sign means nothing.
+    """``|v|``: the strength without the sign.
 
-    On photographs an edge counts whether it is darker or brighter than what surrounds it (Smilkov et al. 2017, section
-    3.2).
+    On photographs dark edges and bright edges count equally (Smilkov et al. 2017, section 3.2).
 
     Example:
         >>> import numpy as np
@@ -57,7 +56,7 @@ def absolute(values: Any, inputs: Any) -> tf.Tensor:
 
 @_means("magnitude")
 def positive(values: Any, inputs: Any) -> tf.Tensor:
-    """``max(v, 0)``: what speaks for the target.
+    """``max(v, 0)``: the evidence for the target.
 
     Example:
         >>> import numpy as np
@@ -70,7 +69,7 @@ def positive(values: Any, inputs: Any) -> tf.Tensor:
 
 @_means("signed")
 def negative(values: Any, inputs: Any) -> tf.Tensor:
-    """``min(v, 0)``: what speaks against the target.
+    """``min(v, 0)``: the evidence against the target.
 
     Example:
         >>> import numpy as np
@@ -96,7 +95,7 @@ def sign(values: Any, inputs: Any) -> tf.Tensor:
 
 @_means("magnitude")
 def square(values: Any, inputs: Any) -> tf.Tensor:
-    """``v * v``: for means of squares, as `SmoothGradSquared` has them.
+    """``v * v``: for means of squares, as in `SmoothGradSquared`.
 
     Example:
         >>> import numpy as np
@@ -109,9 +108,9 @@ def square(values: Any, inputs: Any) -> tf.Tensor:
 
 @_means("signed")
 def times_input(values: Any, inputs: Any) -> tf.Tensor:
-    """``v * x``: what the input contributes, for a model that is linear there.
+    """``v * x``: the contribution of each input, for a model that is linear around it.
 
-    Where the input is zero the product is, whatever the network does: dark pixels vanish from a map in [0, 1].
+    If the input is zero, the product is zero, whatever the network does: with inputs in [0, 1], dark pixels vanish.
 
     Example:
         >>> import numpy as np
@@ -123,7 +122,7 @@ def times_input(values: Any, inputs: Any) -> tf.Tensor:
 
 
 def sum_channels(values: Any, inputs: Any) -> tf.Tensor:
-    """The sum over the last axis, which stays with length 1: signed evidence per pixel.
+    """The sum over the last axis, which keeps length 1: signed evidence per pixel.
 
     Example:
         >>> import numpy as np
@@ -136,7 +135,7 @@ def sum_channels(values: Any, inputs: Any) -> tf.Tensor:
 
 @_means("magnitude")
 def max_channels(values: Any, inputs: Any) -> tf.Tensor:
-    """``max_c |v_c|`` over the last axis, which stays with length 1.
+    """``max_c |v_c|`` over the last axis, which keeps length 1.
 
     Source:
         Simonyan, Vedaldi & Zisserman 2014, Deep Inside Convolutional Networks, section 3.1.
@@ -151,7 +150,7 @@ def max_channels(values: Any, inputs: Any) -> tf.Tensor:
 
 
 def normalize(values: Any, inputs: Any) -> tf.Tensor:
-    """Divides each sample by its largest ``|v|``: into [-1, 1] with zero kept at zero. A sample of zeros stays.
+    """Divides each sample by its largest ``|v|``, into [-1, 1]; zero stays zero, and so does a sample of zeros.
 
     Example:
         >>> import numpy as np
@@ -203,17 +202,17 @@ def clip_percentile(percentile: float = 99.0) -> Transform:
 
 
 def name_of(transform: Transform) -> str:
-    """The name under which a transform appears in the text of a method."""
+    """The name of a transform in the text of a method."""
     return getattr(transform, "__name__", None) or repr(transform)
 
 
 def meaning_after(transform: Transform, before: Meaning) -> Meaning:
-    """What values mean after a transform."""
+    """The meaning of values after a transform."""
     return getattr(transform, "meaning", before)
 
 
 def check_transform(transform: Transform) -> None:
-    """Raises where a transform still needs its options, or is no function."""
+    """Raises if a transform still needs its options, or is not a function."""
     if transform is cast(object, clip_percentile):
         raise TypeError("clip_percentile takes its percentile first: .then(clip_percentile(99))")
     if not callable(transform):

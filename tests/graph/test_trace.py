@@ -75,7 +75,10 @@ def test_from_the_middle_on_only_what_depends_on_it_runs():
         known = trace.run([(trace.inputs[0], x)])
         doubled = tf.concat([known[exponential] * 2, known[exponential] * 3], axis=0)
         copies = tf.concat([x, x], axis=0)
-        values = trace.run_from([(trace.inputs[0], copies), (exponential, doubled)], known)
+        before = tf.compat.v1.get_default_graph().version
+        values = trace.run_from([(trace.inputs[0], copies), (exponential, doubled)], known, [trace.outputs[0]])
+        made = tf.compat.v1.get_default_graph().get_operations()[before:]
+        assert {op.type for op in made} == {"Sin", "AddV2"}
         return values[trace.outputs[0]]
 
     expected = np.concatenate([2 * np.exp(X) + np.sin(X), 3 * np.exp(X) + np.sin(X)])

@@ -18,14 +18,14 @@ from tfsaliency.zoo.efficientnet_lite import IMAGE_SIZE
 
 CAT, ESPRESSO = 285, 967
 PAINTED = {"espresso": ESPRESSO, "tabby cat": 281, "goose": 99, "bell pepper": 945, "dumbbell": 543}
-# One method of each family, in the order in which the pictures appear.
+# One method of each family, in the order of the pictures.
 ONE_PER_FAMILY = ["grad-cam", "lrp", "smoothgrad", "integrated-gradients", "occlusion"]
 
 
 def demo(out: Path, force: bool, everything: bool) -> None:
     """Explains four photographs with EfficientNet-Lite0, by one method of each family or by every method.
 
-    With every method, a picture holds two classes and five classes of the network are painted as well.
+    With every method, it also explains a picture of two classes and paints five classes of the network.
     """
     methods = list(METHODS) if everything else ONE_PER_FAMILY
     together = [*map(_picture_of, FAMILIES), "two-classes", "classes"] if everything else ["comparison"]
@@ -63,7 +63,7 @@ def demo(out: Path, force: bool, everything: bool) -> None:
 
 
 def _comparisons(everything: bool) -> dict[str, list[str]]:
-    """The pictures that hold several methods: name -> methods."""
+    """The pictures with several methods: name -> methods."""
     if not everything:
         return {"comparison": ONE_PER_FAMILY}
     return {_picture_of(family): list(methods) for family, methods in FAMILIES.items()}
@@ -74,7 +74,7 @@ def _picture_of(family: str) -> str:
 
 
 def _two_classes(model: keras.Model, photographs: dict[str, np.ndarray], labels: list[str]) -> Figure:
-    """One picture that holds a cat and an espresso, explained for either: a map of a class must tell them apart."""
+    """One picture of a cat and an espresso, explained for each class: the maps must tell the classes apart."""
     halves = [centre_crop(photographs[name], IMAGE_SIZE, IMAGE_SIZE // 2) for name in ("chelsea", "coffee")]
     both = np.concatenate(halves, axis=1)
     inputs = np.concatenate([zoo.preprocess(both)] * 2)

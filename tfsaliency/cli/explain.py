@@ -21,7 +21,7 @@ LARGEST = 4096
 
 
 def explain(options: argparse.Namespace) -> None:
-    """Explains photographs one by one, writes a PNG and an npz for each and each method, and prints a table."""
+    """Explains photographs one by one, writes a PNG and an npz per photograph and method, and prints a table."""
     methods = options.method or ["gradient"]
     if len(set(methods)) < len(methods):
         raise ValueError(f"A method is named twice: {', '.join(methods)}")
@@ -45,7 +45,7 @@ def explain(options: argparse.Namespace) -> None:
     height, width = _size(loaded.model, options.size)
     pictures = [centre_crop(read_photo(path), height, width) for path in options.photos]
 
-    # All work comes before the first file: what fails leaves nothing half done.
+    # All work comes before the first file, so a failure leaves no incomplete output.
     explanations = {}
     with tqdm(total=len(files), desc="explaining", unit="map") as bar:
         for photo, picture, target in zip(photos, pictures, targets, strict=True):

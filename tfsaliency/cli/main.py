@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.run(options)
     except KeyboardInterrupt:
         return _fail("interrupted")
-    # Whatever a foreign model or file raises, the user gets a message rather than a traceback.
+    # A foreign model or file can raise any error: the user gets a message and not a traceback.
     except Exception as error:
         return _fail(str(error) or type(error).__name__)
     return 0
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# Imported when they run: --help does not wait for TensorFlow.
+# Commands are imported when they run: --help does not wait for TensorFlow.
 def _explain(options: argparse.Namespace) -> None:
     import_tensorflow()
     from tfsaliency.cli.explain import explain

@@ -12,10 +12,10 @@ from tfsaliency.methods import METHODS
 
 
 def make_explainer(text: str, model: keras.Model) -> Explainer:
-    """Reads ``smoothgrad:samples=100,noise=0.2``.
+    """Makes an explainer from ``smoothgrad:samples=100,noise=0.2``.
 
     Raises:
-        ValueError: a method or option that does not exist, or a value that is no number.
+        ValueError: the method or the option does not exist, or the value is not a number.
     """
     name, _, rest = text.partition(":")
     if name not in METHODS:
@@ -45,7 +45,7 @@ def _number_or_word(text: str) -> float | str:
     return text
 
 
-# By the type of an option, or of its default, what its text is and how it is read.
+# For the type of an option, or of its default: the description of its text and the function that reads it.
 _KINDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     bool: ("true or false", {"true": True, "false": False}.__getitem__),
     float: ("a number", float),
@@ -67,6 +67,6 @@ def print_methods() -> None:
 
 
 def _options(method: type[Explainer]) -> dict[str, "dataclasses.Field[Any]"]:
-    """The options of a method; what has no default is the model or the inner explainer."""
+    """The options of a method; fields without a default are the model or the inner explainer."""
     fields = dataclasses.fields(method)  # type: ignore[arg-type]
     return {field.name: field for field in fields if field.default is not dataclasses.MISSING}

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfsaliency.zoo.efficientnet_lite import MEAN, STD
 
-# RGB in 0..255, float32, (N, height, width, 3) -> what the model takes.
+# RGB in 0..255, float32, (N, height, width, 3) -> the input of the model.
 Preprocess = Callable[[np.ndarray], np.ndarray]
 
 PREPROCESS: dict[str, Preprocess] = {
@@ -24,12 +24,12 @@ PREPROCESS: dict[str, Preprocess] = {
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with what its photographs need.
+    """A model with its preprocessing and its class names.
 
     Attributes:
         model: the model.
         preprocess: turns RGB in 0..255 into its input.
-        labels: its class names, None where they are not known.
+        labels: its class names, None if they are unknown.
     """
 
     model: keras.Model
@@ -41,11 +41,11 @@ def load_model(name: str, trust: bool) -> LoadedModel:
     """Loads ``zoo:efficientnet-lite0``, ``keras:NAME`` or a file.
 
     Args:
-        name: what to load.
-        trust: whether files may be loaded that can run code.
+        name: the model to load.
+        trust: whether to load files that can run code.
 
     Raises:
-        ValueError: no such model, or a file that needs ``trust``.
+        ValueError: there is no such model, or the file needs ``trust``.
         FileNotFoundError: there is no such file.
     """
     kind, _, rest = name.partition(":")

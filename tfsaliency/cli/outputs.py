@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, under names that are safe, and replace nothing unasked."""
+"""Safe names of files, a check that no file is replaced by accident, and tables."""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from tfsaliency.plot.captions import diagnostics_of
 
 
 def safe_names(texts: Iterable[str]) -> list[str]:
-    """File names of letters, digits, dots, dashes and underscores, each once."""
+    """Unique file names of letters, digits, dots, dashes and underscores."""
     names: list[str] = []
     for text in texts:
         name = stem = re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:80] or "unnamed"
@@ -21,7 +21,7 @@ def safe_names(texts: Iterable[str]) -> list[str]:
 
 
 def check_free(paths: Iterable[Path], force: bool) -> None:
-    """Raises before any work is done where a file would be replaced."""
+    """Raises if a file exists and ``force`` is not set, before any work is done."""
     taken = [path for path in paths if path.exists() or path.is_symlink()]
     if taken and not force:
         raise FileExistsError(
@@ -30,7 +30,7 @@ def check_free(paths: Iterable[Path], force: bool) -> None:
 
 
 def diagnostics_text(explanation: Explanation, sample: int) -> str:
-    """``relative_error=1.26``, one for each diagnostic, and the layer that a map is over."""
+    """Each diagnostic, such as ``relative_error=1.26``, and the layer of the map."""
     return ", ".join(f"{name}={value}" for name, value in diagnostics_of(explanation, sample).items())
 
 

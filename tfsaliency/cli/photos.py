@@ -1,4 +1,4 @@
-"""Photographs from strangers: checked before they are decoded."""
+"""Photographs from untrusted sources, checked before they are decoded."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,14 @@ MOST_PIXELS = 80_000_000
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Reads a photograph upright.
+    """Reads a photograph and turns it upright.
 
     Returns:
-        RGB uint8, ``(height, width, 3)``; what is transparent is white.
+        RGB uint8, ``(height, width, 3)``; transparent pixels become white.
 
     Raises:
-        ValueError: no picture of a known format, or too large; its header is read before anything is decoded.
+        ValueError: the file is not a picture of a known format, or it is too large; its header is read before it is
+            decoded.
         FileNotFoundError: there is no such file.
     """
     # Pillow comes with matplotlib.
@@ -44,7 +45,7 @@ def read_photo(path: Path) -> np.ndarray:
 
 def _to_rgb(image: "Image.Image") -> np.ndarray:
     if image.mode.startswith("I"):
-        # 16 bits of grey, which Pillow would cut off at 255.
+        # 16-bit grey: Pillow would cut it off at 255.
         grey = (np.asarray(image).astype("float64") / 257).round().clip(0, 255).astype("uint8")
         return np.repeat(grey[..., None], 3, axis=-1)
     if "A" in image.getbands() or "transparency" in image.info:

@@ -1,4 +1,4 @@
-"""TensorFlow without its greeting: what it prints while it is imported is of no use on a command line."""
+"""Imports TensorFlow without its messages, which are of no use on a command line."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ import tempfile
 def import_tensorflow() -> None:
     """Imports TensorFlow; its lines on the error stream are shown only if the import fails.
 
-    They come from C++, before TensorFlow reads how much it may print, so the stream itself has to be turned away.
+    The lines come from C++, before TensorFlow reads its log level, so the stream itself must be redirected.
     """
     if "tensorflow" in sys.modules:
         return

@@ -8,12 +8,12 @@ from tqdm import tqdm
 from tfsaliency.engine.compiled import Compiled
 from tfsaliency.engine.inputs import Inputs
 
-# Samples in parts, as a method with a loop of its own reports them, are no number to read.
+# A method with its own loop reports fractions of samples, so the bar shows no number of samples.
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 class Result(NamedTuple):
-    """NumPy arrays for a whole batch, as `Compiled` gives them for a chunk."""
+    """NumPy arrays for a whole batch; `Compiled` returns the same for a chunk."""
 
     values: Any
     scores: np.ndarray
@@ -24,14 +24,14 @@ class Result(NamedTuple):
 def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None) -> Result:
     """Runs a compiled function over a batch, ``rows`` samples at a time.
 
-    Where the device runs out of memory the chunk is halved, for this call and, if the chunk was ours to choose, for
-    later ones.
+    If the device runs out of memory, the chunk size is halved for this call. If ``rows`` is None, it is halved for
+    later calls too.
 
     Args:
-        function: what to run.
+        function: the function to run.
         batch: the inputs.
-        index: ``(N,)`` classes, ignored by a function that finds its own.
-        rows: the size of a chunk, None for the one that ``function`` prefers.
+        index: ``(N,)`` classes, ignored by a function that chooses its own classes.
+        rows: the size of a chunk, None for the preferred size of ``function``.
         bar: text of a progress bar, None for no bar.
 
     Raises:
@@ -53,7 +53,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
                 if rows is None:
                     function.rows = size
                 continue
-            # Unlike Tensor.numpy(), asarray does not copy: one copy is made where the pieces are joined.
+            # Unlike Tensor.numpy(), asarray does not copy: the only copy is made when the pieces are joined.
             pieces.append(Result(*tf.nest.map_structure(np.asarray, piece)))
             progress.update(stop - progress.n)
             done = stop
@@ -64,5 +64,5 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
 
 
 def _advance(bar: "tqdm[Any]", samples: int, end: int, share: float) -> None:
-    # A method of several loops reports each of them whole.
+    # A method with several loops reports the whole work once per loop.
     bar.update(min(share * samples, end - bar.n))

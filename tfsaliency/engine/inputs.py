@@ -1,4 +1,4 @@
-"""What the user passes, checked before anything is computed."""
+"""The user's inputs, checked before any computation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ class Inputs:
     """A checked batch.
 
     Attributes:
-        given: NumPy arrays as the user passed them, in the structure that the model takes, batch first.
+        given: NumPy arrays as the user passed them, in the structure of the model's inputs, batch first.
         samples: how many samples the batch holds.
     """
 
@@ -24,12 +24,12 @@ class Inputs:
 
     @property
     def specs(self) -> Any:
-        """What a compiled function for such batches takes: float32 of any batch size."""
+        """The argument of a compiled function for such batches: float32 of any batch size."""
         return tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), tf.float32), self.given)
 
     @property
     def key(self) -> Any:
-        """Equal for batches that one compiled function takes; a dict and a list of the same parts differ."""
+        """Equal for batches that share one compiled function; a dict and a list of the same parts differ."""
         kinds = tuple(part.dtype.kind for part in tf.nest.flatten(self.given))
         return repr(tf.nest.map_structure(lambda part: 0, self.given)), kinds, tuple(tf.nest.flatten(self.specs))
 
@@ -42,7 +42,7 @@ class Inputs:
 
 
 def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
-    """Reads ``inputs`` and raises where the model could not take them.
+    """Converts ``inputs`` to arrays, and raises if the model cannot take them.
 
     Raises:
         ValueError: wrong structure, shape or data type, no batch axis, no sample, NaN or infinity.
@@ -72,7 +72,7 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
 
 
 def _extremes(part: np.ndarray) -> np.ndarray:
-    """Smallest and largest number as float32: NaN and infinity are extremes too, and nothing is copied."""
+    """Smallest and largest number as float32, including NaN and infinity, without a copy of the array."""
     with np.errstate(over="ignore"):
         return np.array([part.min(), part.max()]).astype("float32")
 
@@ -91,12 +91,12 @@ def _as_array(part: Any) -> np.ndarray:
 
 
 def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]) -> None:
-    """Compares structure and shapes with the model's own, where it declares any (a subclassed model does not)."""
+    """Compares structure and shapes with the model's own, if it declares any (a subclassed model declares none)."""
     declared = declared_inputs(model)
     if declared is None:
         return
     if len(parts) == len(tf.nest.flatten(declared)) == 1:
-        # Keras takes one array for a list of one.
+        # Keras takes one array in place of a list of one array.
         declared, given = tf.nest.flatten(declared)[0], parts[0]
     try:
         tf.nest.assert_same_structure(declared, given, check_types=False)
@@ -119,7 +119,7 @@ def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]
 
 
 def _fits(declared: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
-    # The batch axis of a model that was built by a call holds the size of that call's batch.
+    # If a call built the model, the batch axis holds the size of that call's batch.
     return len(declared) == len(shape) and all(
         wanted in (None, size) for wanted, size in zip(declared[1:], shape[1:], strict=True)
     )

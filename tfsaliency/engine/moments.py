@@ -24,7 +24,7 @@ class Moments(NamedTuple):
     def relative_error(self, copies: int) -> tf.Tensor:
         """``(N,)``: the estimated ``||mean - E|| / ||E||`` of a mean of independent copies.
 
-        Infinite where the mean cannot be told from noise, NaN for one copy.
+        Infinite if the mean is not distinguishable from noise, NaN for one copy.
         """
         if copies == 1:
             return tf.fill([samples_of(self.mean)], float("nan"))
@@ -36,13 +36,13 @@ class Moments(NamedTuple):
 
 
 def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Block], Any]) -> Moments:
-    """Asks about all copies, a device batch at a time, in one loop of the graph.
+    """Computes the moments over all copies, one device batch at a time, in one loop of the graph.
 
     Args:
-        copies: how many.
+        copies: the number of copies.
         x: the inputs, ``(N, ...)``.
-        score: what is explained.
-        values_of: gives the values of the copies of a block, stacked: ``(count * N, ...)``.
+        score: the explained score.
+        values_of: returns the values of the copies of a block, stacked: ``(count * N, ...)``.
     """
     batch = samples_of(x)
 
@@ -56,7 +56,7 @@ def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Bl
         )
         return Moments(mean, spread)
 
-    # Traced on its own: the loop needs the shape of the values before it starts.
+    # Traced separately: the loop needs the shape of the values before it starts.
     with score.silent():
         traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
     start: Moments = tf.nest.map_structure(

@@ -126,8 +126,9 @@ class Score:
             value: what it is replaced by, ``(copies * N, ...)``.
         """
         inputs = zip(tf.nest.flatten(self._model.inputs), tf.nest.flatten(x), strict=True)
-        values = self._model.trace.run_from([*inputs, (traced, value)], forward.values)
-        return self._of(forward.logits._replace(values=values.structure(self._model.logits.values)), x)
+        wanted = self._model.logits.values
+        values = self._model.trace.run_from([*inputs, (traced, value)], forward.values, tf.nest.flatten(wanted))
+        return self._of(forward.logits._replace(values=values.structure(wanted)), x)
 
     def head(self, forward: Forward) -> "Head":
         """The target as a network of its own, from the logits to the score."""

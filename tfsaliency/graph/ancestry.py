@@ -7,15 +7,21 @@ import tensorflow as tf
 from tfsaliency.graph.operations import SHAPE_READERS
 
 
-def ancestors(*tensors: tf.Tensor) -> list[tf.Operation]:
-    """The operations that the tensors depend on, each once, in the order in which they were traced."""
+def ancestors(*tensors: tf.Tensor, known: Iterable[tf.Tensor] = ()) -> list[tf.Operation]:
+    """The operations that the tensors depend on, each once, in the order in which they were traced.
+
+    Args:
+        tensors: tensors of one graph.
+        known: tensors that are given: the operations behind them are left out.
+    """
+    given = {tensor.ref() for tensor in known}
     seen: dict[str, tf.Operation] = {}
-    stack = [tensor.op for tensor in tensors]
+    stack = [tensor for tensor in tensors if tensor.ref() not in given]
     while stack:
-        op = stack.pop()
+        op = stack.pop().op
         if op.name not in seen:
             seen[op.name] = op
-            stack += [tensor.op for tensor in op.inputs]
+            stack += [tensor for tensor in op.inputs if tensor.ref() not in given]
     # In graphs of one function, an operation is made after all that it reads.
     order = {op.name: place for place, op in enumerate(tensors[0].graph.get_operations())}
     return sorted(seen.values(), key=lambda op: order[op.name])

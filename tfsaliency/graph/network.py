@@ -16,8 +16,8 @@ from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.step import Flows, Step, step_of
 from tfsaliency.graph.trace import Trace, Values
 
-# A rule takes a step with values and what arrives at its results (relevance, a gradient, multipliers), and returns
-# what leaves to each of its sources.
+# A rule takes a step with values and the upstream flows of its results: relevance, gradients or multipliers. It returns
+# the flow to each of its sources.
 Rule = Callable[[Step, Flows], Flows]
 AnyRule = TypeVar("AnyRule", bound=Callable[..., Any])
 
@@ -48,19 +48,19 @@ class Network:
         """Which step reads what another one makes."""
         return Readers(steps, self.outputs)
 
-    def walk_back(self, steps: Iterable[Step], values: Values, start: Flows, rule: Rule) -> Flows:
-        """Takes what arrives at the outputs back to the inputs, step by step.
+    def walk_back(self, steps: Iterable[Step], values: Values, upstream: Flows, rule: Rule) -> Flows:
+        """Takes flows from the outputs back to the inputs, step by step.
 
-        What several readers of a tensor send back to it is added up.
+        The flows that several readers send back to one tensor are added up.
 
         Args:
             steps: in the order of the trace. One that stands for several has the place of its last.
             values: of the traced tensors.
-            start: what arrives at each output, None for nothing.
-            rule: returns what a step sends back.
+            upstream: the flow at each output, None for nothing.
+            rule: what a step does.
 
         Returns:
-            What arrives at each of the inputs, None for nothing.
+            The flow at each of the inputs, None for nothing.
 
         Raises:
             ValueError: the walk meets a function, loop or condition that rules do not reach into.
@@ -71,7 +71,7 @@ class Network:
             if flow is not None:
                 flows[traced.ref()] = flows[traced.ref()] + flow if traced.ref() in flows else flow
 
-        for output, flow in zip(self.outputs, start, strict=True):
+        for output, flow in zip(self.outputs, upstream, strict=True):
             send(output, flow)
         for step in reversed(list(steps)):
             arriving = [flows.pop(result.ref(), None) for result in step.results]
@@ -100,10 +100,10 @@ class Network:
 
 
 def late(rule: AnyRule) -> AnyRule:
-    """Delays a rule until what arrives, its last argument, exists.
+    """Delays the operations of a rule until the upstream flows, its last argument, exist.
 
-    Without this TensorFlow computes what a rule needs of the activations as soon as they exist, for every layer at
-    once, and holds it all until the walk back comes by: peak memory would grow with the depth.
+    Without this TensorFlow runs them as soon as the activations exist, for every layer at once, and holds the results
+    until the walk reaches the layer: peak memory would grow with the depth.
     """
 
     @functools.wraps(rule)

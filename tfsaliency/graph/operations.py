@@ -49,10 +49,10 @@ ARITHMETIC = (
 ELEMENTWISE = (*BENDS, *ARITHMETIC)
 # Functions of two numbers. With one of them fixed they are activations: a clip, or one over x.
 BINARY_CURVES = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
-# Let through what is positive and hold back what is negative: exactly, clipped, leaky or smooth.
+# Pass positive numbers and suppress negative ones: exactly, clipped, leaky or smooth.
 RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
-# An operand of a product that one of these made says how much of the other operand passes: a gate, or the deviation
-# that a normalization divides by.
+# Make gates: operands of a product that say how much of the other operand passes. The deviation that a normalization
+# divides by is one too.
 GATES = ("Sigmoid", "Relu6", "Sqrt", *INVERSES)
 # What turns logits into probabilities at the end of a network.
 LINKS = ("Softmax", "LogSoftmax", "Sigmoid")

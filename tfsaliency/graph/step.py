@@ -96,7 +96,7 @@ class Step:
 
     def gradient_at(self, inputs: list[tf.Tensor], upstream: Flows) -> Flows:
         """The gradient of the step at other inputs."""
-        # A tape adds up what arrives at one tensor that is read in two places: each place gets a tensor of its own.
+        # A tape adds up the gradients of a tensor that is read twice. Here each place gets its own gradient.
         inputs = [tf.identity(x) if depends else x for x, depends in zip(inputs, self.depends, strict=True)]
         watched = [x for x, depends in zip(inputs, self.depends, strict=True) if depends]
         with tf.GradientTape() as tape:
@@ -148,7 +148,7 @@ class CustomGradient(Operation):
         return [None if slope is None else precise(slope) for slope in slopes]
 
     def without_gradient(self) -> Operation:
-        """The identities alone: what arrives at each result goes to its own source."""
+        """The identities alone: the upstream gradient of each result goes to its own source."""
         return Operation(self._op, self.depends)
 
 

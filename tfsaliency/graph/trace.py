@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import descendants
+from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.custom_gradients import CustomGradients
 from tfsaliency.graph.operations import NESTED
 
@@ -93,26 +93,25 @@ class Trace:
         captured = [(traced, tf.convert_to_tensor(outside)) for outside, traced in self.graph.captures]
         return _imported(part, self.operations, [*inputs, *captured])
 
-    def run_from(self, replaced: Pairs, known: Values) -> Values:
-        """Runs only the operations that depend on some tensors, for other values of these.
+    def run_from(self, replaced: Pairs, known: Values, wanted: list[tf.Tensor]) -> Values:
+        """Runs only the operations between some tensors and the wanted ones, for other values of the former.
 
         Args:
             replaced: pairs of a traced tensor and its new value, which may have more rows.
             known: the values of the other tensors.
+            wanted: traced tensors.
 
         Returns:
-            The values of the replaced tensors and of all that depend on them.
+            The values of the replaced tensors, of the wanted ones and of those in between.
         """
-        given = {traced.ref() for traced, _ in replaced}
-        again = [
-            op
-            for op in descendants(self.operations, [traced for traced, _ in replaced])
-            if not all(output.ref() in given for output in op.outputs)
-        ]
+        tensors = [traced for traced, _ in replaced]
+        given = {traced.ref() for traced in tensors}
+        again = descendants(ancestors(*wanted, known=tensors), tensors)
         names = {op.name for op in again}
         sources = {source.ref(): source for op in again for source in op.inputs if source.op.name not in names}
         others = [(source, known[source]) for ref, source in sources.items() if ref not in given]
-        return _imported(self._part(again), again, [*replaced, *others])
+        unchanged = [(each, known[each]) for each in wanted if each.op.name not in names and each.ref() not in given]
+        return _imported(self._part(again), again, [*replaced, *others, *unchanged])
 
     @cached_property
     def _whole(self) -> tf.compat.v1.GraphDef:

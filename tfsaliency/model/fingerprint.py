@@ -16,16 +16,19 @@ SAMPLED = 64
 
 
 def anatomy(model: keras.Model) -> Hashable:
-    """A key that changes when a layer, variable or activation is added, removed or replaced, at any depth of models."""
+    """A key that changes when a layer, variable, activation or dtype policy is replaced, added or removed.
+
+    Layers are looked for at any depth of models.
+    """
     return tuple(map(SameObject, model.variables)), _parts(model)
 
 
 def _parts(layer: keras.Layer) -> Hashable:
     inner = getattr(layer, "layers", None)
-    activation = getattr(layer, "activation", None)
+    replaceable = (getattr(layer, "activation", None), getattr(layer, "dtype_policy", None))
     return (
         SameObject(layer),
-        None if activation is None else SameObject(activation),
+        *(None if each is None else SameObject(each) for each in replaceable),
         tuple(map(_parts, inner)) if isinstance(inner, list) else (),
     )
 

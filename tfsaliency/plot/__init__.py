@@ -1,4 +1,4 @@
-"""Pictures of explanations. Imported when something is drawn: it brings OpenCV and matplotlib."""
+"""Pictures of explanations; imported only for drawing, because it needs OpenCV and matplotlib."""
 
 from tfsaliency.plot.figure import compare, plot, png, write_png
 from tfsaliency.plot.image import heatmap, overlay, picture

@@ -1,4 +1,4 @@
-"""What is said about a sample in words."""
+"""Texts about a sample."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from tfsaliency.plot.record import Record
 
 
 def title_text(explanation: Record, sample: int, labels: Sequence[str] | None) -> str:
-    """``espresso: 10.42``, above a picture."""
+    """The title above a picture: ``espresso: 10.42``."""
     score = f"{explanation.scores[sample]:.2f}"
     if explanation.target is None:
         return f"score {score}"
@@ -15,7 +15,7 @@ def title_text(explanation: Record, sample: int, labels: Sequence[str] | None) -
 
 
 def target_text(explanation: Record, sample: int, labels: Sequence[str] | None) -> str:
-    """``967 espresso``; the name of the target's function where no class was explained."""
+    """The target: ``967 espresso``, or the name of the target's function if no class was explained."""
     if explanation.target is None:
         return str(explanation.provenance.get("target", "a function of the logits"))
     target = int(explanation.target[sample])
@@ -23,7 +23,7 @@ def target_text(explanation: Record, sample: int, labels: Sequence[str] | None) 
 
 
 def diagnostics_of(explanation: Record, sample: int) -> dict[str, str]:
-    """Each diagnostic of a sample, and the layer that a map is over."""
+    """Each diagnostic of a sample, and the layer of its map."""
     numbers = {name: f"{values[sample]:.3g}" for name, values in explanation.diagnostics.items()}
     layer = explanation.provenance.get("layer")
     return {**numbers, "layer": layer} if layer else numbers

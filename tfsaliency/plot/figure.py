@@ -19,7 +19,7 @@ INCHES = 2.4
 
 
 class Drawn(Figure):
-    """A figure that a notebook shows, also where nobody imported pyplot."""
+    """A figure that a notebook shows even without pyplot."""
 
     def _repr_png_(self) -> bytes:
         return png(self)
@@ -36,25 +36,25 @@ def plot(
 ) -> Figure:
     """Draws each sample of an explanation in a row: input, map and overlay.
 
-    The explanation's ``meaning`` chooses the colours. Signed maps have two, with zero fixed at white, and their
-    channels are summed; magnitudes and maps of places have one from zero, and the largest channel counts. Series of
-    shape ``(N, T, C)`` become lines with the map as colour behind them, tables ``(N, F)`` bars. Each part of an input
-    with several parts gets a row.
+    The explanation's ``meaning`` chooses the colours. Signed maps have two colours, with zero fixed at white, and their
+    channels are summed. Magnitudes and maps of places have one colour from zero, and the largest channel counts. Series
+    of shape ``(N, T, C)`` become lines with the map as colour behind them, tables ``(N, F)`` become bars. Each part of
+    an input gets its own row.
 
     Args:
-        explanation: what to draw.
+        explanation: the explanation to draw.
         images: pictures to show instead of the inputs, e.g. before preprocessing; in the structure of the inputs.
         labels: class names, for the titles.
         percentile: ``|v|`` above this percentile gets the strongest colour.
-        shared_scale: whether one colour of the maps means the same number in all rows, rather than in its own. An
-            overlay shows where, by its own strongest place.
+        shared_scale: whether all maps share one colour scale; by default each row has its own. An overlay always uses
+            its own strongest place as scale.
         most: draw at most this many samples, at least 1.
 
     Returns:
-        A figure that belongs to no window: it works without a display, and ``savefig`` writes it.
+        A figure without a window: it works without a display, and ``savefig`` writes it.
 
     Raises:
-        ValueError: not as many images as samples, most below 1, or values of more axes than can be drawn.
+        ValueError: the numbers of images and samples differ, most is below 1, or the values have too many axes to draw.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -100,14 +100,15 @@ def compare(
     """Draws several explanations of the same images in one grid: images down, methods across.
 
     Args:
-        explanations: of the same inputs, whose maps are pictures ``(N, height, width, channels)``.
+        explanations: explanations of the same inputs; their maps are pictures ``(N, height, width, channels)``.
         images: pictures to show instead of the inputs.
         titles: one per explanation; by default their methods.
         labels: class names, for the titles of the rows.
         percentile: ``|v|`` above this percentile gets the strongest colour, in each map by itself.
 
     Raises:
-        ValueError: no explanation, not of the same inputs, no pictures, or not as many images as samples.
+        ValueError: there is no explanation, the inputs differ, the maps are not pictures, or the numbers of images and
+            samples differ.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -125,7 +126,8 @@ def compare(
                 f"compare draws maps of shape (N, height, width, channels). Received: {other!r}. Use plot() for each."
             )
     columns = 1 + len(explanations)
-    # A wide figure is shown smaller. Matplotlib would wrap a title at the edge of the figure, not of its picture.
+    # A wide figure is shown smaller. Matplotlib wraps a title at the edge of the figure, not at the edge of its
+    # picture.
     size = min(12, max(8, 2 * columns))
     most_letters = int(INCHES * 72 / (0.55 * size))
     figure = Drawn(figsize=(columns * INCHES, len(first) * INCHES), layout="constrained")
@@ -146,14 +148,14 @@ def compare(
 
 
 def draw_part(given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
-    """One part of one sample that is no picture: a series as lines, a table as bars."""
+    """Draws one part of one sample that is not a picture: a series as lines, a table as bars."""
     figure = Drawn(figsize=(3 * INCHES, INCHES), layout="constrained")
     kind_of(values).draw(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
     return figure
 
 
 def check_same_inputs(name: str, explanations: Sequence[Record]) -> None:
-    """Raises where explanations are missing, or not of the same inputs."""
+    """Raises if there is no explanation, or the inputs of the explanations differ."""
     if not explanations:
         raise ValueError(f"{name} needs at least one explanation. Received: none")
     parts = flatten(explanations[0].inputs)
@@ -181,7 +183,7 @@ def png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG file.
 
     Args:
-        figure: what `plot` or `compare` drew, or any other figure.
+        figure: a figure of `plot` or `compare`, or any other figure.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -195,11 +197,11 @@ def png(figure: Figure) -> bytes:
 
 
 def write_png(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG file, which appears complete or not at all; an existing one is replaced.
+    """Writes a PNG file, complete or not at all; an existing file is replaced.
 
     Args:
-        figure: what `plot` or `compare` drew, or any other figure.
-        path: where to, in a folder that exists.
+        figure: a figure of `plot` or `compare`, or any other figure.
+        path: the path of the file, in a folder that exists.
 
     Example:
         >>> import keras, numpy as np, tempfile, tfsaliency as tfs

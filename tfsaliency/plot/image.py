@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
-# Both are ordered in lightness as well as in hue, so they survive colour blindness and grey printing: zero is white
-# between purple and orange, and black below yellow.
+# Both are ordered in lightness as well as in hue, so they work for colour blindness and grey printing. In the first,
+# zero is white between purple and orange. In the second, zero is black below yellow.
 DIVERGING = "PuOr_r"
 SEQUENTIAL = "inferno"
 
@@ -22,9 +22,9 @@ def flat_map(values: np.ndarray, signed: bool) -> np.ndarray:
 
 
 def limit_of(flat: np.ndarray, percentile: float) -> float:
-    """The ``|v|`` that gets the strongest colour; 1 for a map of zeros, which has no scale of its own."""
+    """The ``|v|`` that gets the strongest colour; 1 for a map of zeros."""
     limit = float(np.percentile(np.abs(flat), percentile))
-    # A sparse map can be zero at the percentile, and still has something to show.
+    # A sparse map can be zero at the percentile and still have larger values to show.
     return limit or float(np.abs(flat).max()) or 1.0
 
 
@@ -34,7 +34,7 @@ def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool = True
     Args:
         flat: ``(height, width)``.
         limit: the ``|v|`` that gets the strongest colour; by default the 99th percentile.
-        signed: whether the numbers are of either sign; False for magnitudes.
+        signed: whether the numbers have both signs; False for magnitudes.
 
     Returns:
         RGB uint8, ``(height, width, 3)``.
@@ -54,10 +54,11 @@ def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool = True
 
 
 def picture(image: np.ndarray) -> np.ndarray:
-    """An input as RGB: uint8 as it is, anything else stretched from its smallest to its largest number.
+    """An input as RGB: uint8 stays unchanged, other types are stretched from their smallest to their largest number.
 
     Args:
-        image: ``(height, width, channels)`` with 1 or 3 channels; of any other number the mean is shown in grey.
+        image: ``(height, width, channels)`` with 1 or 3 channels; for any other number of channels the mean is shown in
+            grey.
 
     Returns:
         RGB uint8, ``(height, width, 3)``.
@@ -77,7 +78,7 @@ def picture(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, flat: np.ndarray, *, percentile: float = 99.0) -> np.ndarray:
-    """The picture in grey, coloured where the map is strong, whatever its sign.
+    """The picture in grey, coloured where the map is strong, for either sign.
 
     The strength is averaged over a hundredth of the picture: single pixels cannot be seen on a photograph.
 

@@ -1,7 +1,7 @@
-"""How each kind of data is drawn: a picture, a volume, a series, a table.
+"""The drawing of each kind of data: a picture, a volume, a series, a table.
 
-A kind draws one part of one sample into a row of axes, and says what a report shows of it. A new kind is a class here
-and its row in KINDS.
+A kind draws one part of one sample into a row of axes, and selects the part that a report shows. A new kind needs a
+class here and an entry in KINDS.
 """
 
 from abc import ABC, abstractmethod
@@ -15,12 +15,12 @@ from tfsaliency.plot import image as paint
 
 
 class Scale(NamedTuple):
-    """Which colour a number gets.
+    """The colour scale of a map.
 
     Attributes:
         limit: the ``|v|`` that gets the strongest colour.
         signed: whether zero is the middle of the colours.
-        percentile: where an overlay clips.
+        percentile: an overlay is clipped at this percentile.
     """
 
     limit: float
@@ -48,7 +48,7 @@ class Kind(ABC):
         return paint.flat_map(values, signed)
 
     def shown(self, given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """The picture that a report puts a map on, and the values of that map; None where `draw` makes the picture."""
+        """The picture under a map in a report, and the values of that map; None if `draw` makes the picture."""
         return None
 
 
@@ -127,7 +127,7 @@ def kind_of(values: np.ndarray) -> Kind:
 
 
 def scale_of(values: np.ndarray, meaning: Meaning, percentile: float) -> Scale:
-    """The colours of one sample's values, all slices of a volume together."""
+    """The colour scale of one sample's values, shared by all slices of a volume."""
     signed = meaning not in NEVER_NEGATIVE
     return Scale(paint.limit_of(kind_of(values).flat(values, signed), percentile), signed, percentile)
 

@@ -1,4 +1,4 @@
-"""An HTML page that holds all it shows, and may load or run nothing else."""
+"""An HTML page that contains all it shows, and loads or runs nothing else."""
 
 import base64
 import hashlib
@@ -12,9 +12,9 @@ Element = ElementTree.Element
 
 
 def element(tag: str, *content: Any, **attributes: Any) -> Element:
-    """An element with text or elements in it; ``class_`` stands for the attribute of that name.
+    """An element with text or other elements inside; ``class_`` stands for the attribute ``class``.
 
-    Text comes into a page only this way, and is escaped when the page is written.
+    All text enters a page through this function, and is escaped when the page is written.
     """
     made = Element(tag, {name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()})
     for each in content:
@@ -26,24 +26,24 @@ def element(tag: str, *content: Any, **attributes: Any) -> Element:
 
 
 def facts(named: dict[str, str]) -> Element:
-    """A list of names and what they are."""
+    """A list of names and their values."""
     pairs = ((element("dt", name), element("dd", text)) for name, text in named.items())
     return element("dl", *(each for pair in pairs for each in pair))
 
 
 def picture_url(picture: np.ndarray) -> str:
-    """RGB uint8 as an address that is the picture itself."""
+    """The data URL of an RGB uint8 picture."""
     _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return png_url(encoded.tobytes())
 
 
 def png_url(png: bytes) -> str:
-    """The bytes of a PNG file as an address."""
+    """The data URL of a PNG file, from its bytes."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def page(title: str, content: list[Element], style: str, script: str) -> bytes:
-    """The page as the bytes of its file: the style and the script are the only ones that a browser accepts in it."""
+    """The bytes of a page; its policy lets a browser accept only this style and this script."""
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
     head = element(
         "head",

@@ -1,4 +1,4 @@
-"""What pictures need to know of an explanation."""
+"""The part of an explanation that pictures need."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol

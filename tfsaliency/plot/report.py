@@ -1,4 +1,4 @@
-"""Explanations as one HTML file that needs nothing else and asks nobody."""
+"""Explanations as one HTML file that needs no other file and no network."""
 
 import os
 import textwrap
@@ -18,7 +18,7 @@ from tfsaliency.plot.kinds import kind_of, scale_of
 from tfsaliency.plot.page import Element, element, facts, page, picture_url, png_url
 from tfsaliency.plot.record import Record
 
-# Below this many pixels a side the single pixels are meant to be seen.
+# A picture with fewer pixels per side shows its single pixels.
 SMALL = 128
 
 
@@ -45,13 +45,13 @@ def report(
     labels: Sequence[str] | None = None,
     percentile: float = 99.0,
 ) -> None:
-    """Writes one HTML file: each sample with its maps over it, an opacity slider, and how they were made.
+    """Writes one HTML file: each sample with its maps over it, an opacity slider, and the origin of the maps.
 
-    The file holds its pictures, styles and its one script, and a policy that forbids everything else: it can be mailed,
-    archived and opened without a network. It appears complete or not at all; an existing one is replaced.
+    The file contains its pictures, its styles, its one script, and a policy that forbids everything else: it can be
+    mailed, archived and opened without a network. It appears complete or not at all. An existing file is replaced.
 
     Args:
-        explanations: one, or several of the same inputs, which are put side by side.
+        explanations: one explanation, or several of the same inputs, side by side.
         path: ends in ``.html``.
         images: pictures to show instead of the inputs, e.g. before preprocessing; in the structure of the inputs.
         names: one per sample, such as file names; by default their numbers.
@@ -59,8 +59,8 @@ def report(
         percentile: ``|v|`` above this percentile gets the strongest colour, in each map by itself.
 
     Raises:
-        ValueError: the path does not end in ``.html``, no explanation, explanations of different inputs, or not as many
-            names as samples.
+        ValueError: the path does not end in ``.html``, there is no explanation, the inputs differ, or the numbers of
+            names and samples differ.
 
     Example:
         >>> import keras, numpy as np, pathlib, tempfile, tfsaliency as tfs
@@ -90,7 +90,7 @@ def write_report(
     labels: Sequence[str] | None,
     percentile: float = 99.0,
 ) -> None:
-    """Writes sections, each of inputs of its own; see `report`."""
+    """Writes sections, each with its own inputs; see `report`."""
     path = check_report(path)
     content = _page(sections, labels, percentile)
     with appearing_whole(path) as unfinished:
@@ -98,7 +98,7 @@ def write_report(
 
 
 def check_report(path: str | os.PathLike[str]) -> Path:
-    """The path of a report; raises where it is none."""
+    """Returns the path of a report, or raises if a report cannot have this path."""
     path = Path(path)
     if path.suffix != ".html" or path.is_dir():
         raise ValueError(f"A report is a file that ends in .html. Received: {path}{' (a folder)' * path.is_dir()}")
@@ -136,9 +136,9 @@ class _Part(NamedTuple):
     """One part of a sample's input.
 
     Attributes:
-        given: as it was given.
-        picture: as RGB, None where it is a series or a table.
-        name: of its picture in the style sheet.
+        given: the part as the user gave it.
+        picture: the part as RGB, None for a series or a table.
+        name: the name of its picture in the style sheet.
     """
 
     given: np.ndarray
@@ -160,7 +160,7 @@ def _parts(section: Section, sample: int, name: str) -> list[_Part]:
 
 
 def _background(part: _Part) -> str:
-    """The picture under the maps: it is in the style once, however many maps lie over it."""
+    """The style of the picture under the maps; the page contains this picture once for all maps."""
     if part.picture is None:
         return ""
     return f'.{part.name} {{ background-image: url("{picture_url(part.picture)}"); }}\n'
@@ -189,7 +189,7 @@ def _figures(
 
 
 def _drawn(explanation: Record, values: np.ndarray, part: _Part, alt: str, percentile: float) -> tuple[Element, str]:
-    """One part of a sample's map, and the range of its colours, empty where an axis shows it."""
+    """One part of a sample's map, and the range of its colours, empty if an axis shows the range."""
     scale = scale_of(values, explanation.meaning, percentile)
     shown = kind_of(values).shown(part.given, values)
     if part.picture is None or shown is None:
@@ -204,7 +204,7 @@ def _drawn(explanation: Record, values: np.ndarray, part: _Part, alt: str, perce
 
 
 def _img(colours: np.ndarray, alt: str, shape_of: np.ndarray) -> Element:
-    """A picture in the proportions of another: a coarse map covers what it lies over."""
+    """A picture in the proportions of another picture, so that a coarse map covers the picture below."""
     height, width = shape_of.shape[:2]
     return element("img", src=picture_url(colours), alt=alt, width=width, height=height, class_=_grain(colours))
 
@@ -214,14 +214,14 @@ def _grain(picture: np.ndarray) -> str:
 
 
 def _makings(sections: Sequence[Section]) -> Iterator[Element]:
-    """How each method's maps were made; what differs between sections, as the seconds do, is listed for each."""
+    """The origin of each method's maps; values that differ between sections, such as the seconds, are all listed."""
     yield element("h2", "How these maps were made")
     for made in zip(*(section.explanations for section in sections), strict=True):
         texts: dict[str, list[str]] = {}
         for explanation in made:
             known = {"explained": explanation.explained, "values": explanation.meaning, **explanation.provenance}
             for name, value in known.items():
-                # One target per sample is one class per sample: hundreds of them.
+                # A target can hold one class per sample: hundreds of classes.
                 text = f"{value:.3g}" if isinstance(value, float) else textwrap.shorten(str(value), 200)
                 if text not in texts.setdefault(name, []):
                     texts[name].append(text)

@@ -1,4 +1,4 @@
-"""How relevance goes through everything that has no weights: one table, from the type of an operation to its rule.
+"""Relevance rules for operations without weights: one table, from the type of an operation to its rule.
 
 Sources: Bach et al. 2015 (sums and pooling), Arras et al. 2017 (gates), Achtibat et al. 2024, AttnLRP (softmax,
 products, normalization).
@@ -26,13 +26,13 @@ from tfsaliency.rules.relevance import stabilized
 
 
 def unchanged(step: Step, relevance: Flows) -> Flows:
-    """``R_i = R_j``: an activation has one input, which gets all the relevance."""
+    """``R_i = R_j``: an activation has one input, and this input gets all the relevance."""
     (flow,) = relevance
     return step.to_sources(flow)
 
 
 def handed_on(step: Step, relevance: Flows) -> Flows:
-    """Identities side by side: each source gets the relevance of its own result."""
+    """Parallel identities: each source gets the relevance of its own result."""
     for flow, depends in zip(relevance, step.depends, strict=True):
         if flow is not None and not depends:
             raise ValueError(
@@ -43,9 +43,9 @@ def handed_on(step: Step, relevance: Flows) -> Flows:
 
 
 def moved(step: Step, relevance: Flows) -> Flows:
-    """Each number of the result is one number of a source, which gets its relevance.
+    """Each number of the result comes from one number of a source, which gets its relevance.
 
-    For a maximum that is the largest number.
+    For a maximum this is the largest number.
     """
     return step.gradient(relevance)
 
@@ -61,7 +61,7 @@ def in_proportion(step: Step, relevance: Flows) -> Flows:
 
 
 def halved(step: Step, relevance: Flows) -> Flows:
-    """A product of two signals gives half to each, in proportion: ``R_a = sum a b R / 2z``."""
+    """A product of two signals gives half of its relevance to each, in proportion: ``R_a = sum a b R / 2z``."""
     return [None if flow is None else flow / 2 for flow in in_proportion(step, relevance)]
 
 
@@ -74,13 +74,13 @@ def attention(step: Step, relevance: Flows) -> Flows:
 
 
 class Redistribution:
-    """The rules for operations without weights, in one network: a gate is known by the operation that made it."""
+    """The rules for operations without weights in one network; the maker of a tensor shows whether it is a gate."""
 
     def __init__(self, readers: Readers):
         self._readers = readers
 
     def rule(self, step: Step) -> Rule | None:
-        """The rule for a step, None where there is none."""
+        """The rule for a step, None if there is none."""
         if step.type in ("Mul", "RealDiv", "SquaredDifference") and step.depends.count(True) == 2:
             return self._product
         if step.type in PRODUCTS and step.depends.count(True) == 2:
@@ -94,7 +94,7 @@ class Redistribution:
         if step.type == "RealDiv":
             gates = [False, True]
         if gates.count(True) == 1:
-            # All of it goes to the signal. In proportion, because the signal may have been broadcast.
+            # The signal gets all the relevance, in proportion, because the signal may have been broadcast.
             shares = in_proportion(step, relevance)
             return [None if gate else flow for gate, flow in zip(gates, shares, strict=True)]
         return halved(step, relevance)

@@ -1,11 +1,11 @@
 """The rules of layer-wise relevance propagation at an affine map ``z = w x + b``.
 
-A rule is a function ``(affine, relevance) -> relevance``: it shares the relevance of each result ``z_j`` among the
-``x_i`` it is made of. All of them share in proportion to some contribution ``q_ij``,
+A rule is a function ``(affine, relevance) -> relevance``: it shares the relevance of each result ``z_j`` among its
+inputs ``x_i``. All rules share in proportion to a contribution ``q_ij``,
 
     ``R_i = sum_j q_ij / (sum_i q_ij + b_j) R_j``
 
-and differ in which contribution and which part of the bias they count. Below, ``+`` and ``-`` mark positive and
+and differ in the contribution and in the part of the bias that they count. Below, ``+`` and ``-`` mark positive and
 negative parts: ``x = x+ + x-``.
 """
 
@@ -21,7 +21,7 @@ from tfsaliency.graph.affine import Affine
 
 RelevanceRule = Callable[[Affine, tf.Tensor], tf.Tensor]
 
-# Keeps a division by almost nothing finite, where a rule has no epsilon of its own.
+# Keeps a division by almost zero finite, if a rule has no epsilon of its own.
 STABILIZER = 1e-6
 
 
@@ -42,7 +42,7 @@ def shared(
     Args:
         affine: the map.
         contributions: pairs of a signal, of the shape of ``affine.x``, and weights, of the shape of ``affine.weights``.
-        bias: what counts of the bias, of a shape that broadcasts to that of ``affine.z``.
+        bias: the part of the bias that counts, of a shape that broadcasts to that of ``affine.z``.
         relevance: of the shape of ``affine.z``.
         epsilon: moves each denominator away from zero.
 
@@ -72,12 +72,12 @@ def positive(value: tf.Tensor) -> tf.Tensor:
 
 
 def negative(value: tf.Tensor) -> tf.Tensor:
-    """``x-``, which is not positive."""
+    """``x-``, negative or zero."""
     return tf.minimum(value, 0)
 
 
 def split(affine: Affine, rising: tf.Tensor, falling: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """The pairs ``(x+, rising), (x-, falling)``; the first alone where the signal is never negative."""
+    """The pairs ``(x+, rising), (x-, falling)``; only the first if the signal is never negative."""
     pairs = [(positive(affine.x), rising)]
     return pairs if affine.never_negative else [*pairs, (negative(affine.x), falling)]
 
@@ -87,7 +87,7 @@ class Epsilon:
     """``R_i = sum_j x_i w_ij / (z_j + epsilon sign(z_j)) R_j``; LRP-0 with ``epsilon=0``.
 
     Args:
-        epsilon: what is added to the size of each ``z_j``: relevance of weak results is absorbed.
+        epsilon: the number added to the size of each ``z_j``: it absorbs the relevance of weak results.
 
     Source:
         Bach et al. 2015, On Pixel-Wise Explanations by Layer-Wise Relevance Propagation, equation 58.
@@ -116,13 +116,13 @@ class Epsilon:
 
 @dataclass(frozen=True)
 class Gamma:
-    """Favours what is positive: ``q_ij = x_i (w_ij + gamma w_ij+)`` for positive ``x_i``.
+    """Favours positive contributions: ``q_ij = x_i (w_ij + gamma w_ij+)`` for positive ``x_i``.
 
-    In general, where ``z_j > 0``, ``q_ij = x_i+ (w_ij + gamma w_ij+) + x_i- (w_ij + gamma w_ij-)`` with the bias
-    ``b + gamma b+``; where ``z_j < 0``, the same with the signs of the favoured parts exchanged.
+    In general, for ``z_j > 0``, ``q_ij = x_i+ (w_ij + gamma w_ij+) + x_i- (w_ij + gamma w_ij-)`` with the bias
+    ``b + gamma b+``; for ``z_j < 0``, the same with the signs of the favoured parts exchanged.
 
     Args:
-        gamma: how much more what agrees with the result counts.
+        gamma: the extra weight of contributions that agree with the sign of the result.
 
     Source:
         Montavon et al. 2019, Layer-Wise Relevance Propagation: An Overview, section 10.2; for signals of either sign
@@ -162,11 +162,13 @@ class Gamma:
 
 @dataclass(frozen=True)
 class AlphaBeta:
-    """``R_i = sum_j (alpha q_ij+ / (sum_i q_ij+ + b_j+) - beta q_ij- / (sum_i q_ij- + b_j-)) R_j``, of ``x_i w_ij``.
+    """``R_i = sum_j (alpha q_ij+ / (sum_i q_ij+ + b_j+) - beta q_ij- / (sum_i q_ij- + b_j-)) R_j``.
+
+    The contributions are ``q_ij = x_i w_ij``.
 
     Args:
-        alpha: weight of what speaks for a result.
-        beta: weight of what speaks against it; ``alpha - beta = 1``.
+        alpha: weight of positive contributions.
+        beta: weight of negative contributions; ``alpha - beta = 1``.
 
     Raises:
         ValueError: ``alpha - beta`` is not 1.
@@ -202,9 +204,9 @@ class AlphaBeta:
 
 @dataclass(frozen=True)
 class ZPlus:
-    """``R_i = sum_j q_ij+ / (sum_i q_ij+ + b_j+) R_j``, ``q_ij = x_i w_ij``: only what speaks for a result counts.
+    """``R_i = sum_j q_ij+ / (sum_i q_ij+ + b_j+) R_j``, ``q_ij = x_i w_ij``: only positive contributions count.
 
-    Relevance is conserved but for what goes to positive biases and to results without any positive contribution.
+    Relevance is conserved, except for the shares of positive biases and of results without a positive contribution.
 
     Source:
         Montavon et al. 2017, Explaining Nonlinear Classification Decisions with Deep Taylor Decomposition, section 4.1;
@@ -225,7 +227,7 @@ class ZPlus:
 
 @dataclass(frozen=True)
 class WSquare:
-    """``R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j``: for inputs without bounds, whatever their values.
+    """``R_i = sum_j w_ij^2 / sum_i w_ij^2 R_j``: for inputs without bounds, independent of their values.
 
     Source:
         Montavon et al. 2017, section 4.1.
@@ -245,7 +247,7 @@ class WSquare:
 
 @dataclass(frozen=True)
 class Flat:
-    """``R_i = sum_j 1 / n_j R_j``, with ``n_j`` the number of inputs of ``z_j``: evenly.
+    """``R_i = sum_j 1 / n_j R_j``, with ``n_j`` the number of inputs of ``z_j``: equal shares.
 
     Source:
         Lapuschkin et al. 2019, Unmasking Clever Hans Predictors, supplementary note 3.
@@ -265,14 +267,14 @@ class Flat:
 
 @dataclass(frozen=True)
 class ZBox:
-    """``q_ij = x_i w_ij - l_i w_ij+ - h_i w_ij-``: for inputs between bounds, as pixels are.
+    """``q_ij = x_i w_ij - l_i w_ij+ - h_i w_ij-``: for inputs between bounds, such as pixels.
 
     Args:
         low: the smallest value an input can have: a number, or an array that broadcasts to an input.
-        high: the largest.
+        high: the largest value.
 
     Raises:
-        ValueError: a bound is no number, or low is not under high.
+        ValueError: a bound is not a number, or low is not below high.
 
     Source:
         Montavon et al. 2017, section 4.1.
@@ -309,12 +311,12 @@ class ZBox:
 
 @dataclass(frozen=True)
 class Pass:
-    """``R_i = R_i``: a result made of one number gives everything to it.
+    """``R_i = R_j``: a result of one number gives all its relevance to that number.
 
-    For scales and shifts that stand alone, as of a normalization: there it is what `Flat` and `WSquare` come to.
+    For separate scales and shifts, such as those of a normalization: there `Flat` and `WSquare` give the same.
 
     Raises:
-        ValueError: on ``explain``, where a map makes a result of several numbers.
+        ValueError: on ``explain``, if a map makes a result from several numbers.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs

@@ -1,7 +1,7 @@
-"""DeepLIFT's rules: multipliers between an input and a reference, exact where a gradient is only local.
+"""DeepLIFT's rules: multipliers between an input and a reference, exact over the whole way, unlike a local gradient.
 
-A multiplier ``m`` of a tensor says by how much the score differs per difference of that tensor. Every rule below keeps
-``sum m_i dx_i = sum m_j dy_j`` with ``d`` the difference to the reference: nothing is lost on the way (completeness).
+A multiplier ``m`` of a tensor is the difference of the score per difference of that tensor. Every rule below keeps
+``sum m_i dx_i = sum m_j dy_j`` with ``d`` the difference to the reference (completeness).
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.redistribute import handed_on
 from tfsaliency.rules.relevance import negative, positive
 
-# A rule sees the step at the input and the same step at the reference.
+# A rule gets the step at the input and the same step at the reference.
 PairRule = Callable[[Step, Step, Flows], Flows]
 
-# Differences smaller than this share of their operands are rounding: there the gradient is the multiplier.
+# Differences smaller than this share of their operands are rounding: the multiplier is then the gradient.
 ROUNDING = 1e-6
 
 
@@ -39,7 +39,7 @@ def linear(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 @late
 def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """``m_x = m_y dy / dx`` for a function of one number; its gradient where ``dx`` vanishes.
+    """``m_x = m_y dy / dx`` for a function of one number; the gradient if ``dx`` vanishes.
 
     Source:
         Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences, section 3.5.
@@ -47,18 +47,18 @@ def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
     (m,) = multipliers
     x, x0 = step.input, reference.input
     derivative = step.gradient([tf.ones_like(m)])[step.depends.index(True)]
-    # Computing the results again is cheaper than holding them from the way forward.
+    # A second computation of the results is cheaper than storing them in the forward pass.
     return step.to_sources(m * secant(x, x0, step.with_input(x), reference.with_input(x0), derivative))
 
 
 def secant(x: tf.Tensor, x0: tf.Tensor, y: tf.Tensor, y0: tf.Tensor, derivative: tf.Tensor) -> tf.Tensor:
-    """``(y - y0) / (x - x0)``, and the derivative where the two points are the same but for rounding."""
+    """``(y - y0) / (x - x0)``, or the derivative if the two points are the same up to rounding."""
     same = tf.abs(x - x0) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
     return tf.where(same, derivative, (y - y0) / tf.where(same, tf.ones_like(x), x - x0))
 
 
 def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A selection between ``x`` and a constant is a function of ``x``. Between two signals there is no rule."""
+    """A selection between ``x`` and a constant is a function of ``x``; a selection between two signals has no rule."""
     if step.depends.count(True) != 1:
         raise ValueError(f"There is no rule for {step.name!r}, which selects between two signals.")
     return rescale(step, reference, multipliers)
@@ -68,14 +68,14 @@ def product(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``d(a b) = mean(b) da + mean(a) db``: the gradient between the two points, for any bilinear operation."""
     if step.depends.count(True) == 2:
         return late(_half_way)(step, reference, multipliers)
-    # Weights are the same at both points; a factor behind a stop_gradient counts as fixed and yet differs.
+    # Weights are the same at both points; a factor behind a stop_gradient counts as fixed, but it differs.
     return _half_way(step, reference, multipliers) if step.type == "Mul" else step.gradient(multipliers)
 
 
 def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """``a / b`` as the product of ``a`` with ``1 / b``, whose multiplier is ``-1 / (b b0)``.
+    """``a / b`` as the product of ``a`` and ``1 / b``; the multiplier of ``1 / b`` is ``-1 / (b b0)``.
 
-    With one operand that depends on the inputs it is a function of one number.
+    If only one operand depends on the inputs, it is a function of one number.
     """
     return (_quotient if step.depends.count(True) == 2 else rescale)(step, reference, multipliers)
 
@@ -99,23 +99,23 @@ def squared_difference(step: Step, reference: Step, multipliers: Flows) -> Flows
 
 @late
 def largest(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A maximum of two operands, or over many numbers of one.
+    """A maximum of two operands, or over many numbers of one operand.
 
-    If the maximum is larger than at the reference, the input that is largest now gets the whole difference; if it is
-    smaller, the input that was largest at the reference. That input differs at least as much as the maximum does, so
-    the multiplier ``m dy / dx`` is at most ``m``.
+    If the maximum is larger than at the reference, the input that is largest now gets the whole difference. If the
+    maximum is smaller, the input that was largest at the reference gets it. That input differs at least as much as the
+    maximum does, so the multiplier ``m dy / dx`` is at most ``m``.
     """
     return _chosen(step, reference, multipliers, rising=step, falling=reference)
 
 
 @late
 def smallest(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A minimum: if it fell, the input that is smallest now gets the difference; else the one that was smallest."""
+    """A minimum: a fall goes to the input that is smallest now, a rise to the smallest input at the reference."""
     return _chosen(step, reference, multipliers, rising=reference, falling=step)
 
 
 def _chosen(step: Step, reference: Step, multipliers: Flows, *, rising: Step, falling: Step) -> Flows:
-    """The difference goes to the input that one of the two points chose. An input equal to its reference gets zero."""
+    """Gives the difference to the chosen input of one of the two points; an input equal to its reference gets zero."""
     (m,) = multipliers
     dy = step.output - reference.output
     risen, fallen = rising.gradient([m * positive(dy)]), falling.gradient([m * negative(dy)])
@@ -146,7 +146,7 @@ def log_softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
 def _exponentials(step: Step, reference: Step) -> tuple[tuple[Any, ...], tuple[Any, ...], tf.Tensor]:
     """The exponentials at both points, their sums, and the multiplier of the exponential."""
     x, x0 = step.input, reference.input
-    # A shift that is the same at both points changes neither softmax.
+    # The same shift at both points changes neither softmax.
     top = tf.reduce_max(tf.maximum(x, x0), axis=-1, keepdims=True)
     powers = tf.exp(x - top), tf.exp(x0 - top)
     sums = tuple(tf.reduce_sum(each, axis=-1, keepdims=True) for each in powers)
@@ -155,7 +155,7 @@ def _exponentials(step: Step, reference: Step) -> tuple[tuple[Any, ...], tuple[A
 
 @late
 def in_order(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """Sorting: the gradient half way, and along ``dx`` what it leaves of ``sum m dy`` where the order changes."""
+    """Sorting: the gradient half way, plus the missing part of ``sum m dy`` along ``dx`` if the order changes."""
     m, dx = multipliers[0], step.input - reference.input
     g = _half_way(step, reference, multipliers)[0]
     assert m is not None and g is not None
@@ -164,12 +164,12 @@ def in_order(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 
 def identities(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A custom gradient: its value is followed, not its gradient."""
+    """A custom gradient: the multiplier follows its value, not its gradient."""
     return handed_on(step, multipliers)
 
 
 def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tensor) -> tf.Tensor:
-    """The RevealCancel rule for an affine map and its activation: what raises a unit and what lowers it, apart.
+    """The RevealCancel rule for an affine map and its activation: positive and negative contributions are separate.
 
     With ``dz+`` and ``dz-`` the positive and negative contributions ``w_i dx_i`` to ``z`` and ``f`` the activation,
 
@@ -179,8 +179,8 @@ def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tenso
 
     Args:
         step: the affine map.
-        reference: the same at the reference.
-        activation: the function of one number that alone reads its result.
+        reference: the same map at the reference.
+        activation: a function of one number, the only reader of the map's result.
         m: the multiplier of the result of the activation.
 
     Source:

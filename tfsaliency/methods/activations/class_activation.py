@@ -1,4 +1,4 @@
-"""Maps made of the activations of a layer and the gradient of the score there: CAM, Grad-CAM and their kin."""
+"""Maps from the activations of a layer and the gradient with respect to them: CAM, Grad-CAM and similar methods."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ class ActivationMap(Explainer):
 
     Args:
         model: any Keras model.
-        layer: None for the last activation with spatial extent before pooling, and ``provenance["layer"]`` of the
-            explanation says which it was; a layer, its name, or its path through models (``"backbone/block5_conv3"``);
-            a pair of one of these and the index of the call, for a layer that is called several times; or a list of
-            these, whose maps are averaged.
-        upsample: whether the map is resized to the input, ``(N, height, width, 1)``; else it has the layer's own grid.
+        layer: None for the last activation with spatial extent before pooling, named in ``provenance["layer"]`` of the
+            explanation; a layer, its name, or its path through models (``"backbone/block5_conv3"``); for a layer with
+            several calls, a pair of one of these and the index of the call; or a list of these, whose maps are
+            averaged.
+        upsample: whether the map is resized to the input, ``(N, height, width, 1)``, or keeps the grid of the layer.
 
-    The tokens of a transformer are folded back to their grid, without class and register tokens. A part of the inputs
-    that the layer does not see gets zeros.
+    The tokens of a transformer are arranged on their grid, without class and register tokens. Parts of the inputs that
+    the layer does not see get zeros.
 
     Raises:
-        ValueError: on ``explain``, where there is no such layer or its places do not lie over an input.
+        ValueError: on ``explain``, if there is no such layer or its places do not lie over an input.
     """
 
     model: keras.Model
@@ -44,8 +44,8 @@ class ActivationMap(Explainer):
         """``(N, *grid)``: the map over the places of a layer.
 
         Args:
-            activation: what the layer returned.
-            forward: the score, with the model that it was computed by.
+            activation: the output of the layer.
+            forward: the score and the model that computed it.
             score: the function that is explained, for methods that call it again.
         """
 
@@ -83,9 +83,9 @@ class ActivationMap(Explainer):
 
 @dataclass(frozen=True, eq=False)
 class GradientWeighted(ActivationMap):
-    """A map of the activations ``A`` of a layer and the gradient of the score there, ``G = dS / dA``.
+    """A map from the activations ``A`` of a layer and the gradient of the score with respect to them, ``G = dS / dA``.
 
-    Nothing is differentiated below the layer.
+    The gradient stops at the layer.
     """
 
     @abstractmethod
@@ -105,8 +105,8 @@ class GradCAM(GradientWeighted):
     Formula:
         ``L = relu(sum_k a_k A_k)``, ``a_k = mean over places of dS / dA_k``.
 
-    The mean forgets where in the layer a channel matters, so a map can point at places that did not speak for the class
-    (Draelos & Carin 2020): where more than pooling and one dense layer follows the layer, look at `HiResCAM` too.
+    The mean loses the places where a channel matters, so a map can point at places that did not support the class
+    (Draelos & Carin 2020). If more than pooling and one dense layer follows the layer, look at `HiResCAM` too.
 
     Source:
         Selvaraju et al. 2017, Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization.
@@ -129,14 +129,14 @@ class GradCAM(GradientWeighted):
 
 @dataclass(frozen=True, eq=False)
 class GradCAMPlusPlus(GradientWeighted):
-    """Grad-CAM++: Grad-CAM that counts each place at which a channel speaks for the class, however small its area.
+    """Grad-CAM++: Grad-CAM that counts each place where a channel supports the class, even if the area is small.
 
     Formula:
         ``L = relu(sum_k w_k A_k)``, ``w_k = sum over places of a_k relu(G_k)``,
         ``a_k = G_k^2 / (2 G_k^2 + G_k^3 sum over places of A_k)``, with ``G = dS / dA``. The paper's ``S`` is the
-        exponential of the logit, which makes the map larger by ``exp(S)`` and changes nothing else.
+        exponential of the logit: this multiplies the map by ``exp(S)`` and changes nothing else.
 
-    Its weights follow from a Taylor argument that holds only for networks without curvature between layer and score.
+    The weights come from a Taylor expansion that holds only for networks without curvature between layer and score.
 
     Source:
         Chattopadhay et al. 2018, Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep Convolutional
@@ -154,7 +154,7 @@ class GradCAMPlusPlus(GradientWeighted):
 
     def weigh(self, activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
         summed = tf.reduce_sum(activations, _places(activations), keepdims=True)
-        # Divided by G^2 above and below, which underflows first.
+        # Numerator and denominator are divided by G^2, because G^2 underflows first.
         shares = tf.math.divide_no_nan(tf.cast(gradients != 0, tf.float32), 2 + gradients * summed)
         weights = tf.reduce_sum(shares * tf.nn.relu(gradients), _places(gradients), keepdims=True)
         return tf.nn.relu(tf.reduce_sum(weights * activations, axis=-1))
@@ -165,10 +165,10 @@ class HiResCAM(GradientWeighted):
     """HiResCAM: activation times gradient, place by place, signed.
 
     Formula:
-        ``L = sum_k A_k dS/dA_k``. Where the layer is followed by linear layers alone, the map sums to the score less
-        what their biases give: it is the layer's own account of the score.
+        ``L = sum_k A_k dS/dA_k``. If only linear layers follow the layer, the map sums to the score minus the
+        contribution of their biases.
 
-    With ``upsample=False`` the map can be summed.
+    Use ``upsample=False`` to sum a map.
 
     Source:
         Draelos & Carin 2020, Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
@@ -195,12 +195,12 @@ class HiResCAM(GradientWeighted):
 
 @dataclass(frozen=True, eq=False)
 class LayerCAM(GradientWeighted):
-    """LayerCAM: activation times positive gradient, place by place; made for early layers too.
+    """LayerCAM: activation times positive gradient, place by place, also for early layers.
 
     Formula:
         ``L = relu(sum_k relu(dS/dA_k) A_k)``.
 
-    It leaves out what speaks against the class, so two classes share more of their maps than the network's evidence.
+    The map omits evidence against the class, so the maps of two classes share more than the evidence of the network.
 
     Source:
         Jiang et al. 2021, LayerCAM: Exploring Hierarchical Class Activation Maps for Localization.
@@ -222,12 +222,12 @@ class LayerCAM(GradientWeighted):
 
 @dataclass(frozen=True, eq=False)
 class XGradCAM(GradientWeighted):
-    """XGrad-CAM: Grad-CAM whose mean gradient is weighted by the activations, so that a ReLU network's map is complete.
+    """XGrad-CAM: Grad-CAM with a mean gradient weighted by the activations, which makes a ReLU network's map complete.
 
     Formula:
         ``L = relu(sum_k a_k A_k)``, ``a_k = sum over places of A_k dS/dA_k / sum over places of A_k``.
 
-    For activations of either sign the denominator can vanish; the weights are then large and mean nothing.
+    For activations of both signs the denominator can vanish; the weights are then large and meaningless.
 
     Source:
         Fu et al. 2020, Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs.
@@ -253,21 +253,18 @@ class XGradCAM(GradientWeighted):
 
 @dataclass(frozen=True, eq=False)
 class CAM(GradientWeighted):
-    """The class activation map of 2016: the channels before global average pooling, weighted as the dense layer does.
+    """The class activation map of 2016: the channels before global average pooling, weighted by the dense layer.
 
     Formula:
         ``L = sum_k w_k A_k``, with ``w_k`` the weight of channel ``k`` for the class, signed. Its mean over the places
-        is the score less its bias.
+        is the score minus its bias.
 
     Args:
         model: a Keras model that ends in global average pooling and one dense layer.
-        layer: None for the activation before pooling, which ``provenance["layer"]`` names; or that layer, its name or
-            path, or a pair with the index of a call.
-        upsample: whether the map is resized to the input, ``(N, height, width, 1)``; else it has the layer's own grid.
 
     Raises:
-        ValueError: on ``explain``, where anything but pooling and one dense layer follows, for which the paper has no
-            map: use `GradCAM` or `HiResCAM`.
+        ValueError: on ``explain``, if anything except pooling and one dense layer follows the layer, because the paper
+            has no map for that case: use `GradCAM` or `HiResCAM`.
 
     Source:
         Zhou et al. 2016, Learning Deep Features for Discriminative Localization.
@@ -298,20 +295,20 @@ class CAM(GradientWeighted):
         return super().map(activation, forward, score)
 
     def weigh(self, activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
-        # Behind a mean every place has the same gradient, the weight divided by the number of places.
+        # Before a mean every place has the same gradient: the weight divided by the number of places.
         weights = tf.reduce_sum(gradients, _places(gradients), keepdims=True)
         return tf.reduce_sum(weights * activations, axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
 class EigenCAM(ActivationMap):
-    """Eigen-CAM: the activations of a layer along their first principal direction. No class, no gradient.
+    """Eigen-CAM: the activations of a layer along their first principal direction, without class or gradient.
 
     Formula:
         ``L = A v_1``, with ``A`` as a matrix of places and channels and ``v_1`` its first right singular vector, with
         the sign that makes the map's sum positive.
 
-    It shows what the layer responds to most, whatever is asked: the same map for every class.
+    The map shows the strongest response of the layer and is the same for every class.
 
     Source:
         Muhammad & Yeasin 2020, Eigen-CAM: Class Activation Map using Principal Components.
@@ -334,7 +331,7 @@ class EigenCAM(ActivationMap):
         activations = activation.fold(activation.output)
         *_, channels = activations.shape
         matrix = tf.reshape(activations, [-1, activations.shape[1:-1].num_elements(), channels])
-        # The smaller of the two Gram matrices has the same first singular value.
+        # Both Gram matrices have the same first singular value: the smaller one is used.
         if matrix.shape[1] < channels:
             lengths, vectors = tf.linalg.eigh(tf.matmul(matrix, matrix, transpose_b=True))
             along = vectors[..., -1] * tf.sqrt(tf.nn.relu(lengths[..., -1:]))

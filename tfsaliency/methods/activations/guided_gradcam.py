@@ -14,21 +14,21 @@ from tfsaliency.methods.backward.guided_backprop import GuidedBackprop
 
 @dataclass(frozen=True, eq=False)
 class GuidedGradCAM(Explainer):
-    """Guided Grad-CAM: the detail of Guided Backprop where Grad-CAM sees the class.
+    """Guided Grad-CAM: the detail of Guided Backprop at the places that Grad-CAM finds for the class.
 
     Formula:
         ``v = GuidedBackprop * GradCAM``, with Grad-CAM's map resized to the input.
 
-    Its detail is Guided Backprop's, which hardly depends on the class; only where it is shown does.
+    The detail comes from Guided Backprop and hardly depends on the class. Only the places depend on it.
 
     Args:
         model: any Keras model.
-        layer: None for the last activation with spatial extent before pooling, which ``provenance["layer"]`` names; a
+        layer: None for the last activation with spatial extent before pooling, named in ``provenance["layer"]``; a
             layer, its name or path, a pair with the index of a call, or a list of these, whose maps are averaged.
 
     Raises:
-        ValueError: on ``explain``, where there is no such layer, its places do not lie over an input, or nothing on the
-            way is rectified.
+        ValueError: on ``explain``, if there is no such layer, its places do not lie over an input, or there is no
+            rectifying activation.
 
     Source:
         Selvaraju et al. 2017, Grad-CAM, section 3.2.

@@ -1,4 +1,4 @@
-"""Methods that go back through the network with other rules than the gradient's."""
+"""Methods that go back through the network with rules other than the gradient."""
 
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods.backward.deeplift import DeepLIFT

@@ -23,28 +23,27 @@ NAMES = ("rescale", "reveal_cancel")
 
 @dataclass(frozen=True, eq=False)
 class DeepLIFT(Explainer):
-    """What each input contributes to the difference that the score makes to that of a baseline.
+    """DeepLIFT: the contribution of each input to the difference between the score and the baseline's score.
 
     Formula:
-        ``v = (x - x0) m``, with multipliers ``m`` taken back from the score: the gradient of linear operations, and
-        ``dy / dx``, differences to the baseline, in place of the derivative of an activation (Rescale). Products,
-        maxima, softmax and divisions have rules that lose nothing either, so that the values sum to
-        ``f(x) - f(x0)``.
+        ``v = (x - x0) m``, with multipliers ``m`` propagated back from the score. Linear operations use their gradient.
+        Activations use ``dy / dx``, differences to the baseline, in place of the derivative (Rescale). Products,
+        maxima, softmax and divisions also have complete rules, so the values sum to ``f(x) - f(x0)``.
 
     Args:
         model: any Keras model.
-        baseline: what the input is compared with: a number; an array of the shape of one input (axes may be 1); one
-            for each of several inputs, in their structure; several, with one axis more in front, over which the values
-            are averaged; or a function of the inputs that returns one baseline per sample.
-        rule: ``"rescale"``, or ``"reveal_cancel"``, which treats what raises and what lowers a unit apart, at each
-            activation that follows a convolution or dense layer.
+        baseline: a number; an array of the shape of one input (axes may be 1); one for each of several inputs, in their
+            structure; several baselines along a new first axis, whose values are averaged; or a function of the inputs
+            that returns one baseline per sample.
+        rule: ``"rescale"``, or ``"reveal_cancel"``, which separates positive and negative contributions at each
+            activation after a convolution or dense layer.
 
     Raises:
-        ValueError: on ``explain``, where the baseline does not fit, an operation has no rule, or the model hides
-            operations in a ``tf.function``, loop or condition of its own.
+        ValueError: on ``explain``, if the baseline does not fit, an operation has no rule, or the model hides
+            operations in its own ``tf.function``, loop or condition.
 
-    ``diagnostics["completeness_gap"]`` is the sum of the values less ``f(x) - f(x0)``: rounding, or a path that was cut
-    by a ``stop_gradient`` in the model.
+    ``diagnostics["completeness_gap"]`` is the sum of the values minus ``f(x) - f(x0)``. Its causes are rounding and a
+    ``stop_gradient`` in the model.
 
     Source:
         Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences; several baselines
@@ -93,7 +92,7 @@ class DeepLIFT(Explainer):
 
         def rule(step: Step, multipliers: Flows) -> Flows:
             if step.name in absorbed:
-                # What arrives is used where the walk meets the affine map under the activation.
+                # The multiplier passes unchanged and is used at the affine map under the activation.
                 return step.to_sources(multipliers[0])
             pair = step.at(reference)
             if step.name in paired and isinstance(step, Affine) and isinstance(pair, Affine):
@@ -116,14 +115,14 @@ class DeepLIFT(Explainer):
 
 
 def _paired(network: Network, steps: list[Step]) -> dict[str, Step]:
-    """For each affine map whose result only an activation reads, that activation."""
+    """For each affine map with an activation as its only reader, that activation."""
     readers = network.readers(steps)
     paired = {}
     for step in steps:
         reader = readers.only_reader(step) if isinstance(step, Affine) else None
         if reader is None or sum(reader.depends) != 1:
             continue
-        # The condition of a selection is not computed again for other values.
+        # A selection does not compute its condition again for other values.
         if reader.type in (ACTIVATION, *BENDS) and "SelectV2" not in reader.operations:
             paired[step.name] = reader
     return paired

@@ -15,13 +15,13 @@ from tfsaliency.rules.rectify import deconvnet, guided, rectifies
 
 @dataclass(frozen=True, eq=False)
 class _Rectified(Explainer):
-    """The gradient, with another rule at every rectifying activation."""
+    """The gradient, with a different rule at every rectifying activation."""
 
     model: keras.Model
 
     @abstractmethod
     def rectify(self, step: Step, upstream: tf.Tensor) -> tf.Tensor:
-        """What a rectifying activation sends back in place of its gradient."""
+        """Replaces the gradient at a rectifying activation."""
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         forward = score.forward(x)
@@ -54,19 +54,19 @@ class GuidedBackprop(_Rectified):
     Formula:
         At each rectifying activation ``f``, ``g <- relu(g) * f'(x)`` instead of ``g * f'(x)``.
 
-    ReLU, ReLU6 (which also stops what arrives above 6), LeakyReLU, ELU, SELU and Softplus are rectified, and so are the
-    smooth rectifiers GELU, SiLU, Mish and PReLU, with the slope of the whole function as ``f'``. Sigmoid, tanh and
-    softmax are not rectifiers and keep their gradient.
+    Rectifying activations are ReLU, ReLU6 (with zero gradient above 6), LeakyReLU, ELU, SELU, Softplus, PReLU, and
+    the smooth rectifiers GELU, SiLU and Mish, with the slope of the whole function as ``f'``. Sigmoid, tanh and softmax
+    keep their gradient.
 
-    The map is sharp, and largely the same for every class and even for random weights (Adebayo et al. 2018): it shows
-    what the network could see, hardly why it decided.
+    The map is sharp, but largely the same for every class and even for random weights (Adebayo et al. 2018): it shows
+    which details the network can see, and little about the reasons for its decision.
 
     Args:
         model: any Keras model.
 
     Raises:
-        ValueError: on ``explain``, where no rectifying activation was met, or where the model hides operations in a
-            ``tf.function``, loop or condition of its own.
+        ValueError: on ``explain``, if there is no rectifying activation, or the model hides operations in its own
+            ``tf.function``, loop or condition.
 
     Source:
         Springenberg et al. 2015, Striving for Simplicity: The All Convolutional Net, section 3.4.
@@ -85,21 +85,21 @@ class GuidedBackprop(_Rectified):
 
 @dataclass(frozen=True, eq=False)
 class DeconvNet(_Rectified):
-    """The deconvolutional network: what is positive of the signal, taken back through the weights.
+    """The deconvolutional network: the positive part of the signal, propagated back through the weights.
 
     Formula:
-        At each rectifying activation ``g <- relu(g)``, whatever the unit said on the way forward. Max pooling sends the
-        signal to where the maximum was (the paper's switches).
+        At each rectifying activation ``g <- relu(g)``, for active and inactive units. Max pooling sends the signal to
+        the place of the maximum (the paper's switches).
 
-    The same activations are rectified as by `GuidedBackprop`. Without max pooling the map does not depend on the input
-    at all but for the smooth parts of the network.
+    The rectifying activations are those of `GuidedBackprop`. Without max pooling the map depends on the input only
+    through the smooth parts of the network.
 
     Args:
         model: any Keras model.
 
     Raises:
-        ValueError: on ``explain``, where no rectifying activation was met, or where the model hides operations in a
-            ``tf.function``, loop or condition of its own.
+        ValueError: on ``explain``, if there is no rectifying activation, or the model hides operations in its own
+            ``tf.function``, loop or condition.
 
     Source:
         Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, section 2.1.

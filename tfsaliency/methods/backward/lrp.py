@@ -22,16 +22,16 @@ from tfsaliency.tensors.sums import total
 
 @dataclass(frozen=True, eq=False)
 class LRP(Explainer):
-    """Layer-wise relevance propagation: the score, shared out backwards among what it was made of.
+    """Layer-wise relevance propagation: the score, shared out backwards, layer by layer, among the inputs.
 
     Formula:
-        Relevance starts as the explained score and goes from layer to layer, ``R_i = sum_j q_ij / sum_i q_ij R_j``;
-        what counts as the contribution ``q_ij`` is the rule of the layer, see `tfsaliency.rules`.
+        Relevance starts as the explained score and goes from layer to layer, ``R_i = sum_j q_ij / sum_i q_ij R_j``; the
+        rule of the layer defines the contribution ``q_ij``, see `tfsaliency.rules`.
 
-    A convolution or matrix product is taken together with its bias and with the batch normalization and scaling before
-    and after it, as one map with effective weights. Sums and averages share in proportion, maxima give everything to
-    the largest, activations hand on, gates get nothing; softmax, attention and layer normalization within the network
-    follow AttnLRP.
+    A convolution or matrix product is joined with its bias and with the batch normalization and scaling before and
+    after it into one map with effective weights. Sums and averages share in proportion, maxima give everything to the
+    largest, activations pass relevance on unchanged, gates get nothing. Softmax, attention and layer normalization
+    within the network follow AttnLRP.
 
     Presets (epsilon is 1e-6, gamma 0.25):
 
@@ -41,26 +41,27 @@ class LRP(Explainer):
     - ``"epsilon_alpha2_beta1"``, ``"epsilon_alpha2_beta1_flat"``: the same with alpha 2, beta 1 for convolutions.
     - ``"epsilon_gamma_box"``: gamma for convolutions, epsilon for dense layers, z-box for the first convolution; needs
       ``low`` and ``high``.
-    - ``"attention"``: epsilon everywhere, as AttnLRP has it for transformers.
+    - ``"attention"``: epsilon everywhere, as in AttnLRP for transformers.
 
-    A table of one's own maps entries to rules: the name of a layer, ``"first"``, ``"last"``, ``"first convolution"``,
-    the type of a TensorFlow operation, ``"convolution"``, ``"dense"`` or ``"normalization"``; the most special entry
-    counts. For an operation without weights, a rule is a function ``(step, relevances) -> relevances``.
+    A custom table maps entries to rules. An entry is a layer (its name, its path or the layer itself), a position
+    (``rules.first()``, ``rules.last("dense")``), the type of a TensorFlow operation (``rules.operation("Tanh")``) or a
+    kind (``rules.kind("convolution")``); the most specific entry counts, in this order. For an operation without
+    weights, a rule is a function ``(step, relevances) -> relevances``.
 
     Args:
         model: any Keras model.
         rules: the name of a preset, or a table.
         low: smallest value that an input can have, for ``"epsilon_gamma_box"``: a number, or an array that broadcasts
-            to one input, as one per channel.
+            to one input, such as one per channel.
         high: largest value.
         strict: whether an operation without a rule is an error. If not, it shares in proportion to gradient times
-            input, warns, and is counted in the diagnostics.
+            input, warns, and appears as a count in the diagnostics.
 
     Raises:
-        ValueError: on ``explain``, where an operation has no rule (unless ``strict=False``), an entry of the table is
-            about nothing, or the model hides operations in a ``tf.function``, loop or condition of its own.
+        ValueError: on ``explain``, if an operation has no rule (unless ``strict=False``), an entry of the table matches
+            no layer, or the model hides operations in its own ``tf.function``, loop or condition.
 
-    ``diagnostics["conservation_gap"]`` is the sum of the values less the score: what biases absorbed.
+    ``diagnostics["conservation_gap"]`` is the sum of the values minus the score: the biases absorb this difference.
 
     Source:
         Bach et al. 2015, On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
@@ -93,7 +94,7 @@ class LRP(Explainer):
 
 @dataclass(frozen=True, eq=False)
 class DeepTaylor(Explainer):
-    """Deep Taylor decomposition: relevance by the z+ rule, down to a first layer that knows the range of its inputs.
+    """Deep Taylor decomposition: the z+ rule in every layer, and a rule for the range of the inputs in the first layer.
 
     Formula:
         z+ (`tfsaliency.rules.ZPlus`) in every layer; in the first, z-box between the bounds, or w^2 without bounds.
@@ -101,7 +102,7 @@ class DeepTaylor(Explainer):
     Args:
         model: any Keras model.
         low: smallest value that an input can have: a number, or an array that broadcasts to one input.
-        high: largest value. Without bounds (both None) inputs are taken to be any numbers.
+        high: largest value. Without bounds (both None) inputs can be any numbers.
 
     Raises:
         ValueError: one bound without the other; on ``explain`` as `LRP`.

@@ -1,4 +1,4 @@
-"""Methods that only ask the model, and need no gradient."""
+"""Methods that only call the model and need no gradient."""
 
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods.black_boxes.occlusion import Occlusion

@@ -15,33 +15,34 @@ from tfsaliency.model.black_box import as_model
 from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
 from tfsaliency.tensors.sums import repeated
 
-# Windows along an axis, where the user does not say how large they are.
+# This many windows of the default length fit side by side along an axis.
 ACROSS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Occlusion(Explainer):
-    """Occlusion: what the score loses when a window of the input is hidden. No gradient.
+    """Occlusion: the drop of the score when a window of the input is hidden, without a gradient.
 
     Formula:
         ``v`` of a place is the mean of ``S(x) - S(x with window w at the baseline)`` over the windows that cover it,
         ``(N, height, width, 1)``. A window at the end of an axis is cut off there.
 
-    The map is as coarse as the windows, and shows what one window does alone: where either of two parts of the input is
-    enough, neither shows. The baseline that hides a window looks like something too: compare baselines.
+    The map is as coarse as the windows and shows the effect of one window alone. If either of two parts of the input is
+    enough for the score, the map shows neither. The baseline in a hidden window is also an input to the model: compare
+    baselines.
 
     Args:
         model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``.
-        window: length along every axis of space or time, all channels together; a tuple for a length per axis; a list
-            or dict of these for several inputs; None for an eighth of each axis. Of a table ``(N, F)`` the columns are
-            the axis.
-        stride: how far the window moves, at most its length, in the same forms; None for half the window.
-        baseline: what is seen in place of what is hidden, as in `IntegratedGradients`.
+        window: length along every axis of space or time, over all channels; a tuple for one length per axis; a list or
+            dict of these for several inputs; None for an eighth of each axis. The axis of a table ``(N, F)`` is its
+            columns.
+        stride: the step of the window, at most its length, in the same forms; None for half the window.
+        baseline: replaces the hidden window, as in `IntegratedGradients`.
 
-    With several inputs each is occluded in its turn, while the others stay as they are.
+    With several inputs, one input is occluded at a time and the others stay unchanged.
 
     Raises:
-        ValueError: on ``explain``, where window, stride or baseline do not fit the inputs.
+        ValueError: on ``explain``, if window, stride or baseline do not fit the inputs.
 
     Source:
         Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, section 4.2.
@@ -86,7 +87,7 @@ class Occlusion(Explainer):
             for axis, cover in enumerate(covers, start=1):
                 hidden = tf.gather(tf.constant(cover, tf.float32), numbers[axis - 1])
                 mask *= tf.reshape(hidden, [count, *_on_axis(axis, part.shape.rank - 1)])
-            # (count, 1, ...) against (N, ...): the copies in blocks, all samples of the first window first.
+            # (count, 1, ...) with (N, ...): the copies in blocks, all samples of the first window first.
             seen = tf.reshape(part + mask[:, None] * (part0 - part), [-1, *part.shape[1:]])
             copies = tf.nest.flatten(repeated(x, count))
             return score.at(tf.nest.pack_sequence_as(x, [*copies[:place], seen, *copies[place + 1 :]]))
@@ -101,7 +102,7 @@ class Occlusion(Explainer):
         return values[..., None] if part.shape.rank > 2 else values
 
     def _covers(self, x: Any) -> list[list[np.ndarray]]:
-        """For each part and axis, which places each window covers: ``(windows, places)``."""
+        """For each part and axis, the places that each window covers: ``(windows, places)``."""
         parts = tf.nest.flatten(x)
         windows, strides = (_per_part(name, getattr(self, name), x) for name in ("window", "stride"))
         covers = []
@@ -126,7 +127,7 @@ def _windows(length: int, step: int, extent: int) -> np.ndarray:
 
 
 def _on_axis(axis: int, axes: int) -> list[int]:
-    """The shape of numbers that lie on one axis, counted from 1, of ``axes``."""
+    """A shape of ``axes`` axes, with -1 at ``axis``, counted from 1, and 1 elsewhere."""
     return [-1 if each == axis else 1 for each in range(1, axes + 1)]
 
 

@@ -18,22 +18,23 @@ from tfsaliency.tensors.sums import along, samples_of
 
 @dataclass(frozen=True, eq=False)
 class RISE(Explainer):
-    """RISE: how much higher the score is when a place is seen, over random masks. No gradient.
+    """RISE: the gain in score when a place is visible, averaged over random masks, without a gradient.
 
     Formula:
         ``v = E[S(x * m) m] / E[m] - E[S(x * m)]``, ``(N, height, width, 1)``. A mask is a grid of ``cells`` along each
-        axis, each seen with ``probability``, resized smoothly and shifted at random. The paper's map is ``v`` plus the
-        mean score, ``diagnostics["mean_score"]``, which is the same for all places and for a logit means nothing.
+        axis, resized smoothly and shifted at random. Each cell is visible with ``probability``. The paper's map is
+        ``v`` plus the mean score, ``diagnostics["mean_score"]``. The mean score is the same for all places, and for a
+        logit it has no meaning.
 
-    With few masks the map is noisy: differences between neighbouring places within two cells are noise. The paper
-    averages probabilities, ``target=lambda z: tf.nn.softmax(z)[:, 285]``.
+    With few masks the map is noisy: differences between places less than two cells apart are noise. The paper averages
+    probabilities, ``target=lambda z: tf.nn.softmax(z)[:, 285]``.
 
     Args:
         model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``.
-        samples: how many masks; the paper takes 4000 to 8000.
-        cells: of the grid, along each axis. The columns of a table ``(N, F)`` are shown or hidden each by itself.
-        probability: that a cell is seen, between 0 and 1.
-        baseline: what is seen in place of what is hidden, as in `IntegratedGradients`; one only.
+        samples: the number of masks; the paper takes 4000 to 8000.
+        cells: the number of grid cells along each axis. Each column of a table ``(N, F)`` is its own cell.
+        probability: the probability that a cell is visible, between 0 and 1.
+        baseline: replaces the hidden cells, as in `IntegratedGradients`; one baseline only.
         seed: the same seed gives the same masks, for every input.
 
     Raises:
@@ -90,7 +91,7 @@ class RISE(Explainer):
         mean = summed / self.samples
         values = []
         for part, (shown, weighted) in zip(parts, of_parts, strict=True):
-            # The mean score is taken out of every mask rather than of the result: its noise goes with it.
+            # The mean score is subtracted for every mask and not from the result: this removes its noise too.
             values.append((weighted - along(mean, part) * shown) / (self.samples * self.probability))
         return Attribution(tf.nest.pack_sequence_as(x, values), {"mean_score": mean})
 
@@ -108,7 +109,7 @@ class RISE(Explainer):
             if table:
                 return seen[: extents[0]]
             for axis, (each, extent) in enumerate(zip(cells, extents, strict=True)):
-                # The grid has one cell more than fits, so that it can be shifted by up to a cell.
+                # The grid has one extra cell, so that it can shift by up to one cell.
                 centres = (tf.range(extent, dtype=tf.float32) + 0.5) * each / extent + draws[axis] - 0.5
                 centres = tf.clip_by_value(centres, 0.0, float(each))
                 weights = tf.nn.relu(1 - tf.abs(tf.range(each + 1, dtype=tf.float32)[:, None] - centres))

@@ -1,26 +1,26 @@
-"""What the optimizer of a class visualization turns: numbers that become a picture."""
+"""Parametrizations of a picture: the numbers that the optimizer of a class visualization changes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-# Square root of the covariance of ImageNet's colours, as Olah, Mordvintsev & Schubert 2017 use it, scaled so that no
-# channel is amplified: turning one number moves the channels together, as they move in photographs.
+# Square root of the covariance of ImageNet's colours, from Olah, Mordvintsev & Schubert 2017, scaled so that no channel
+# is amplified: a change of one number moves the channels together, as in photographs.
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], "float32")
 COLOURS /= np.linalg.norm(COLOURS, axis=0).max()
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """The numbers are the picture, in the model's own units and without bounds; it starts at zero.
+    """The numbers are the picture, in the model's own units and without bounds, and start at zero.
 
     Source:
         Simonyan, Vedaldi & Zisserman 2014, section 2.
     """
 
     def start(self, shape: tuple[int, ...], seed: int) -> tf.Tensor:
-        """``shape`` numbers to begin with."""
+        """The initial numbers, of shape ``shape``."""
         return tf.zeros(shape)
 
     def picture(self, numbers: tf.Tensor, shape: tuple[int, ...], low: float, high: float) -> tf.Tensor:
@@ -30,14 +30,14 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Fourier:
-    """The numbers are the picture's spectrum in decorrelated colours, squashed into the range of the input.
+    """The numbers are the picture's spectrum in decorrelated colours, mapped into the range of the input.
 
-    It starts grey. An optimizer that turns pixels changes all frequencies alike and finds noise; one that turns a
+    The picture starts grey. An optimizer of pixels changes all frequencies equally and finds noise. An optimizer of a
     spectrum with the ``1/f`` of photographs finds shapes.
 
     Args:
         decay: power of the frequency by which amplitudes fall.
-        contrast: how far the numbers move the picture.
+        contrast: how strongly the numbers change the picture.
 
     Source:
         Olah, Mordvintsev & Schubert 2017, Feature Visualization, "Preconditioning and Parameterization".
@@ -47,7 +47,7 @@ class Fourier:
     contrast: float = 0.25
 
     def start(self, shape: tuple[int, ...], seed: int) -> tf.Tensor:
-        """Real and imaginary part of a faint random spectrum, ``(2, channels, height, width // 2 + 1)``."""
+        """Real and imaginary part of a weak random spectrum, ``(2, channels, height, width // 2 + 1)``."""
         if len(shape) != 3:
             raise ValueError(
                 f"The Fourier parametrization makes pictures (height, width, channels). Received: shape {shape}. "

@@ -6,17 +6,17 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Views:
-    """Random views of a picture: what still shows the class in all of them is no accident of single pixels.
+    """Random views of a picture: a class that shows in all of them does not depend on single pixels.
 
-    One view is drawn for each step of an optimizer, the same for all pictures of a batch.
+    Each step of an optimizer draws one view, the same for all pictures of a batch.
 
     Args:
-        shift: moves by up to this share of the picture's size, each way.
-        scale: smallest and largest magnification; what comes in from outside is mid-grey.
-        rotation: turns by up to this many degrees, either way.
-        contrast: changes contrast by up to this share, and brightness by up to a quarter of it.
+        shift: largest shift in each direction, as a share of the picture's size.
+        scale: smallest and largest magnification; pixels from outside the picture are mid-grey.
+        rotation: largest rotation in either direction, in degrees.
+        contrast: largest change of contrast, as a share; brightness changes by up to a quarter of it.
         noise: largest standard deviation of Gaussian noise, as a share of the range, at the first and at the last step:
-            strong noise first leaves only large shapes to be found, and details come in as it fades.
+            strong noise at first lets the optimizer find only large shapes, and details appear as it fades.
         blur: largest standard deviation of a Gaussian blur, in pixels.
 
     Source:

@@ -41,13 +41,10 @@ class Gradient(Explainer):
 
 @dataclass(frozen=True, eq=False)
 class GradientTimesInput(Gradient):
-    """The gradient times the input: what each number contributes, as far as the model is linear.
+    """The gradient times the input: the contribution of each number to the score, exact where the model is linear.
 
     Formula:
-        ``v = x * d S_c(x) / d x``. For a network of ReLU without biases the values sum to the score.
-
-    Args:
-        model: any Keras model.
+        ``v = x * d S_c(x) / d x``. For a ReLU network without biases the values sum to the score.
 
     Source:
         Shrikumar et al. 2016, Not Just a Black Box, section 2.
@@ -66,5 +63,5 @@ class GradientTimesInput(Gradient):
 
 
 def as_explainer(explained: keras.Model | Explainer) -> Explainer:
-    """What a wrapper asks: the explainer it was given, or the gradient of the model it was given."""
+    """Returns an explainer unchanged, and the `Gradient` of a model."""
     return explained if isinstance(explained, Explainer) else Gradient(explained)

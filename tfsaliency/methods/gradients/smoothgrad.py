@@ -19,16 +19,15 @@ from tfsaliency.transforms import square
 
 @dataclass(frozen=True, eq=False)
 class NoisyCopies(Wrapper):
-    """Asks another explainer about noisy copies of the inputs.
+    """Runs another explainer on noisy copies of the inputs.
 
-    Copy ``j`` of every sample gets the same draw, scaled by the sample's own range. So a map depends neither on the
-    rest of the batch nor on how many copies go through the model at once, and methods are compared on the same noise.
+    Copy ``j`` of every sample gets the same random draw, scaled by the range of the sample. So a map does not depend on
+    the other samples of the batch or on the number of copies per model call, and all methods use the same noise.
 
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
-        samples: how many noisy copies, at least 1.
-        noise: standard deviation of the noise as a share of each input's ``max - min``; an input that has none gets
-            none.
+        samples: number of noisy copies, at least 1 (`VarGrad`: at least 2).
+        noise: standard deviation of the noise as a share of each input's ``max - min``; a constant input gets no noise.
         seed: the same seed gives the same map.
     """
 
@@ -47,12 +46,12 @@ class NoisyCopies(Wrapper):
 
     @property
     def asked(self) -> Explainer:
-        """Whose values are averaged."""
+        """The explainer whose values are averaged."""
         return self.inner
 
     @property
     def _depth(self) -> int:
-        """How many wrappers inside this one draw noise too."""
+        """The number of wrappers inside this one that also draw noise."""
         depth, inner = 0, self.inner
         while isinstance(inner, Wrapper):
             depth += isinstance(inner, NoisyCopies)
@@ -60,7 +59,7 @@ class NoisyCopies(Wrapper):
         return depth
 
     def moments(self, x: Any, score: Score) -> Moments:
-        """Of the values over all copies."""
+        """The moments of the values over all copies."""
         score.resolve()
 
         def values_of(block: Block) -> Any:
@@ -80,8 +79,8 @@ class NoisyCopies(Wrapper):
         return tf.nest.pack_sequence_as(x, parts)
 
     def _draws(self, place: int, shape: tf.TensorShape, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """Standard normal draws, ``(count, *shape)``, of which each depends on its own number alone."""
-        # Nested wrappers and the parts of an input have streams of their own: shared draws would be correlated.
+        """Standard normal draws, ``(count, *shape)``; each draw depends only on its own number."""
+        # Each nested wrapper and each part of an input has its own stream: shared draws would be correlated.
         seed = stream(self.seed, self._depth, place)
         return drawn(lambda number: tf.random.stateless_normal(shape, tf.stack([seed, number])), first, count, shape)
 
@@ -93,15 +92,10 @@ class SmoothGrad(NoisyCopies):
     Formula:
         ``v = 1/n sum_j f(x + e_j)``, ``e_j ~ N(0, (noise * (max x - min x))^2)``, ``f`` the inner explainer.
 
-    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the samples' own variance: how
-    far this map is from the one that infinitely many samples would give. It falls with the square root of ``samples``;
-    it is infinite where the map cannot be told from noise, and NaN for one sample.
-
-    Args:
-        inner: a Keras model, for its `Gradient`, or any explainer.
-        samples: how many noisy copies, at least 1.
-        noise: standard deviation of the noise as a share of each input's ``max - min``; the paper advises 0.1 to 0.2.
-        seed: the same seed gives the same map.
+    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the variance of the samples:
+    the distance from this map to the map of infinitely many samples. It falls with the square root of ``samples``. It
+    is infinite if the map is not distinguishable from noise, and NaN for one sample. The paper advises ``noise`` from
+    0.1 to 0.2.
 
     Raises:
         ValueError: samples below 1 or noise below 0.
@@ -121,7 +115,7 @@ class SmoothGrad(NoisyCopies):
         moments = self.moments(x, score)
         error = moments.relative_error(self.samples)
         if self._depth:
-            # The draws of a noisy inner explainer are the same for all copies: their error does not show between these.
+            # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
             error = tf.fill(tf.shape(error), math.nan)
         return Attribution(moments.mean, {"relative_error": error})
 
@@ -132,12 +126,6 @@ class SmoothGradSquared(SmoothGrad):
 
     Formula:
         ``v = 1/n sum_j f(x + e_j)^2``, with the noise of `SmoothGrad`; never negative.
-
-    Args:
-        inner: a Keras model, for its `Gradient`, or any explainer.
-        samples: how many noisy copies, at least 1.
-        noise: standard deviation of the noise as a share of each input's ``max - min``.
-        seed: the same seed gives the same map.
 
     Source:
         Hooker, Erhan, Kindermans & Kim 2019, A Benchmark for Interpretability Methods in Deep Neural Networks, section
@@ -164,13 +152,7 @@ class VarGrad(NoisyCopies):
     """The variance of another explainer's values over noisy copies of the input.
 
     Formula:
-        ``v = 1/n sum_j (f(x + e_j) - m)^2``, with ``m`` the mean, which is `SmoothGrad`, and its noise.
-
-    Args:
-        inner: a Keras model, for its `Gradient`, or any explainer.
-        samples: how many noisy copies, at least 2.
-        noise: standard deviation of the noise as a share of each input's ``max - min``.
-        seed: the same seed gives the same map.
+        ``v = 1/n sum_j (f(x + e_j) - m)^2``, with ``m`` the map of `SmoothGrad` and ``e_j`` its noise.
 
     Raises:
         ValueError: samples below 2 or noise below 0.

@@ -14,25 +14,21 @@ from tfsaliency.tensors.sums import repeated, samples_of
 
 @dataclass(frozen=True, eq=False)
 class BlurIntegratedGradients(PathIntegral):
-    """Blur Integrated Gradients: the gradient, summed on the way from the input out of focus to the input itself.
+    """Blur Integrated Gradients: the sum of gradients along a path from the blurred input to the input itself.
 
     Formula:
         ``v = integral over s from sigma to 0 of dS(x_s) / dx dx_s/ds ds``, with ``x_s`` the input under a Gaussian blur
         of standard deviation ``s``. The values sum to ``S(x) - S(x_sigma)``.
 
-    No baseline invents anything: on the way there is never more detail than in the input. What is as smooth as the blur
-    gets nothing, and so does a table among the inputs, which has no space to blur.
+    No input on the path has more detail than the input itself. Regions as smooth as the blur get zero. A table among
+    the inputs has no space to blur and gets zero too.
 
-    Refined by default, with the ``diagnostics`` of `IntegratedGradients`.
+    By default the sum is refined, with the ``diagnostics`` of `IntegratedGradients`.
 
     Args:
-        inner: a Keras model, or an explainer whose values stand for the gradient; one other than `Gradient` needs
+        inner: a Keras model, or an explainer whose values replace the gradient; every explainer except `Gradient` needs
             ``steps``.
         sigma: the largest standard deviation, in pixels or time steps.
-        steps: how many gradients a plain rule takes; None to refine.
-        tolerance: the largest relative gap that counts as converged.
-        quadrature: ``"midpoint"``, ``"trapezoid"`` or ``"gauss_legendre"``, the plain rule.
-        budget: the most gradients that refining may take for a sample, at least 8.
 
     Raises:
         ValueError: an option is out of range, or the inputs have no axis of space or time (on ``explain``).

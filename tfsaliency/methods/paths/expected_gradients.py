@@ -19,25 +19,25 @@ from tfsaliency.tensors.sums import repeated, total
 
 @dataclass(frozen=True, eq=False)
 class ExpectedGradients(Wrapper):
-    """Expected Gradients: Integrated Gradients over a whole distribution of baselines, by sampling.
+    """Expected Gradients: Integrated Gradients averaged over a distribution of baselines, by sampling.
 
     Formula:
         ``v = mean over x0 and t of (x - x0) dS(x0 + t (x - x0)) / dx``, with ``x0`` from the baselines and ``t``
-        uniform in [0, 1]. The values sum to ``S(x)`` less the mean of ``S(x0)``, as far as the samples go.
+        uniform in [0, 1]. The values sum to ``S(x)`` minus the mean of ``S(x0)``, up to the sampling error.
 
-    Sample ``j`` of every input has baseline ``j`` modulo their number, and its ``t`` lies in a part of [0, 1] of its
-    own (stratified), in random order.
+    Sample ``j`` of every input uses baseline ``j`` modulo the number of baselines. Its ``t`` lies in its own part of
+    [0, 1] (stratified); the order of the parts is random.
 
-    ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values less ``S(x) - mean S(x0)``;
-    ``relative_error``, an upper estimate of how far the values are from those of infinitely many samples.
+    ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values minus ``S(x) - mean S(x0)``;
+    ``relative_error``, an upper estimate of the distance to the values of infinitely many samples.
 
-    What the values mean depends on the baselines: they answer why this input rather than those.
+    The meaning of the values depends on the baselines: they explain why this input differs from those baselines.
 
     Args:
-        inner: a Keras model, or an explainer whose values stand for the gradient.
+        inner: a Keras model, or an explainer whose values replace the gradient.
         baselines: samples of the training data, ``(K, ...)``, as an array or in the structure of the inputs; or any
             baseline that `IntegratedGradients` takes.
-        samples: how many gradients.
+        samples: the number of gradients.
         seed: the same seed gives the same map.
 
     Raises:
@@ -110,7 +110,7 @@ class ExpectedGradients(Wrapper):
         )
 
     def _shares(self) -> tf.Tensor:
-        """``(samples,)``: where each sample is on the way from its baseline."""
+        """``(samples,)``: the position ``t`` of each sample between its baseline and the input."""
         seed = stream("expected gradients", self.seed)
         order = tf.argsort(tf.random.stateless_uniform([self.samples], [seed, 0]))
         within = tf.random.stateless_uniform([self.samples], [seed, 1])

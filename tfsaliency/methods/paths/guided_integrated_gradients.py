@@ -15,24 +15,25 @@ from tfsaliency.tensors.sums import total
 
 @dataclass(frozen=True, eq=False)
 class GuidedIntegratedGradients(Wrapper):
-    """Guided Integrated Gradients: from the baseline to the input by a way that avoids steep places.
+    """Guided Integrated Gradients: a path from the baseline to the input that avoids large gradients.
 
     Formula:
-        ``v = sum over steps of g * (x' - x)``. Each step brings the inputs nearer by an equal share of their L1
-        distance, moving first the numbers with the smallest ``|g|``, a group of ``fraction`` of them at a time; no
-        number is ever further than ``max_dist`` of its way from where the straight line would have it.
+        ``v = sum over steps of g * (x' - x)``. Each step reduces the L1 distance to the input by an equal share. It
+        moves the numbers with the smallest ``|g|`` first, in groups of a share ``fraction`` of all numbers. No number
+        deviates from the straight line by more than a share ``max_dist`` of its own way.
 
-    ``diagnostics["completeness_gap"]``, ``(N,)``: the sum of the values less ``S(x) - S(x0)``, an error of as many
-    steps as were taken.
+    ``diagnostics["completeness_gap"]``, ``(N,)``: the sum of the values minus ``S(x) - S(x0)``, the error of a finite
+    number of steps.
 
-    The way depends on the model, and so two models that compute the same function by other means can have other maps.
+    The path depends on the model, so two models that compute the same function in different ways can get different
+    maps.
 
     Args:
-        inner: a Keras model, or an explainer whose values stand for the gradient.
+        inner: a Keras model, or an explainer whose values replace the gradient.
         baseline: as in `IntegratedGradients`.
-        steps: how many gradients, one after the other.
-        fraction: the share of the numbers that moves before those with larger gradients do, above 0 and at most 1.
-        max_dist: how far from the straight line a number may be, as a share of its way; 0 gives the straight line.
+        steps: the number of gradients, computed one after the other.
+        fraction: the share of the numbers that moves as one group, the smallest gradients first; above 0 and at most 1.
+        max_dist: largest distance of a number from the straight line, as a share of its way; 0 gives the straight line.
 
     Raises:
         ValueError: an option is out of range, or the baseline does not fit (on ``explain``).
@@ -77,7 +78,7 @@ class GuidedIntegratedGradients(Wrapper):
         return Attribution(values, {"completeness_gap": gap})
 
     def _walk(self, x0: Any, x: Any, score: Score) -> Any:
-        """The numbers of all parts of a sample are one row: they compete for who moves first."""
+        """Sums along the path; all numbers of a sample form one row, in which the smallest gradients move first."""
         start, end = _rows(x0), _rows(x)
         way = end - start
 
@@ -86,7 +87,7 @@ class GuidedIntegratedGradients(Wrapper):
             with score.silent():
                 slopes = _rows(self.inner.attribute(_parts(now, x), score).values)
             done = tf.cast(number + 1, tf.float32) / self.steps
-            # Where the straight line is, and how far behind and ahead of it a number may be. The last step arrives.
+            # The limits behind and ahead of the straight line. The last step reaches the input.
             behind = start + tf.maximum(done - self.max_dist, 0) * way
             ahead = start + tf.minimum(done + self.max_dist, 1) * way
             lagging = (behind - now) * tf.sign(way) > 0
@@ -105,7 +106,7 @@ class GuidedIntegratedGradients(Wrapper):
         return _parts(values, x)
 
     def _approach(self, now: tf.Tensor, ahead: tf.Tensor, steepness: tf.Tensor, distance: tf.Tensor) -> tf.Tensor:
-        """Moves the numbers of each row by an L1 distance, ``(N,)``, towards where they may go, the flattest first."""
+        """Moves the numbers of each row towards ``ahead`` by an L1 distance, ``(N,)``, the smallest gradients first."""
         room = tf.abs(ahead - now)
         movable = room > 0
         order = tf.argsort(tf.where(movable, steepness, float("inf")), axis=1)
@@ -115,7 +116,7 @@ class GuidedIntegratedGradients(Wrapper):
         groups = range(-(-now.shape[1] // size))
         of_group = tf.stack([tf.reduce_sum(tf.where(group == each, room, 0.0), axis=1) for each in groups], axis=1)
         before = tf.cumsum(of_group, axis=1, exclusive=True)
-        # The groups before the last one go all the way, the last one as far as is left.
+        # The last moving group covers the remaining distance. All groups before it move to their limit.
         share = tf.clip_by_value(tf.math.divide_no_nan(distance[:, None] - before, of_group), 0, 1)
         return now + tf.gather(share, group, axis=1, batch_dims=1) * (ahead - now)
 
@@ -126,7 +127,7 @@ def _rows(x: Any) -> tf.Tensor:
 
 
 def _parts(rows: tf.Tensor, like: Any) -> Any:
-    """The parts that rows are made of."""
+    """The inverse of `_rows`: the parts in the structure and shape of ``like``."""
     parts = tf.nest.flatten(like)
     split = tf.split(rows, [part.shape[1:].num_elements() for part in parts], axis=1)
     return tf.nest.pack_sequence_as(

@@ -13,18 +13,18 @@ from tfsaliency.tensors.sums import along, total
 
 @dataclass(frozen=True, eq=False)
 class IDGI(Wrapper):
-    """Important Direction Gradient Integration: of each step of a path, only the part along the gradient.
+    """Important Direction Gradient Integration: only the part of each path step along the gradient counts.
 
     Formula:
-        ``v = sum over steps of g * g / (sum g * g) (S(end) - S(start))``, with ``g`` the gradient in the step's middle
-        (or where the inner method's rule asks). Never of mixed sign within a step; the values sum to ``S(x) - S(x0)``
-        however few steps there are.
+        ``v = sum over steps of g * g / (sum g * g) (S(end) - S(start))``, with ``g`` the gradient in the middle of the
+        step (or at the node of the inner method's rule). All contributions of one step have the same sign. The values
+        sum to ``S(x) - S(x0)`` for any number of steps.
 
-    Complete by construction, so its completeness says nothing about how many steps are enough; it is known to need more
-    than the method it wraps.
+    The values are complete by construction, so completeness does not show whether the steps are enough. IDGI is known
+    to need more steps than its inner method.
 
     Args:
-        inner: `IntegratedGradients` or `BlurIntegratedGradients`; or a Keras model, for `IntegratedGradients` of it.
+        inner: `IntegratedGradients` or `BlurIntegratedGradients`; or a Keras model, which gets `IntegratedGradients`.
 
     Raises:
         TypeError: the inner explainer follows no path.

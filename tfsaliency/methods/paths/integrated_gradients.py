@@ -13,36 +13,34 @@ from tfsaliency.tensors.sums import samples_of
 
 @dataclass(frozen=True, eq=False)
 class IntegratedGradients(PathIntegral):
-    """Integrated Gradients: the gradient, averaged on the way from a baseline to the input, times the way.
+    """Integrated Gradients: the mean gradient on the line from a baseline to the input, times their difference.
 
     Formula:
         ``v = (x - x0) * integral over t from 0 to 1 of dS(x0 + t (x - x0)) / dx dt``. The values sum to
         ``S(x) - S(x0)``.
 
-    Refined by default: the true integral over any part of the way is known, the score at its end less the score at its
-    start. From 8 cells of the midpoint rule on, the cell with the largest gap is halved, for each sample on its own,
-    until all gaps together are within ``tolerance`` of the change of the score, or ``budget`` gradients are spent; then
-    a warning says so. ``steps=50`` gives a plain rule of 50 steps instead.
+    By default the sum is refined. The true integral over any cell of the line is known: the score at its end minus the
+    score at its start. Refining starts with 8 cells of the midpoint rule and halves the cell with the largest gap, for
+    each sample separately. It stops when the sum of the gaps is within ``tolerance`` of the change of the score, or
+    when ``budget`` gradients are spent; the second case gives a warning. ``steps=50`` uses a fixed rule of 50 steps
+    instead.
 
-    ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values less ``S(x) - S(x0)``; ``relative_gap``,
-    its size as a share of that change; ``steps_used``, how many gradients were asked for; ``converged``. A small gap is
-    needed for a right map and does not prove one: errors of single pixels cancel in the sum. On EfficientNet-Lite0 a
-    map that adds up within 1 % after 27 gradients is 21 % from the integral, one of 50 plain steps 8 %, and its gap
-    larger.
+    ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values minus ``S(x) - S(x0)``;
+    ``relative_gap``, its size as a share of that change; ``steps_used``, the number of gradients; ``converged``. A
+    correct map needs a small gap, but a small gap does not prove a correct map: errors of single pixels cancel in the
+    sum. On EfficientNet-Lite0 a refined map with a gap within 1 % after 27 gradients differs from the integral by 21 %.
+    A map of 50 fixed steps differs by 8 %, with a larger gap.
 
-    What equals the baseline gets nothing, whatever the network makes of it: a black cat is invisible from black.
+    Numbers that equal the baseline get zero, even if the network uses them: with a black baseline, a black cat is
+    invisible.
 
     Args:
-        inner: a Keras model, or an explainer whose values stand for the gradient; one other than `Gradient` needs
+        inner: a Keras model, or an explainer whose values replace the gradient; every explainer except `Gradient` needs
             ``steps``.
-        baseline: a number; an array of the shape of one input (axes may be 1), or several in one more axis in front,
-            over which the mean is taken; a dict or list of these for several inputs; a function of the inputs
-            ``(N, ...)`` that returns one baseline per sample; or what `tfsaliency.baselines` makes: one per sample,
-            pixels before preprocessing, blurred, noise, black and white.
-        steps: how many gradients a plain rule takes; None to refine.
-        tolerance: the largest relative gap that counts as converged.
-        quadrature: ``"midpoint"``, ``"trapezoid"`` or ``"gauss_legendre"``, the plain rule.
-        budget: the most gradients that refining may take for a sample and a baseline, at least 8.
+        baseline: a number; an array of the shape of one input (axes may be 1); several such arrays along a new first
+            axis, whose maps are averaged; a dict or list of these for several inputs; a function of the inputs
+            ``(N, ...)`` that returns one baseline per sample; or a baseline from `tfsaliency.baselines`: one per
+            sample, pixels before preprocessing, blurred, noise, black and white.
 
     Raises:
         ValueError: an option is out of range, or the baseline does not fit (on ``explain``).

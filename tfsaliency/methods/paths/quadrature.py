@@ -1,4 +1,4 @@
-"""Rules that sum a function over [0, 1] in place of integrating it."""
+"""Quadrature rules: sums over [0, 1] that approximate an integral."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Rule(NamedTuple):
-    """Nodes, and the cell of [0, 1] that each stands for: its weight is the width of the cell.
+    """The nodes of a rule and their cells of [0, 1]; the weight of a node is the width of its cell.
 
     Attributes:
         nodes: ``(n,)``, in ascending order.
@@ -19,22 +19,22 @@ class Rule(NamedTuple):
 
 
 def midpoint(steps: int) -> Rule:
-    """Equal cells, each asked in its middle."""
+    """Equal cells, with a node in the middle of each cell."""
     edges = np.linspace(0, 1, steps + 1)
     return Rule((edges[:-1] + edges[1:]) / 2, edges)
 
 
 def trapezoid(steps: int) -> Rule:
-    """Equally spaced nodes from 0 to 1, of which the outer two count half."""
+    """Equally spaced nodes from 0 to 1; the first and the last node have half the weight."""
     nodes = np.linspace(0, 1, steps)
     return Rule(nodes, np.concatenate([[0], (nodes[:-1] + nodes[1:]) / 2, [1]]))
 
 
 def gauss_legendre(steps: int) -> Rule:
-    """Exact for polynomials of degree ``2 n - 1``; for smooth functions the best rule there is."""
+    """Gauss-Legendre: exact for polynomials of degree ``2 n - 1``, and the best rule for smooth functions."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    # The nodes of a Gauss rule lie in the cells that their weights make, so it is a rule of this kind too
-    # (separation theorem of Chebyshev, Markov and Stieltjes).
+    # The weights of a Gauss rule define cells, and each node lies in its own cell (separation theorem of Chebyshev,
+    # Markov and Stieltjes).
     return Rule((nodes + 1) / 2, np.concatenate([[0], np.cumsum(weights / 2)[:-1], [1]]))
 
 

@@ -10,34 +10,34 @@ from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.paths.integrated_gradients import IntegratedGradients
 
-# The paper's segmentations, of pictures of this size and between -1 and 1: from fine to coarse.
+# The scales of the paper, from fine to coarse, for pictures of this size with numbers from -1 to 1.
 SCALES = (50, 100, 150, 250, 500, 1200)
 SIGMA, SMALLEST_SEGMENT, SIZE = 0.8, 150, 224
-# Segments reach this many pixels beyond their border, where edges are.
+# Segments grow by this many pixels, to include the edges at their border.
 DILATION = 5
-# A segment that adds fewer new pixels than this is not worth a step.
+# A segment with fewer new pixels than this is skipped.
 FEWEST_NEW = 50
 
 
 @dataclass(frozen=True, eq=False)
 class XRAI(Wrapper):
-    """XRAI: regions of a picture in place of pixels, in the order of how much each says for its size.
+    """XRAI: regions of a picture in place of pixels, ranked by their mean value.
 
     Formula:
-        The picture is segmented six times, from fine to coarse. The region of the largest mean value joins the map,
-        with that mean; then the one of the largest mean over the pixels that it adds; and so on. ``v`` of a pixel is
-        the mean with which its region joined, ``(N, height, width, 1)``.
+        The picture is segmented six times, from fine to coarse. The region with the largest mean value joins the map
+        first. Then the region with the largest mean value over its new pixels joins, and so on. ``v`` of a pixel is the
+        mean value of its region at that moment, ``(N, height, width, 1)``.
 
-    A region is only as good as the segmentation, and every region gets some value: look at the best ones, as a share of
-    the picture's area, rather than at the map's zero. Segmented on the host with scikit-image, about a second a
+    The regions depend on the segmentation, and every region gets a value: look at the best regions, as a share of the
+    area of the picture, and not at the zero of the map. scikit-image segments on the host, in about one second per
     picture.
 
     Args:
-        inner: a Keras model, for `IntegratedGradients` from each picture's darkest and lightest number, or any
-            explainer of pictures; of its values the largest over the channels counts.
+        inner: a Keras model, which gets `IntegratedGradients` from the darkest and the lightest number of each picture;
+            or any explainer of pictures. The largest of its values over the channels counts.
 
     Raises:
-        ValueError: on ``explain``, where the inputs are not pictures ``(N, height, width, channels)``.
+        ValueError: on ``explain``, if the inputs are not pictures ``(N, height, width, channels)``.
         ImportError: on ``explain``, without scikit-image.
 
     Source:
@@ -100,7 +100,7 @@ def segments(picture: np.ndarray) -> np.ndarray:
 
 
 def ranked(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The map of overlapping regions, each with the mean value of the pixels that it adds, the largest mean first.
+    """The map of overlapping regions; each region gets the mean value of its new pixels, the largest mean first.
 
     Args:
         masks: ``(segments, height, width)`` booleans.
@@ -116,7 +116,7 @@ def ranked(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
         new = left & masks[best].reshape(-1)
         result[new] = flat[new].mean()
         left &= ~new
-        # What is taken counts for no other segment.
+        # Pixels on the map no longer count for other segments.
         sums -= weights[:, new] @ flat[new]
         areas -= weights[:, new].sum(axis=1, dtype="float64")
     if left.any():
