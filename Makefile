@@ -12,8 +12,8 @@ help:
 	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
 	@echo "make coverage-models"
-	@echo "                  write docs/model-coverage.md: methods with rules on 40 models (about 40 minutes)"
-	@echo "make bench        speed, memory and what Integrated Gradients cost (about 40 minutes)"
+	@echo "                  write docs/model-coverage.md: methods with rules on 40 models (about an hour)"
+	@echo "make bench        speed, memory and what Integrated Gradients cost (about an hour)"
 
 # One stamp per set of extras: a second run finds it newer than the metadata and reuses the environment.
 $(VENV)/.%: setup.cfg pyproject.toml

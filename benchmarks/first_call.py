@@ -38,7 +38,7 @@ FEWER = {
 }
 # They score the model for each channel of a layer, hundreds of times at every call: what is made once drowns in that.
 LEFT_OUT = ("score-cam", "ablation-cam")
-RUNS = 3
+RUNS = 1
 
 
 def run(runs: int = RUNS) -> None:

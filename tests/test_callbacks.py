@@ -137,7 +137,7 @@ def test_tensorboard(tmp_path):
 def test_mistakes_are_raised_before_the_first_step(tmp_path):
     model = network()
     before = model.get_weights()
-    with pytest.raises(ValueError, match="7"):
+    with pytest.raises(ValueError, match="the classes 0 to 2. Received: target 7"):
         fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], target=7, directory=tmp_path))
     with pytest.raises(ValueError, match="one picture for each"):
         fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], images=IMAGES[:1], directory=tmp_path))
@@ -149,7 +149,7 @@ def test_mistakes_are_raised_before_the_first_step(tmp_path):
 
 def test_mistakes_are_raised_after_the_first_epoch_of_an_unbuilt_model(tmp_path):
     model = compile_(Subclassed())
-    with pytest.raises(ValueError, match="7"):
+    with pytest.raises(ValueError, match="the classes 0 to 2. Received: target 7"):
         fit(model, ExplainCallback(tfs.Gradient(model), IMAGES[:2], target=7, directory=tmp_path))
 
 

@@ -56,6 +56,15 @@ def test_inside_the_graph_equals_on_the_result(transform):
     assert inside.method == f"Gradient.then({transforms.name_of(transform)})"
 
 
+@pytest.mark.parametrize("transform", TWINS, ids=transforms.name_of)
+def test_tensors_give_what_arrays_give(transform):
+    """Code in NumPy would give an array for a tensor, and could not be traced."""
+    values, inputs = np.random.default_rng(0).normal(size=(2, 3, 5, 4, 2)).astype("float32")
+    of_tensors = transform(tf.constant(values), tf.constant(inputs))
+    assert tf.is_tensor(of_tensors)
+    np.testing.assert_array_equal(of_tensors, transform(values, inputs))
+
+
 def test_own_transform_in_numpy_on_a_result():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     explanation = tfs.Gradient(model).explain(np.ones((2, 3)), 0)
@@ -66,4 +75,3 @@ def test_equal_transforms_are_equal():
     """Else a new explainer with the same options would be traced again."""
     assert transforms.clip_percentile(95) == transforms.clip_percentile(95.0)
     assert transforms.clip_percentile(95) != transforms.clip_percentile(96)
-    assert isinstance(tf.constant(transforms.absolute(np.array([[-1.0]]), None)), tf.Tensor)

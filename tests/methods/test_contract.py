@@ -27,6 +27,16 @@ REFUSED = {
     ("GuidedGradCAM", "integer_series"): "Rules cannot reach",
     **{("CAM", kind): "pooling and one dense" for kind in (*WITHOUT_POOLING, *SERIES[:2], "integer_images")},
 }
+# How far a map may move with the size of the batch, where it may move further than 3e-5: sums in another order round
+# differently. Five to ten times what was measured.
+ROUNDING = {
+    # Small differences of large means.
+    **{("RISE", kind): 1e-4 for kind in KINDS},
+    # Two units in the last place of float16. A CPU without arithmetic in float16 moves them by 1e-6.
+    **{(name, "mixed_precision"): 2e-3 for name in EXPLAINERS},
+    # Divides by the sum of a channel that cancels, all but a thousandth.
+    ("XGradCAM", "recurrent"): 1e-3,
+}
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -114,8 +124,7 @@ def test_explainer(name, case):
         unmoved = name == "BlurIntegratedGradients" and given.ndim == 2
         assert np.abs(part).max() > 0 or name in OVER_A_LAYER or unmoved
 
-    # An overflow-free float16 network still rounds differently in batches of other sizes.
-    tolerance = 30 * kind.tolerance
+    tolerance = ROUNDING.get((name, kind_name), 3e-5)
     close(explainer.explain(inputs, target).values, together.values, tolerance / 10)
     close(explainer.explain(inputs, target, batch_size=1).values, together.values, tolerance)
     close(explainer.explain(inputs, target, batch_size=7).values, together.values, tolerance)
@@ -131,11 +140,7 @@ def test_every_explainer_takes_copies(name):
     model, _ = kind.models()
     explainer, inputs = EXPLAINERS[name](model), kind.inputs(2)
     copies = tfs.SmoothGrad(explainer, samples=3, noise=0).explain(inputs, [1, 2], batch_size=8)
-    if "SmoothGrad" in name or name in ("VarGrad", "then"):
-        # Its own noise has another stream of random numbers inside a wrapper.
-        assert copies.values.shape == explainer.explain(inputs, [1, 2]).values.shape
-        return
-    close(copies.values, explainer.explain(inputs, [1, 2]).values, 1e-4)
+    close(copies.values, explainer.explain(inputs, [1, 2]).values, 1e-5)
 
 
 def state(model: keras.Model, inputs):

@@ -8,6 +8,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from tests import reference
+from tests.harness import close, tape_gradient
 
 GENERATOR = np.random.default_rng(0)
 
@@ -74,7 +75,26 @@ def test_every_activation_of_keras_is_complete(activation):
         model = dense_model(5, 6, 8, 3, activation=activation)
         x = np.random.default_rng(5).normal(size=(4, 6))
         check_complete(tfs.DeepLIFT(model, 0.3, rule), model, x)
-    assert np.isfinite(tfs.LRP(model).explain(x, 0).values).all()
+
+
+@pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_of_keras_hands_its_relevance_on(activation):
+    """The first layer, by the flat rule, gives a sixth of it to each of six inputs."""
+    model = dense_model(5, 6, 8, 3, activation=activation)
+    x = np.random.default_rng(5).normal(size=(4, 6)).astype("float32")
+    (weights, bias), (top, _) = (layer.get_weights() for layer in model.layers)
+    z = x @ weights + bias
+    slopes, said = tape_gradient(lambda z: keras.activations.get(activation)(z) @ top[:, :1], z)
+    of_units = {
+        # Their units depend on each other: gradient times input.
+        "softmax": z * slopes,
+        "log_softmax": z * slopes,
+        # Beyond -1 and 1 it selects a constant, which has no input to hand anything to.
+        "sparse_sigmoid": np.where(np.abs(z) < 1, keras.activations.sparse_sigmoid(z) * top[:, 0], 0),
+    }.get(activation, said)
+    expected = np.repeat(of_units.sum(axis=1, keepdims=True) / 6, 6, axis=1)
+    np.testing.assert_allclose(tfs.LRP(model).explain(x, 0).values, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def check_complete(explainer, model, x, target=0):
@@ -117,17 +137,25 @@ OPERATIONS = {
 }
 
 
+# A softmax conserves no relevance: its rule is its gradient times its input. With the products around it, see
+# test_relevance_of_a_transformer_is_gradient_times_input_where_gates_stand_still.
+LIKE_A_GRADIENT = ("softmax", "log_softmax")
+NOT_CONSERVED = (*LIKE_A_GRADIENT, "attention")
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_operation_is_complete_and_has_a_relevance_rule(name):
+def test_every_operation_is_complete_and_conserves_relevance(name):
     keras.utils.set_random_seed(6)
     x = keras.Input((6, 6, 3))
     y = layers.Flatten()(OPERATIONS[name](layers.Conv2D(3, 1)(x)))
     model = keras.Model(x, layers.Dense(3)(y))
     inputs = np.random.default_rng(6).normal(size=(2, 6, 6, 3))
     check_complete(tfs.DeepLIFT(model, 0.3), model, inputs)
-    values = tfs.LRP(model, "epsilon").explain(inputs, 0).values
-    assert np.isfinite(values).all()
-    assert np.abs(values).max() > 0
+    relevance = tfs.LRP(model, "epsilon").explain(inputs, 0)
+    if name not in NOT_CONSERVED:
+        np.testing.assert_allclose(relevance.values.sum(axis=(1, 2, 3)), relevance.scores, rtol=1e-4)
+    if name in LIKE_A_GRADIENT:
+        close(relevance.values, tfs.GradientTimesInput(model).explain(inputs, 0).values, 2e-3)
 
 
 def test_several_baselines_are_averaged():

@@ -11,6 +11,7 @@ import pytest
 
 import tfsaliency as tfs
 from tests.coverage_models import METHODS, built, noise
+from tests.harness import close
 from tfsaliency import zoo
 from tfsaliency.zoo.crop import centre_crop
 
@@ -30,6 +31,8 @@ FAMILIES = [
 # Deep Taylor meets the operations that LRP meets, the guided methods have gradients: docs/model-coverage.md has all.
 ALL_METHODS = ("MobileNetV3Small",)
 WITH_TABLES = ("LRP", "DeepLIFT")
+# Some of the networks whose only activation is a ReLU.
+OF_RELU = ("DenseNet121", "ResNet50", "VGG16")
 AVERAGE = np.array([[[0.4, -0.1, 0.3]]])
 
 
@@ -38,15 +41,34 @@ def test_family(name):
     model = built(name)
     x = noise(model, 1)
     for label in METHODS if name in ALL_METHODS else WITH_TABLES:
+        # An operation without a rule would raise, and so would a map that is zero or not finite.
         explanation = METHODS[label](model).explain(x)
-        assert np.isfinite(explanation.values).all()
-        assert np.abs(explanation.values).max() > 0
         if label == "DeepLIFT":
             check_complete(explanation, model, x, 0.0)
-    if name in ("DenseNet121", "ResNet50", "VGG16"):
+        if label == "LRP":
+            check_first_layer_is_flat(explanation)
+    if name in OF_RELU:
         check_baselines(model, x, (AVERAGE, random_baseline(x)))
+        check_lrp_is_gradient_times_input(model, x)
     tfs.forget(model)
     keras.backend.clear_session()
+
+
+def check_first_layer_is_flat(explanation):
+    """Whatever stands in front of the first layer with weights, it gives the same to all colours of a place."""
+    values = explanation.values
+    spread = values.max(axis=-1) - values.min(axis=-1)
+    assert spread.max() <= 1e-6 * np.abs(values).max()
+    gap = values.sum(dtype="float64") - explanation.scores[0]
+    np.testing.assert_allclose(explanation.diagnostics["conservation_gap"], gap, atol=1e-5)
+
+
+def check_lrp_is_gradient_times_input(model, x):
+    zero = tfs.rules.Epsilon(1e-9)
+    everywhere = {tfs.rules.kind(name): zero for name in ("convolution", "dense", "normalization")}
+    relevance = tfs.LRP(model, everywhere).explain(x)
+    # Sums and averages keep a stabilizer of 1e-6.
+    close(relevance.values, tfs.GradientTimesInput(model).explain(x, relevance.target).values, 2e-3)
 
 
 def test_deeplift_is_complete_on_real_weights():
