@@ -201,15 +201,22 @@ class Weighted(Affine):
 
     @property
     def weights(self) -> tf.Tensor:
+        return self._once("weights", self._effective_weights)
+
+    def _effective_weights(self) -> tf.Tensor:
         head = self._head
         w = head.inputs[self._kernel]
         scaled = _scaled(w, _through(self._before).scale, lambda scale: _per_signal(head, w, scale))
-        return _scaled(scaled, _through(self._after).scale, lambda scale: _per_result(head, w, scale))
+        return _scaled(scaled, self._scale_after().scale, lambda scale: _per_result(head, w, scale))
+
+    def _scale_after(self) -> Scale:
+        scale: Scale = self._once("after", lambda: _through(self._after))
+        return scale
 
     @property
     def bias(self) -> tf.Tensor:
         if extents_through(self._before).shift == Extent.NONE:
-            return tf.convert_to_tensor(_through(self._after).shift, self.z.dtype)
+            return tf.convert_to_tensor(self._scale_after().shift, self.z.dtype)
         # A shift in front of a padded convolution adds less at the border: the rest is the bias at each place.
         return self.z - self.linear(self.x)
 

@@ -1,6 +1,7 @@
 """One step of a traced network, as a rule sees it."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Self
 
 import tensorflow as tf
@@ -32,12 +33,12 @@ class Step:
         self.sources, self.results, self.depends = sources, results, depends
         self.operations, self.names = [type], [name]
         self._values: Values | None = None
-        self._cast: dict[Any, tf.Tensor] = {}
+        self._computed: dict[Any, Any] = {}
 
     def at(self, values: Values) -> Self:
         """The same step with values."""
         bound = object.__new__(type(self))
-        bound.__dict__.update(self.__dict__, _values=values, _cast={})
+        bound.__dict__.update(self.__dict__, _values=values, _computed={})
         return bound
 
     def value(self, traced: tf.Tensor) -> tf.Tensor:
@@ -47,9 +48,14 @@ class Step:
 
     def precise(self, traced: tf.Tensor) -> tf.Tensor:
         """The value of a traced tensor, float16 as float32; the same tensor each time."""
-        if traced.ref() not in self._cast:
-            self._cast[traced.ref()] = precise(self.value(traced))
-        return self._cast[traced.ref()]
+        value: tf.Tensor = self._once(traced.ref(), lambda: precise(self.value(traced)))
+        return value
+
+    def _once(self, name: Any, compute: Callable[[], Any]) -> Any:
+        """What a function returns, computed once for these values."""
+        if name not in self._computed:
+            self._computed[name] = compute()
+        return self._computed[name]
 
     @property
     def inputs(self) -> list[tf.Tensor]:
