@@ -1,0 +1,117 @@
+"""What each way to say a baseline comes to, in tensors."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import reference
+from tfsaliency import baselines as public
+from tfsaliency.baselines import baselines
+
+X = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype("float32")
+PARTS = {"picture": X, "table": np.random.default_rng(1).normal(size=(3, 6)).astype("float32")}
+
+
+def read(baseline, x=X, numbers=(0, 1, 2)):
+    """All baselines of all samples, ``(K, N, ...)``, in the structure of the inputs."""
+    x = tf.nest.map_structure(tf.constant, x)
+    # Of a score, baselines ask only which samples these are.
+    found = baselines(baseline, x, SimpleNamespace(numbers=tf.constant(numbers)))
+    each = [tf.nest.map_structure(np.asarray, found.at(i)) for i in range(found.number)]
+    return tf.nest.map_structure(lambda *rows: np.stack(rows), *each)
+
+
+ONE = np.random.default_rng(2).normal(size=(4, 5, 2))
+SEVERAL = np.random.default_rng(3).normal(size=(7, 4, 5, 2))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected"),
+    [
+        (0.5, np.full((1, *X.shape), 0.5)),
+        (np.float32(2), np.full((1, *X.shape), 2.0)),
+        (ONE, np.broadcast_to(ONE, (1, *X.shape))),
+        # One number per channel, and per row.
+        (ONE[:1, :1], np.broadcast_to(ONE[:1, :1], (1, *X.shape))),
+        (ONE[:, :1, :1], np.broadcast_to(ONE[:, :1, :1], (1, *X.shape))),
+        (SEVERAL, np.broadcast_to(SEVERAL[:, None], (7, *X.shape))),
+        (lambda x: x / 2, X[None] / 2),
+        (
+            public.extremes(),
+            np.stack([np.broadcast_to(f(X, (1, 2, 3))[:, None, None, None], X.shape) for f in (np.min, np.max)]),
+        ),
+        (public.blurred(1.5), reference.blur(X, 1.5)[None]),
+        (public.pixels([0, 255], lambda pixels: pixels / 255 - 0.5), np.broadcast_to([-0.5, 0.5], (1, *X.shape))),
+        (public.per_sample(X[::-1]), X[None, ::-1]),
+    ],
+)
+def test_every_form(baseline, expected):
+    found = read(baseline)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_uniform_noise_is_within_its_bounds_and_the_same_for_every_sample():
+    draws = read(public.uniform(2, 3, number=50))
+    assert draws.shape == (50, *X.shape)
+    assert 2 <= draws.min() < 2.01 and 2.99 < draws.max() <= 3
+    np.testing.assert_array_equal(draws[:, 0], draws[:, 1])
+    assert np.abs(np.corrcoef(draws[:, 0].reshape(50, -1)) - np.eye(50)).max() < 6 / np.sqrt(40)
+    np.testing.assert_array_equal(draws[:10], read(public.uniform(2, 3)))
+    assert (draws[:10] != read(public.uniform(2, 3, seed=1))).all()
+
+
+def test_each_part_of_the_inputs_has_its_own():
+    several = {"picture": 0.5, "table": np.arange(12.0).reshape(2, 6)}
+    found = read(several, PARTS)
+    np.testing.assert_array_equal(found["picture"], np.full((2, *X.shape), 0.5))
+    np.testing.assert_array_equal(found["table"], np.repeat(several["table"][:, None], 3, axis=1))
+    everywhere = read(0.5, PARTS)
+    assert {name: part.shape for name, part in everywhere.items()} == {"picture": (1, *X.shape), "table": (1, 3, 6)}
+    noise = read(public.uniform(0, 1), {"first": PARTS["table"], "second": PARTS["table"]})
+    assert (noise["first"] != noise["second"]).all()
+
+
+def test_one_array_serves_inputs_that_are_one_array_in_a_list():
+    (found,) = read(ONE, [X])
+    np.testing.assert_allclose(found, np.broadcast_to(ONE, (1, *X.shape)), rtol=1e-6)
+
+
+def test_copies_of_a_sample_have_its_baseline():
+    """Copies are stacked in blocks, and the samples are some from the middle of a batch."""
+    before = np.arange(9 * 40, dtype="float32").reshape(9, 4, 5, 2)
+    found = read(public.per_sample(before), np.tile(X, (2, 1, 1, 1)), numbers=(4, 5, 6))
+    np.testing.assert_array_equal(found[0], before[[4, 5, 6, 4, 5, 6]])
+
+
+def test_the_mean_over_several_is_that_of_each():
+    x = tf.constant(X)
+    several = baselines(SEVERAL, x, None)
+    mean = several.mean_of(lambda x0: {"squares": tf.square(x0), "sum": tf.reduce_sum(x0)}, {"squares": x, "sum": 0.0})
+    np.testing.assert_allclose(mean["squares"], np.broadcast_to((SEVERAL**2).mean(axis=0), X.shape), rtol=1e-5)
+    np.testing.assert_allclose(mean["sum"], 3 * SEVERAL.sum() / 7, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "x", "message"),
+    [
+        (np.zeros((4, 5)), X, r"inputs of shape \(4, 5, 2\).*Received: shape \(4, 5\)"),
+        (np.zeros((4, 2, 2)), X, r"Received: shape \(4, 2, 2\)"),
+        (np.zeros((0, 4, 5, 2)), X, r"Received: shape \(0, 4, 5, 2\)"),
+        (np.zeros((2, 2, 4, 5, 2)), X, r"Received: shape \(2, 2, 4, 5, 2\)"),
+        (np.inf, X, "made of finite numbers. Received: .*inf"),
+        (np.array(["a"]), X, "made of finite numbers"),
+        ({"picture": 0.0}, X, "structure of one input"),
+        ({"picture": 0.0}, PARTS, r"structure of one input, .*'table': \(6,\).*Received: \{'picture': 0.0\}"),
+        (
+            {"picture": SEVERAL, "table": np.zeros((2, 6))},
+            PARTS,
+            r"the same number of baselines. Received: \[2, 7\]",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(baseline, x, message):
+    with pytest.raises(ValueError, match=message):
+        read(baseline, x)
