@@ -89,16 +89,7 @@ def test_functions_of_other_code_are_others():
     assert key_of(lambda z: z + 1) != key_of(lambda z: z + 2)
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        reads_a_global,
-        pytest.param(
-            reads_a_global_inside,
-            marks=pytest.mark.xfail(strict=True, reason="only names in the outermost code of a function are looked at"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("function", [reads_a_global, reads_a_global_inside])
 def test_a_function_is_another_once_a_global_that_it_reads_has_changed(function, monkeypatch):
     before = key_of(function)
     assert key_of(function) == before

@@ -3,6 +3,7 @@
 import inspect
 import weakref
 from collections.abc import Callable, Hashable
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,16 @@ class SameObject:
         return isinstance(other, SameObject) and mine is not None and mine is other._value()
 
 
+def _names_in(code: CodeType) -> set[str]:
+    """The names that code reads from outside, also in the lambdas and comprehensions within it."""
+    inner = (each for each in code.co_consts if isinstance(each, CodeType))
+    return set(code.co_names).union(*map(_names_in, inner))
+
+
 def _key_of_function(function: Callable[..., Any], depth: int) -> Hashable:
-    read = inspect.getclosurevars(function)
-    outside = {**read.globals, **read.nonlocals}
+    known = function.__globals__
+    outside = {name: known[name] for name in _names_in(function.__code__) if name in known}
+    outside |= inspect.getclosurevars(function).nonlocals
     defaults = (function.__defaults__ or (), *sorted((function.__kwdefaults__ or {}).items()))
     return (
         function.__code__,
