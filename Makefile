@@ -13,7 +13,7 @@ help:
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
 	@echo "make coverage-models"
 	@echo "                  write docs/model-coverage.md: methods with rules on 40 models (about an hour)"
-	@echo "make bench        speed, memory and what Integrated Gradients cost (about an hour)"
+	@echo "make bench        speed, memory and what Integrated Gradients cost (about an hour and a half)"
 
 # One stamp per set of extras: a second run finds it newer than the metadata and reuses the environment.
 $(VENV)/.%: setup.cfg pyproject.toml
