@@ -29,6 +29,12 @@ class CustomGradients:
         self._gradients = {
             op.name: _CustomGradient(graph, op) for op in identities if "_gradient_op_type" in op.node_def.attr
         }
+        if self._gradients:
+            # Described once for all of them: TensorFlow describes only whole graphs.
+            whole = graph.as_graph_def()
+            nodes = {node.name: node for node in whole.node}
+            for each in self._gradients.values():
+                each.define(whole, nodes)
 
     def redirect(self, definition: tf.compat.v1.GraphDef) -> None:
         """Lets the operations of a graph definition, once imported, have the traced gradients."""
@@ -50,18 +56,22 @@ class _CustomGradient:
             sources = list(op.inputs)
             self._downstream = tf.gradients(results, sources, self._upstream, stop_gradients=sources)
         added = [each for each in graph.get_operations()[before:] if each.type != "Placeholder"]
-        names = {each.name for each in added}
-        whole = graph.as_graph_def()
+        self._added = [each.name for each in added]
+        names = set(self._added)
+        read = {source.ref(): source for each in added for source in each.inputs if source.op.name not in names}
+        self._read = list(read.values())
+        used = {*read, *(flow.ref() for flow in self._downstream if flow is not None)}
+        self._captures = {traced.ref(): outside for outside, traced in graph.captures if traced.ref() in used}
+        self.number = next(_numbers)
+        _known[self.number] = self
+
+    def define(self, whole: tf.compat.v1.GraphDef, nodes: dict[str, Any]) -> None:
+        """Takes its operations from the definition of the whole graph, whose nodes are given by name too."""
         self._definition = tf.compat.v1.GraphDef(versions=whole.versions, library=whole.library)
-        self._definition.node.extend(node for node in whole.node if node.name in names)
+        self._definition.node.extend(nodes[name] for name in self._added)
         for node in self._definition.node:
             # TensorFlow wants a gradient on the device of its operation, which is not imported again.
             node.attr.pop("_class", None)
-        self._captures = {traced.ref(): outside for outside, traced in graph.captures}
-        read = {source.ref(): source for each in added for source in each.inputs if source.op.name not in names}
-        self._read = list(read.values())
-        self.number = next(_numbers)
-        _known[self.number] = self
 
     def of(self, op: tf.Operation, upstream: tuple[Any, ...]) -> list[tf.Tensor | None]:
         """The gradient of an imported copy of the operation."""
