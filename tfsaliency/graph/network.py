@@ -85,7 +85,7 @@ class Network:
     def _check_reached(self, step: Step) -> None:
         """Raises where a step is a function, loop or condition, or reads the lists that a loop wrote to."""
         nested = step
-        while nested.type in LIST_READERS and (maker := self._made_by.get(nested.source.ref())) is not None:
+        while nested.type in LIST_READERS and (maker := self._readers.maker(nested.source)) is not None:
             nested = maker
         if nested.type in NESTED:
             raise ValueError(
@@ -95,8 +95,8 @@ class Network:
             )
 
     @cached_property
-    def _made_by(self) -> dict[Any, Step]:
-        return {result.ref(): step for step in self.with_activations for result in step.results}
+    def _readers(self) -> Readers:
+        return self.readers(self.with_activations)
 
 
 def late(rule: AnyRule) -> AnyRule:

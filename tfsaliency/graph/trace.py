@@ -89,9 +89,12 @@ class Trace:
         Args:
             inputs: pairs of a traced input and its value. Variables are read as they are.
         """
-        part = self._everything
-        captured = [(traced, tf.convert_to_tensor(outside)) for outside, traced in self.graph.captures]
-        return _imported(part, self.operations, [*inputs, *captured])
+        return _imported(self._everything, self.operations, [*inputs, *self.captured])
+
+    @property
+    def captured(self) -> Pairs:
+        """Pairs of a traced placeholder and what it stands for outside of the graph, such as a variable."""
+        return [(traced, tf.convert_to_tensor(outside)) for outside, traced in self.graph.captures]
 
     def run_from(self, replaced: Pairs, known: Values, wanted: list[tf.Tensor]) -> Values:
         """Runs only the operations between some tensors and the wanted ones, for other values of the former.

@@ -87,18 +87,15 @@ class TracedModel:
         assert model is not None, "the model lives as long as one of its explainers"
         before = graph.version
         again = logits(model, x)
-        values = zip(
-            tf.nest.flatten((self.inputs, self.logits.values)), tf.nest.flatten((x, again.values)), strict=True
-        )
-        pairs = list(values)
+        known = tf.nest.flatten((self.inputs, self.logits.values))
+        pairs = list(zip(known, tf.nest.flatten((x, again.values)), strict=True))
         added, traced = graph.get_operations()[before:], self.trace.operations
         # A graph makes constants and placeholders for what it captures, once: they are not the same in two calls.
         added, traced = ([op for op in ops if op.type not in ("Placeholder", "Const")] for ops in (added, traced))
         if [op.type for op in added] == [op.type for op in traced]:
             results = zip(traced, added, strict=True)
             pairs += [each for one, other in results for each in zip(one.outputs, other.outputs, strict=True)]
-        outside = [(placeholder, tf.convert_to_tensor(captured)) for captured, placeholder in self.trace.graph.captures]
-        return Values([*pairs, *outside])
+        return Values([*pairs, *self.trace.captured])
 
 
 _kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, TracedModel]] = weakref.WeakKeyDictionary()
