@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +16,8 @@ from tfsaliency.base.options import FitsInputs, check_amount, check_count
 from tfsaliency.engine.score import Score
 from tfsaliency.tensors.blur import blur
 from tfsaliency.tensors.sums import inner_axes, samples_of
+
+_VARIABLES = (tf.Variable, keras.Variable)
 
 __all__ = ["blurred", "extremes", "per_sample", "pixels", "uniform"]
 
@@ -238,9 +241,9 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     """Converts the ``baseline`` of the user to `Baselines`.
 
     Args:
-        baseline: a number for all inputs; an array, or arrays in the structure of the inputs: of the shape of one input
-            (an axis may be 1), or with a new first axis for several baselines; a function of the inputs ``(N, ...)``
-            that returns one baseline per sample; or a `Made`.
+        baseline: a number for all inputs; an array or variable, or several in the structure of the inputs: of the shape
+            of one input (an axis may be 1), or with a new first axis for several baselines; a function of the inputs
+            ``(N, ...)`` that returns one baseline per sample; or a `Made`.
         x: tensors in the structure of the model's inputs, ``(N, ...)``, or copies of them.
         score: the explained score, which knows the numbers of these samples in the batch.
 
@@ -259,10 +262,10 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
         return Baselines(baseline.number, made)
     if callable(baseline):
         return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
-    if np.ndim(baseline) == 0 and not isinstance(baseline, dict):
+    if not isinstance(baseline, (dict, *_VARIABLES)) and np.ndim(baseline) == 0:
         baseline = tf.nest.map_structure(lambda part: baseline, x)
     try:
-        given = tf.nest.map_structure(np.asarray, _in_structure(baseline, x))
+        given = tf.nest.map_structure(_as_array, _in_structure(baseline, x))
         tf.nest.assert_same_structure(given, x)
     except (ValueError, TypeError) as error:
         shapes = tf.nest.map_structure(lambda part: tuple(part.shape[1:]), x)
@@ -281,27 +284,32 @@ def _in_structure(baseline: Any, x: Any) -> Any:
     """Accepts a single array for inputs that are a list of one array."""
     parts = tf.nest.flatten(x)
     alone = len(parts) == 1 and not isinstance(baseline, dict | tuple)
-    return tf.nest.pack_sequence_as(x, [np.asarray(baseline)]) if alone and not tf.is_tensor(x) else baseline
+    return tf.nest.pack_sequence_as(x, [_as_array(baseline)]) if alone and not tf.is_tensor(x) else baseline
 
 
-def _rows(part: np.ndarray, of: tf.Tensor) -> np.ndarray:
+def _as_array(part: Any) -> Any:
+    """An array, or a tensor for a variable: the graph reads its value at each call."""
+    return tf.convert_to_tensor(part) if isinstance(part, _VARIABLES) else np.asarray(part)
+
+
+def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:
     """The baselines of one part of the inputs, ``(K, ...)``."""
-    shape = tuple(of.shape[1:])
-    if part.dtype.kind not in "fiu" or not np.isfinite(part).all():
+    shape, given = tuple(of.shape[1:]), tuple(part.shape)
+    if isinstance(part, np.ndarray) and (part.dtype.kind not in "fiu" or not np.isfinite(part).all()):
         raise ValueError(f"A baseline is made of finite numbers. Received: {part!r}")
-    rows = part[None] if part.ndim <= len(shape) else part
-    fits = part.ndim == 0 or rows.ndim == len(shape) + 1
-    if not fits or len(rows) == 0 or any(a not in (1, b) for a, b in zip(rows.shape[1:], shape, strict=False) if b):
+    rows = (1, *given) if len(given) <= len(shape) else given
+    fits = not given or len(rows) == len(shape) + 1
+    if not fits or rows[0] == 0 or any(a not in (1, b) for a, b in zip(rows[1:], shape, strict=False) if b):
         raise ValueError(
             f"A baseline for inputs of shape {shape} is a number, an array of that shape (axes may be 1), or several "
-            f"of them, {(' K', *shape)}. Received: shape {part.shape}"
+            f"of them, {(' K', *shape)}. Received: shape {given}"
         )
-    return rows.reshape(len(rows), *(rows.shape[1:] or [1] * len(shape)))
+    return tf.reshape(tf.cast(part, of.dtype), [rows[0], *(rows[1:] or [1] * len(shape))])
 
 
-def _spread(rows: np.ndarray, i: Any, of: tf.Tensor) -> tf.Tensor:
+def _spread(rows: tf.Tensor, i: Any, of: tf.Tensor) -> tf.Tensor:
     """Row ``i`` for every sample; a single row serves every ``i``."""
-    return tf.constant(rows, of.dtype)[i if len(rows) > 1 else 0] + tf.zeros_like(of)
+    return rows[i if rows.shape[0] > 1 else 0] + tf.zeros_like(of)
 
 
 def _as_given(part: Any, of: tf.Tensor) -> tf.Tensor:

@@ -62,8 +62,9 @@ class Method(ABC):
             >>> tfs.SmoothGrad(model).key() == tfs.SmoothGrad(tfs.Gradient(model), samples=50).key()
             True
         """
-        options = (value for _, value in self._options())
-        return type(self), *(value.key() if isinstance(value, Method) else key_of(value) for value in options)
+        options = [value for _, value in self._options()]
+        inner = tuple(value.key() for value in options if isinstance(value, Method))
+        return inner, key_of((type(self), *(None if isinstance(value, Method) else value for value in options)))
 
     def check_options(self, inputs: Any) -> None:
         """Raises where an option does not fit the inputs, NumPy arrays."""

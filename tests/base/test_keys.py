@@ -122,7 +122,6 @@ def test_an_object_that_is_gone_is_equal_to_none_that_takes_its_address():
     heir = next((each for each in heirs if id(each) == address), None)
     if heir is None:
         pytest.skip("this Python gave the address to no other object")
-    assert hash(key_of(heir)) == hash(key)
     assert key_of(heir) != key
     assert key != key_of(heir)
 

@@ -1,75 +1,363 @@
-"""Cache keys: what a traced function depends on, as a value that can be compared."""
+"""Cache keys: what a traced function depends on in Python, as a value that can be compared.
 
+A key is equal as long as nothing has changed that the function, object or layer reads: it is made anew at each call.
+"""
+
+import functools
 import inspect
+import itertools
+import operator
+import pickle
+import sys
+import sysconfig
+import types
 import weakref
-from collections.abc import Callable, Hashable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
-_BY_VALUE = (bool, int, float, complex, str, bytes, type(None))
 
-
-def key_of(value: Any, depth: int = 3) -> Hashable:
+def key_of(value: Any) -> Hashable:
     """A key that is equal for values which trace to the same graph. It keeps nothing alive but plain values.
 
-    A function is compared by its code, its defaults and the variables that it reads from outside: a closure whose
-    variable has changed is another function, and one lambda written in a loop is the same function each time. A
-    dataclass with equality is compared by its fields. Any other object is equal to itself only.
+    A function is compared by its code and by every value that it can reach from outside under a name in that code:
+    closures, defaults, globals, attributes of objects, classes and modules, and the functions that it calls, at any
+    depth. A layer is compared by its attributes, and so are the layers within it. Variables and tensors are compared by
+    identity: a graph reads their values itself. So is what an installed package defines. What cannot be compared,
+    such as a generator, is equal to nothing, not even to itself.
     """
-    if isinstance(value, _BY_VALUE):
-        return type(value), value
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str, value.tobytes()
-    if isinstance(value, list | tuple):
-        return type(value), *(key_of(item, depth) for item in value)
-    if isinstance(value, dict):
-        return dict, *((key_of(name, depth), key_of(item, depth)) for name, item in value.items())
-    if inspect.isfunction(value) and depth:
-        return _key_of_function(value, depth - 1)
-    if inspect.ismethod(value) and depth:
-        return _key_of_function(value.__func__, depth - 1), SameObject(value.__self__)
-    if getattr(type(value), "__dataclass_params__", None) and type(value).__dataclass_params__.eq:
-        return type(value), *(key_of(getattr(value, name), depth) for name in value.__dataclass_fields__)
-    return SameObject(value)
+    return _Reading(value).key
 
 
 class SameObject:
-    """Equal for one and the same object while that object lives. It does not keep the object alive.
+    """Stands for one object, without keeping it alive; made by `same_object`, equal to itself only."""
 
-    An ``id`` alone is not enough: Python gives it to another object once the first one is gone.
-    """
+    __slots__ = ("_object",)
 
     def __init__(self, value: Any):
-        self._hash = id(value)
         try:
-            self._value: Callable[[], Any] = weakref.ref(value)
+            # An id alone is not enough: Python gives it to another object once the first one is gone.
+            self._object: Any = weakref.ref(value, functools.partial(_forget, id(value)))
         except TypeError:
-            # Some objects cannot be referred to weakly, such as numbers of other libraries: those are kept.
-            self._value = lambda: value
+            # What cannot be referred to weakly is kept: its id then stays its own.
+            self._object = value
 
-    def __hash__(self) -> int:
-        return self._hash
+
+_stand_ins: dict[int, SameObject] = {}
+
+
+def same_object(value: Any) -> SameObject:
+    """The same stand-in for an object each time, for as long as the object lives."""
+    found = _stand_ins.get(id(value))
+    if found is None:
+        found = _stand_ins[id(value)] = SameObject(value)
+    return found
+
+
+def _forget(address: int, _: Any) -> None:
+    _stand_ins.pop(address, None)
+
+
+class _NothingEqual:
+    """A key that is equal to no other key."""
 
     def __eq__(self, other: object) -> bool:
-        mine = self._value()
-        return isinstance(other, SameObject) and mine is not None and mine is other._value()
+        return False
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
-def _names_in(code: CodeType) -> set[str]:
-    """The names that code reads from outside, also in the lambdas and comprehensions within it."""
+# --- what Keras keeps in a layer and no computation reads ---
+
+_READ_BY_CALL = {"_dtype_policy", "_layers", "_operations", "_supports_masking", "_trainable"}
+_BOOKKEEPING = {
+    *vars(keras.Model(name="bare")),
+    "_compile_config",
+    "_compiled_trainable_state",
+    "_functional",
+    "_inputs",
+    "_inputs_struct",
+    "_nodes",
+    "_nodes_by_depth",
+    "_operations_by_depth",
+    "_outputs",
+    "_outputs_struct",
+    "_self_name_based_restores",
+    "_self_saveable_object_factories",
+    "_self_unconditional_checkpoint_dependencies",
+    "_self_unconditional_deferred_dependencies",
+    "_self_unconditional_dependency_names",
+    "_self_update_uid",
+    "history",
+    "optimizer",
+    "output_names",
+    "stop_evaluating",
+    "stop_predicting",
+    "stop_training",
+} - _READ_BY_CALL
+
+# Keras' own layers read these while they are built or trained.
+_OF_TRAINING = ("_initializer", "_regularizer", "_constraint")
+
+
+@functools.lru_cache(maxsize=1024)
+def _attributes_of(
+    names: tuple[str, ...], is_own: bool
+) -> tuple[tuple[str, ...], Callable[[dict[str, Any]], tuple[Any, ...]]]:
+    """Those of the names in a layer that a computation may read, and what gets their values.
+
+    Args:
+        names: of all attributes.
+        is_own: whether the layer is the user's: its computation may read anything.
+    """
+    read = tuple(name for name in names if name not in _BOOKKEEPING and (is_own or not name.endswith(_OF_TRAINING)))
+    # Never one alone, which would come without a tuple: every layer has a dtype policy and a list of layers.
+    return read, operator.itemgetter(*read)
+
+
+# --- kinds of values ---
+
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), tf.DType})
+# A graph reads variables itself, and tensors do not change; the others are written in C and hold nothing.
+_BY_IDENTITY = (
+    *(keras.Variable, tf.Variable, tf.Tensor, keras.KerasTensor, keras.DTypePolicy),
+    *(types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType, np.ufunc),
+)
+_MISSING = object()
+
+
+class _Reading:
+    """One reading of a value and of all that can be reached from it."""
+
+    def __init__(self, value: Any):
+        self._names: set[str] = set()
+        # Objects whose attributes are read under the names that functions contain, with the names already read.
+        self._open: list[tuple[int, Any, set[str]]] = []
+        self._seen: dict[int, int] = {}
+        # Ids are only unique among objects that live.
+        self._held: list[Any] = []
+        root = self._of(value)
+        parts = list(self._attributes())
+        self.key: Hashable = (root, *parts) if parts else root
+
+    def _of(self, value: Any) -> Hashable:
+        kind = type(value)
+        if kind in _PLAIN:
+            return kind, value
+        read = _reader(kind)
+        if read is same_object:
+            return read(value)
+        if (place := self._seen.get(id(value))) is not None:
+            return "again", place
+        self._seen[id(value)] = len(self._seen)
+        self._held.append(value)
+        return read(self, value)
+
+    def _all(self, values: Iterable[Any]) -> tuple[Hashable, ...]:
+        return tuple([self._of(each) for each in values])
+
+    def _array(self, value: Any) -> Hashable:
+        array = np.asarray(value)
+        content = self._of(array.tolist()) if array.dtype.hasobject else array.tobytes()
+        return array.shape, array.dtype.str, content
+
+    def _items(self, value: Iterable[Any]) -> Hashable:
+        kinds = tuple(map(type, value))
+        return type(value), kinds, *(value if _PLAIN.issuperset(kinds) else self._all(value))
+
+    def _pairs(self, value: Any) -> Hashable:
+        return type(value), *self._all(itertools.chain.from_iterable(value.items()))
+
+    def _set(self, value: Iterable[Any]) -> Hashable:
+        return type(value), frozenset(self._all(value))
+
+    def _partial(self, value: "functools.partial[Any]") -> Hashable:
+        return type(value), *self._all((value.func, value.args, value.keywords))
+
+    def _place(self, value: Any) -> Hashable:
+        """A module or a class, whose attributes functions read by name."""
+        self._leave_open(value)
+        return same_object(value), self._class(value) if isinstance(value, type) else None
+
+    # --- functions ---
+
+    def _function(self, function: types.FunctionType) -> Hashable:
+        if _is_installed(function.__module__):
+            # A wrapper that a library makes of a user's function holds it in a closure or under __wrapped__.
+            inside = [function.__dict__.get("__wrapped__"), *_cells(function)]
+            return same_object(function.__code__), *self._all(each for each in inside if _may_be_own(each))
+        names = _names_in(function.__code__)
+        self._names |= names
+        known = function.__globals__
+        return (
+            function.__code__,
+            *self._all((function.__defaults__, function.__kwdefaults__, *_cells(function))),
+            *((name, self._of(known[name])) for name in sorted(names & known.keys())),
+        )
+
+    def _method(self, method: types.MethodType) -> Hashable:
+        return self._of(method.__func__), self._of(method.__self__)
+
+    def _builtin(self, method: Any) -> Hashable:
+        owner = method.__self__
+        return method.__name__, same_object(owner) if isinstance(owner, types.ModuleType) else self._of(owner)
+
+    # --- objects ---
+
+    def _layer(self, layer: keras.Layer) -> Hashable:
+        kept = vars(layer)
+        names, read = _attributes_of(tuple(kept), bool(_own_classes(type(layer))))
+        values = read(kept)
+        # This is most of what is read at every call: a plain value is its own key, beside its type.
+        kinds = tuple(map(type, values))
+        parts = [value if kind in _PLAIN else self._of(value) for kind, value in zip(kinds, values, strict=True)]
+        return same_object(layer), self._class(type(layer)), names, kinds, *parts
+
+    def _object(self, value: Any) -> Hashable:
+        kind = type(value)
+        if dataclass_fields := getattr(kind, "__dataclass_fields__", None):
+            fields = ((name, self._of(getattr(value, name, _MISSING))) for name in dataclass_fields)
+            return kind, self._class(kind), *fields
+        if not _is_installed(kind.__module__):
+            if {*kind.__mro__} == {object, *_own_classes(kind)}:
+                self._leave_open(value)
+                return same_object(value), self._class(kind)
+            return kind, self._class(kind), self._content(value), self._of(getattr(value, "__dict__", None))
+        if isinstance(value, types.SimpleNamespace):
+            return kind, self._of(vars(value))
+        if (own := getattr(value, "python_function", None)) is not None:
+            return same_object(value), self._of(own)
+        if kind.__module__.partition(".")[0] in ("keras", "tensorflow"):
+            return same_object(value)
+        return kind, self._content(value)
+
+    def _content(self, value: Any) -> Hashable:
+        """What pickle would write: all that an object written in C holds."""
+        try:
+            return pickle.dumps(value)
+        except Exception:
+            return _NothingEqual()
+
+    def _class(self, kind: type) -> Hashable:
+        """The functions of the user's classes that can run without being named: operators, and overridden ones."""
+        own = _own_classes(kind)
+        if not own:
+            return None
+        self._leave_open(kind)
+        everything = any(base is not object and base not in own for base in kind.__mro__)
+        return self._all(
+            member
+            for base in own
+            for name, member in vars(base).items()
+            if isinstance(member, types.FunctionType) and (everything or name.startswith("__"))
+        )
+
+    def _leave_open(self, value: Any) -> None:
+        self._open.append((len(self._open), value, set()))
+
+    def _attributes(self) -> Iterator[Hashable]:
+        """The attributes of the open objects under the names that functions contain; new functions add names."""
+        progress = True
+        while progress:
+            progress = False
+            for place, value, read in self._open:
+                for name in sorted(self._names - read):
+                    progress = True
+                    read.add(name)
+                    found = _static(value, name)
+                    if found is not _MISSING:
+                        yield place, name, self._of(found)
+
+
+# How each kind of value is read; the first that fits.
+_READERS: list[tuple[Any, Callable[..., Hashable]]] = [
+    (_BY_IDENTITY, same_object),
+    (keras.Layer, _Reading._layer),
+    ((np.ndarray, np.generic), _Reading._array),
+    ((list, tuple, deque), _Reading._items),
+    ((dict, types.MappingProxyType), _Reading._pairs),
+    ((set, frozenset), _Reading._set),
+    (types.FunctionType, _Reading._function),
+    (types.MethodType, _Reading._method),
+    ((types.BuiltinFunctionType, types.MethodWrapperType), _Reading._builtin),
+    (functools.partial, _Reading._partial),
+    ((type, types.ModuleType), _Reading._place),
+    (object, _Reading._object),
+]
+
+
+_reader_of: dict[type, Callable[..., Hashable]] = {}
+
+
+def _reader(kind: type) -> Callable[..., Hashable]:
+    found = _reader_of.get(kind)
+    if found is None:
+        found = next(read for kinds, read in _READERS if issubclass(kind, kinds))
+        # Classes of the user's come and go with what they hold.
+        if _is_installed(kind.__module__):
+            _reader_of[kind] = found
+    return found
+
+
+def _static(value: Any, name: str) -> Any:
+    """An attribute without running a property; the functions of a property are attributes themselves."""
+    if isinstance(value, types.ModuleType):
+        return vars(value).get(name, _MISSING)
+    found = inspect.getattr_static(value, name, _MISSING)
+    if isinstance(found, types.MemberDescriptorType):
+        return getattr(value, name, _MISSING)
+    if isinstance(found, property):
+        return [found.fget]
+    if isinstance(found, classmethod | staticmethod):
+        return found.__func__
+    return found
+
+
+def _cells(function: types.FunctionType) -> list[Any]:
+    """The variables of a closure; an empty one is missing."""
+    return [_content(cell) for cell in function.__closure__ or ()]
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+def _may_be_own(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type)
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_in(code: CodeType) -> frozenset[str]:
+    """The names that code reads from outside or as attributes, also in the lambdas and comprehensions within it."""
+    texts = {each for each in code.co_consts if isinstance(each, str) and each.isidentifier()}
     inner = (each for each in code.co_consts if isinstance(each, CodeType))
-    return set(code.co_names).union(*map(_names_in, inner))
+    return frozenset(texts.union(code.co_names, *map(_names_in, inner)))
 
 
-def _key_of_function(function: Callable[..., Any], depth: int) -> Hashable:
-    known = function.__globals__
-    outside = {name: known[name] for name in _names_in(function.__code__) if name in known}
-    outside |= inspect.getclosurevars(function).nonlocals
-    defaults = (function.__defaults__ or (), *sorted((function.__kwdefaults__ or {}).items()))
-    return (
-        function.__code__,
-        key_of(defaults, depth),
-        *((name, key_of(outside[name], depth)) for name in sorted(outside)),
-    )
+def _own_classes(kind: type) -> tuple[type, ...]:
+    """A class and those that it inherits from, as far as they are the user's."""
+    return () if _is_installed(kind.__module__) else tuple(c for c in kind.__mro__ if not _is_installed(c.__module__))
+
+
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_OWN = str(Path(__file__).parents[1])
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_installed(module: str | None) -> bool:
+    """Whether a module belongs to Python, to this package, or to another package that pip installed."""
+    known = sys.modules.get(module or "")
+    if known is None or module == "__main__":
+        return False
+    file = getattr(known, "__file__", None)
+    return file is None or str(file).startswith((*_INSTALLED, _OWN))

@@ -8,29 +8,44 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfsaliency.base.keys import SameObject
+from tfsaliency.base.keys import SameObject, key_of, same_object
 
 # Numbers per weight that enter the fingerprint: enough to tell any two states of training apart, and few enough to cost
 # nothing.
 SAMPLED = 64
 
 
-def anatomy(model: keras.Model) -> Hashable:
-    """A key that changes when a layer, variable, activation or dtype policy is replaced, added or removed.
+class Anatomy:
+    """All that Python says about a model, as a key whose hash is computed once."""
 
-    Layers are looked for at any depth of models.
+    def __init__(self, key: Hashable):
+        self._key, self._hash = key, hash(key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Anatomy) and self._key == other._key
+
+    def is_of(self, key: Hashable) -> bool:
+        """Whether it was made from an equal key."""
+        return self._key == key
+
+
+_last: weakref.WeakKeyDictionary[keras.Model, Anatomy] = weakref.WeakKeyDictionary()
+
+
+def anatomy(model: keras.Model) -> Anatomy:
+    """A key that changes when a trace of the model becomes stale.
+
+    It changes with any attribute of a layer, at any depth, and with all that the code of the user's own layers reads
+    from outside. New values of variables do not change it.
     """
-    return tuple(map(SameObject, model.variables)), _parts(model)
-
-
-def _parts(layer: keras.Layer) -> Hashable:
-    inner = getattr(layer, "layers", None)
-    replaceable = (getattr(layer, "activation", None), getattr(layer, "dtype_policy", None))
-    return (
-        SameObject(layer),
-        *(None if each is None else SameObject(each) for each in replaceable),
-        tuple(map(_parts, inner)) if isinstance(inner, list) else (),
-    )
+    key = key_of(model)
+    last = _last.get(model)
+    if last is None or not last.is_of(key):
+        last = _last[model] = Anatomy(key)
+    return last
 
 
 def fingerprint(model: keras.Model) -> str:
@@ -40,7 +55,7 @@ def fingerprint(model: keras.Model) -> str:
     explanation pays for the fingerprint, so it does not read every number, and a change of single numbers can escape.
     """
     weights = model.weights
-    known = tuple(map(SameObject, weights))
+    known = tuple(map(same_object, weights))
     if model not in _readers or _readers[model].weights != known:
         numeric = [weight.value for weight in weights if tf.as_dtype(weight.dtype).is_numeric]
         _readers[model] = _Reader(known, _describe(weights), [(each.handle, each.dtype) for each in numeric])
