@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.base.keys import key_of
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import FitsInputs
 from tfsaliency.engine.ask import ask
@@ -18,6 +17,7 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explanation import Explanation
+from tfsaliency.model.keys import key_of
 from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
 
 
@@ -153,7 +153,7 @@ class Explainer(Method):
             meaning=self.meaning,
             diagnostics=answer.result.diagnostics,
             explained=answer.function.explained,
-            provenance=provenance(self.model, answer.target, seconds) | answer.function.notes,
+            provenance=provenance(self.model, answer.target, seconds) | answer.notes,
         )
 
     def scores(self, inputs: Any, target: Any = None, *, batch_size: int | None = None) -> np.ndarray:

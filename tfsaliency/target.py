@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.base.keys import key_of
+from tfsaliency.model.keys import key_of
 from tfsaliency.model.logits import Logits
 
 __all__ = ["binary", "margin", "output", "region"]

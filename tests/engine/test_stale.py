@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras import layers, ops
 
 import tfsaliency as tfs
-from tfsaliency.base.keys import key_of
 from tfsaliency.model.fingerprint import anatomy
+from tfsaliency.model.keys import key_of
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
 
@@ -404,6 +404,53 @@ def test_training_is_no_change_of_what_a_model_holds():
     model.train_on_batch(X, X[:, :3])
     model(X)
     assert anatomy(model) is before
+
+
+class Remembers(keras.Layer):
+    """Keeps what it computed for a look at it later, and counts."""
+
+    def call(self, x):
+        self.last = x
+        return x
+
+    def attention(self):
+        return self.last
+
+
+def test_what_a_layer_only_writes_is_no_change():
+    model = linear(Remembers())
+    explainer = tfs.Gradient(model)
+    explainer.explain(X, 0)
+    before = anatomy(model)
+    model(X)
+    explainer.explain(X, 0)
+    assert anatomy(model) is before
+
+
+class Counts(keras.Layer):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def call(self, x):
+        self.calls += 1
+        return x * float(self.calls)
+
+
+class Draws(keras.Layer):
+    def call(self, x):
+        return x * np.random.uniform()
+
+
+@pytest.mark.parametrize("layer", [Counts, Draws])
+def test_a_model_that_changes_what_it_reads_is_warned_of(layer):
+    explainer = tfs.Gradient(linear(layer()))
+    with pytest.warns(UserWarning, match="changes what it reads from Python"):
+        first = explainer.explain(X, 0)
+    with pytest.warns(UserWarning, match="changes what it reads from Python"):
+        second = explainer.explain(X, 0)
+    assert not np.allclose(first.values, second.values)
+    assert "Python" in first.provenance["cautions"][0]
 
 
 def test_a_variable_is_a_baseline():

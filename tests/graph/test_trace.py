@@ -105,5 +105,5 @@ def test_what_a_trace_knows_of_itself():
         counter.assign_add(1.0)
         return tf.cast(tf.cast(x, tf.float16), tf.float32)
 
-    assert Trace(counts, SPEC).writes and Trace(counts, SPEC).is_half
-    assert not Trace(tf.nn.relu, SPEC).writes and not Trace(tf.nn.relu, SPEC).is_half
+    assert Trace(counts, SPEC).written and Trace(counts, SPEC).is_half
+    assert not Trace(tf.nn.relu, SPEC).written and not Trace(tf.nn.relu, SPEC).is_half

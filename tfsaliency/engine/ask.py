@@ -1,5 +1,6 @@
 """The one way from a user's arguments to arrays: check, trace once, run in device batches, check the result."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,12 @@ class Answer(NamedTuple):
     function: Compiled
 
     @property
+    def notes(self) -> dict[str, Any]:
+        """What was found out about the model, for the provenance."""
+        cautions = {"cautions": self.function.cautions} if self.function.cautions else {}
+        return self.function.notes | cautions
+
+    @property
     def classes(self) -> np.ndarray | None:
         """``(N,)``: the classes that were explained, None where the target chooses none."""
         return self.result.classes if self.target.chooses else None
@@ -49,6 +56,8 @@ def ask(
     check_range(index, function.units)
     if index is None:
         index = np.zeros(batch.samples, "int32")
+    for caution in function.cautions:
+        warnings.warn(caution, stacklevel=3)
     result = run_in_chunks(function, batch, index, batch_size, str(question) if progress else None)
     check_scores(result.scores, batch.samples)
     check_values(result.values)

@@ -1,6 +1,7 @@
 """What can be wrong with a model, a target and a result, said in words."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.model.call import call
+from tfsaliency.model.traced import TracedModel
 
 ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
 
@@ -24,7 +26,7 @@ def check_built(model: keras.Model) -> None:
         raise ValueError(f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights.")
 
 
-def check_integers(model: keras.Model, inputs: Inputs) -> None:
+def check_integers(model: keras.Model, traced: TracedModel, inputs: Inputs) -> None:
     """Raises where the model answers differently to integers and to the same numbers as floats.
 
     Integers are explained as floats. A model that scales by the type of its input, as
@@ -32,18 +34,37 @@ def check_integers(model: keras.Model, inputs: Inputs) -> None:
     """
     if all(part.dtype.kind == "f" for part in tf.nest.flatten(inputs.given)):
         return
+    integers = tf.nest.map_structure(_telling_rows, inputs.given)
+
+    def answer(ask: Callable[[Any], Any]) -> list[np.ndarray]:
+        with traced.state_put_back():
+            return [np.asarray(part) for part in tf.nest.flatten(ask(integers))]
+
+    def as_floats(given: Any) -> Any:
+        return call(model, tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), given))
+
+    def as_integers(given: Any) -> Any:
+        return model(tf.nest.map_structure(tf.convert_to_tensor, given), training=False)
+
     try:
-        answer = model(tf.nest.map_structure(lambda part: tf.convert_to_tensor(part[:1]), inputs.given), training=False)
+        first, second = answer(as_integers), answer(as_integers)
     except Exception:
         # The model takes no integers at all, only their floats.
         return
-    as_floats = call(model, inputs.rows(0, 1))
-    for first, second in zip(tf.nest.flatten(answer), tf.nest.flatten(as_floats), strict=True):
-        if not np.allclose(first, second, rtol=1e-2, atol=1e-3):
-            raise ValueError(
-                "The model answers differently to these integers and to the same numbers as floats, so it reads their "
-                "type (tf.image.convert_image_dtype does). Pass floats as the model is to see them."
-            )
+    if _agree(first, second) and not _agree(first, answer(as_floats)):
+        raise ValueError(
+            "The model answers differently to these integers and to the same numbers as floats, so it reads their "
+            "type (tf.image.convert_image_dtype does). Pass floats as the model is to see them."
+        )
+
+
+def _telling_rows(part: np.ndarray) -> np.ndarray:
+    """The first row, and one of the largest numbers: a black picture is the same in every type."""
+    return np.concatenate([part[:1], np.full_like(part[:1], part.max())])
+
+
+def _agree(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
+    return all(np.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in zip(first, second, strict=True))
 
 
 def check_range(index: np.ndarray | None, units: int | None) -> None:

@@ -36,6 +36,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
 
     Raises:
         MemoryError: one row alone does not fit.
+        ValueError: the model cannot compute these numbers, or so many rows.
     """
     size = rows or function.rows
     pieces: list[Result] = []
@@ -53,6 +54,8 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
                 if rows is None:
                     function.rows = size
                 continue
+            except tf.errors.InvalidArgumentError as error:
+                raise ValueError(_failed(stop - done, error)) from error
             # Unlike Tensor.numpy(), asarray does not copy: the only copy is made when the pieces are joined.
             pieces.append(Result(*tf.nest.map_structure(np.asarray, piece)))
             progress.update(stop - progress.n)
@@ -61,6 +64,19 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     for array in tf.nest.flatten(whole):
         array.flags.writeable = False
     return whole
+
+
+def _failed(rows: int, error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if not line.startswith(_FRAME)), "")
+    return (
+        f"The model failed on a batch of {rows} rows, or on copies of them: {reason.strip()} If it takes a fixed "
+        "number of rows (Input(batch_shape=...), a stateful layer, a reshape by a number of rows), build it again with "
+        "a free batch axis, keras.Input(shape), and stateful=False, and set_weights(model.get_weights())."
+    )
+
+
+# Lines of a TensorFlow error that say where it happened.
+_FRAME = ("Graph execution error", "Detected at", "<stack traces", "  File", "\t", "    ")
 
 
 def _advance(bar: "tqdm[Any]", samples: int, end: int, share: float) -> None:

@@ -1,6 +1,5 @@
 """One compiled function per model, question, kind of target and shape of inputs, kept as long as the model lives."""
 
-import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -15,6 +14,7 @@ from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import Score
 from tfsaliency.model.fingerprint import anatomy
+from tfsaliency.model.rows import cautions
 from tfsaliency.model.traced import forget_trace, traced_model
 from tfsaliency.target import Target
 
@@ -40,6 +40,8 @@ class Compiled:
         units: how many classes the target chooses from; None where it chooses none.
         explained: says whether logits or the output itself are explained.
         notes: what the method found out about the model, name -> text.
+        anatomy: of the model as it was traced.
+        cautions: what the user is warned of before trusting a map.
         rows: how many rows go through the model at once.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
@@ -47,6 +49,9 @@ class Compiled:
     def __init__(self, question: Question, target: Target, inputs: Inputs, progress: bool):
         resolved = not target.chooses or target.given(inputs.samples) is not None
         model = traced_model(question.model, inputs.specs)
+        check_integers(question.model, model, inputs)
+        if model.cautions is None:
+            model.cautions = cautions(model, inputs.rows(0, 2))
         scores: list[Score] = []
         units: list[int | None] = []
 
@@ -69,16 +74,10 @@ class Compiled:
         self._model = model
         self.units = units[0]
         self.notes = scores[0].notes
+        self.anatomy, self.cautions = model.anatomy, model.cautions
         self.explained = model.logits.describe()
         self.rows = rows_for(model.row_bytes)
         self.on_progress: Callable[[float], None] = lambda share: None
-        if model.hidden_link:
-            warnings.warn(
-                f"The model ends in a tf.function that hides its {model.hidden_link}: the output itself is explained, "
-                "whose gradient vanishes where the model is sure. Take @tf.function off the model's call, "
-                "or return logits from it.",
-                stacklevel=2,
-            )
 
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
@@ -105,10 +104,12 @@ def compiled(question: Question, target: Target, inputs: Inputs, progress: bool)
     """The compiled function for these, traced now if it is the first time."""
     functions = _kept.setdefault(question.model, OrderedDict())
     chosen = target.given(inputs.samples) is not None
-    key = (question.key(), target.key, chosen, inputs.key, progress, anatomy(question.model))
+    kind = question.key(), target.key, chosen, inputs.key, progress
+    key = (*kind, anatomy(question.model))
     if key not in functions:
-        check_integers(question.model, inputs)
-        functions[key] = Compiled(question, target, inputs, progress)
+        made = Compiled(question, target, inputs, progress)
+        key = (*kind, made.anatomy)
+        functions[key] = made
         if len(functions) > KEPT:
             functions.popitem(last=False)
     functions.move_to_end(key)

@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from tfsaliency.model.call import declared_inputs
 
+LARGEST_WHOLE = 2**24
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -62,6 +64,12 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     if sizes == {0}:
         raise ValueError("The batch is empty: there is nothing to explain. Received: " + _shapes(parts))
     for part in parts:
+        if part.dtype.kind in "iu" and np.abs(_extremes(part)).max() > LARGEST_WHOLE:
+            raise ValueError(
+                f"Inputs are computed in float32, which holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: "
+                f"integers from {part.min():,} to {part.max():,}. Pass smaller numbers, such as ids counted from 0, or "
+                "floats if their last digits do not matter."
+            )
         if part.dtype.kind == "f" and not np.isfinite(_extremes(part)).all():
             rows = np.unique(np.argwhere(~np.isfinite(part) | (np.abs(part) > np.finfo("float32").max))[:, 0])
             raise ValueError(

@@ -23,7 +23,7 @@ def ancestors(*tensors: tf.Tensor, known: Iterable[tf.Tensor] = ()) -> list[tf.O
             seen[op.name] = op
             stack += [tensor for tensor in op.inputs if tensor.ref() not in given]
     # In graphs of one function, an operation is made after all that it reads.
-    order = {op.name: place for place, op in enumerate(tensors[0].graph.get_operations())}
+    order = {op.name: place for place, op in enumerate(tensors[0].graph.get_operations())} if tensors else {}
     return sorted(seen.values(), key=lambda op: order[op.name])
 
 

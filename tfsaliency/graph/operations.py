@@ -47,6 +47,44 @@ ARITHMETIC = (
     "Sub",
 )
 ELEMENTWISE = (*BENDS, *ARITHMETIC)
+# More functions that treat every number by itself. No rule needs them.
+NUMBER_BY_NUMBER = (
+    "Atan",
+    "Atan2",
+    "Ceil",
+    "CheckNumerics",
+    "Cos",
+    "Cosh",
+    "DivNoNan",
+    "EnsureShape",
+    "Equal",
+    "Floor",
+    "FloorDiv",
+    "FloorMod",
+    "Greater",
+    "GreaterEqual",
+    "IsFinite",
+    "IsNan",
+    "Less",
+    "LessEqual",
+    "LogicalAnd",
+    "LogicalNot",
+    "LogicalOr",
+    "MulNoNan",
+    "NotEqual",
+    "OnesLike",
+    "PreventGradient",
+    "Rint",
+    "Round",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "StopGradient",
+    "Tan",
+    "Xdivy",
+    "Xlogy",
+    "ZerosLike",
+)
 # Functions of two numbers. With one of them fixed they are activations: a clip, or one over x.
 BINARY_CURVES = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
 # Pass positive numbers and suppress negative ones: exactly, clipped, leaky or smooth.
@@ -63,6 +101,8 @@ LINKS = ("Softmax", "LogSoftmax", "Sigmoid")
 RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
 # The same numbers in another shape or order.
 REORDERS = (*RESHAPES, "Transpose")
+# Puts tensors together, or takes a part of one.
+JOINS_AND_PARTS = ("ConcatV2", "GatherV2", "Pack", "Prod", "Slice", "StridedSlice")
 # Hands on what it gets.
 IDENTITIES = ("Identity", "Cast")
 # Each number of the result is one number of a source, or zero.
@@ -101,6 +141,7 @@ MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "Re
 # --- sums, products, maxima ---
 
 AVERAGE_POOLS = ("AvgPool", "AvgPool3D")
+RESIZES = ("ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor")
 MAX_POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D")
 # Each number of the result is a sum of numbers of the sources, with fixed weights.
 SUMS = (
@@ -111,13 +152,13 @@ SUMS = (
     "BiasAdd",
     "Cumsum",
     "Mean",
-    "ResizeBicubic",
-    "ResizeBilinear",
-    "ResizeNearestNeighbor",
+    *RESIZES,
     "ScaleAndTranslate",
     "Sub",
     "Sum",
 )
+# Each number of the result is made of all numbers along some axes.
+REDUCTIONS = ("All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum")
 # Each number of the result is the largest of some numbers of the source.
 MAXIMA = ("Max", *MAX_POOLS)
 CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
@@ -155,6 +196,20 @@ KEEP_SIGN = (
     "Transpose",
 )
 
+# --- chance ---
+
+# The beginning of the type of every operation that draws random numbers, and the types that begin otherwise.
+DRAWS = ("Random", "StatefulRandom", "StatefulUniform", "StatefulStandardNormal", "StatefulTruncatedNormal")
+OTHER_DRAWS = (
+    "Multinomial",
+    "RngReadAndSkip",
+    "ParameterizedTruncatedNormal",
+    "TruncatedNormal",
+    "StatefulRandomBinomial",
+)
+# Draw the same numbers for the same seed.
+SEEDED_DRAWS = "Stateless"
+
 # --- what rules cannot follow ---
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
@@ -166,5 +221,7 @@ LIST_READERS = ("TensorListConcatV2", "TensorListGather", "TensorListGetItem", "
 NESTED = (*CALLS, *CONDITIONS, *LOOPS)
 # Nothing flows back through these, by their meaning.
 STOPS = ("StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "Sign", "Floor", "Ceil", "Round", "Rint")
+# Make a tensor of a given shape, without reading another.
+FILLS = ("Fill",)
 # Read the shape of a tensor and none of its numbers.
 SHAPE_READERS = ("Shape", "Size", "Rank")

@@ -68,10 +68,14 @@ class Trace:
         return not any(op.type in NESTED for op in self.operations)
 
     @cached_property
-    def writes(self) -> bool:
-        """Whether the function assigns to a variable."""
-        bodies = [self._whole.node, *(function.node_def for function in self.functions.values())]
-        return any(node.op.startswith("Assign") for nodes in bodies for node in nodes)
+    def written(self) -> list[tf.Variable]:
+        """The variables that the function assigns to; all of them where a function within it assigns to any."""
+        bodies = (function.node_def for function in self.functions.values())
+        if any(node.op.startswith("Assign") for nodes in bodies for node in nodes):
+            return list(self.graph.variables)
+        targets = {op.inputs[0].ref() for op in self.operations if op.type.startswith("Assign")}
+        handles = {id(outside) for outside, traced in self.graph.captures if traced.ref() in targets}
+        return [each for each in self.graph.variables if id(each.handle) in handles]
 
     @cached_property
     def functions(self) -> dict[str, Any]:

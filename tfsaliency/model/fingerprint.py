@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfsaliency.base.keys import SameObject, key_of, same_object
+from tfsaliency.model.keys import SameObject, key_of, same_object
 
 # Numbers per weight that enter the fingerprint: enough to tell any two states of training apart, and few enough to cost
 # nothing.

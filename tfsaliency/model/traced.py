@@ -29,13 +29,23 @@ class TracedModel:
         inputs: the traced inputs, in the structure that the model takes.
         logits: the traced logits.
         calls: the layers that were called, inner calls first.
+        anatomy: of the model as it was traced.
+        is_restless: whether tracing changed what the model reads from Python.
+        cautions: what a user is warned of before trusting a map; None until it is found out.
     """
 
     def __init__(self, model: keras.Model, specs: Any):
         self._model = weakref.ref(model)
-        with watched_layers(model) as calls:
-            self.trace = Trace(lambda x: logits(model, x), specs)
+        # Some layers complete themselves when they are called for the first time: only the second call tells.
+        for _ in range(2):
+            self.anatomy = anatomy(model)
+            with watched_layers(model) as calls:
+                self.trace = Trace(lambda x: logits(model, x), specs)
+            self.is_restless = anatomy(model) != self.anatomy
+            if not self.is_restless:
+                break
         self.calls: list[LayerCall] = calls
+        self.cautions: list[str] | None = None
         (self.inputs,) = self.trace.inputs
         self.logits: Logits = self.trace.outputs
 
@@ -64,8 +74,7 @@ class TracedModel:
     @contextmanager
     def state_put_back(self) -> Iterator[None]:
         """Puts back the variables that a call of the model changes, such as the state of a recurrent layer."""
-        written = [each for each in self.trace.graph.variables if not each.trainable] if self.trace.writes else []
-        state = [(each, each.numpy()) for each in written]
+        state = [(each, each.numpy()) for each in self.trace.written]
         try:
             yield
         finally:
@@ -105,9 +114,12 @@ def traced_model(model: keras.Model, specs: Any) -> TracedModel:
     """The trace of a model for inputs of these specs; made now if it is the first time, or if the model has changed."""
     traces = _kept.setdefault(model, OrderedDict())
     structure = repr(tf.nest.map_structure(lambda spec: 0, specs))
-    key = (structure, tuple(tf.nest.flatten(specs)), anatomy(model))
+    kind = structure, tuple(tf.nest.flatten(specs))
+    key = (*kind, anatomy(model))
     if key not in traces:
-        traces[key] = TracedModel(model, specs)
+        made = TracedModel(model, specs)
+        key = (*kind, made.anatomy)
+        traces[key] = made
         if len(traces) > KEPT:
             traces.popitem(last=False)
     traces.move_to_end(key)

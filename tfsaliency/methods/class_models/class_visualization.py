@@ -170,7 +170,7 @@ class ClassVisualization(Method):
             method=str(self),
             diagnostics=diagnostics | {"score_at_start": answer.result.scores},
             explained=answer.function.explained,
-            provenance=provenance(self.model, chosen, seconds) | answer.function.notes,
+            provenance=provenance(self.model, chosen, seconds) | answer.notes,
         )
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from tfsaliency.base.keys import key_of
+from tfsaliency.model.keys import key_of
 
 NUMBER = 1
 

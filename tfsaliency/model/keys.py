@@ -3,6 +3,7 @@
 A key is equal as long as nothing has changed that the function, object or layer reads: it is made anew at each call.
 """
 
+import dis
 import functools
 import inspect
 import itertools
@@ -16,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -103,6 +104,10 @@ _BOOKKEEPING = {
     "stop_training",
 } - _READ_BY_CALL
 
+# Classes whose code reads no attribute but those that Keras keeps.
+_PLAIN_BASES = {*keras.Model.__mro__}
+# What Keras calls of a layer while a model is traced.
+_CALLED_BY_KERAS = {"call", "compute_mask", "__call__", "quantized_call"}
 # Keras' own layers read these while they are built or trained.
 _OF_TRAINING = ("_initializer", "_regularizer", "_constraint")
 
@@ -127,7 +132,7 @@ def _attributes_of(
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), tf.DType})
 # A graph reads variables itself, and tensors do not change; the others are written in C and hold nothing.
 _BY_IDENTITY = (
-    *(keras.Variable, tf.Variable, tf.Tensor, keras.KerasTensor, keras.DTypePolicy),
+    *(keras.Variable, tf.Variable, keras.DTypePolicy),
     *(types.WrapperDescriptorType, types.MethodDescriptorType, types.GetSetDescriptorType, np.ufunc),
 )
 _MISSING = object()
@@ -163,6 +168,11 @@ class _Reading:
     def _all(self, values: Iterable[Any]) -> tuple[Hashable, ...]:
         return tuple([self._of(each) for each in values])
 
+    def _tensor(self, value: Any) -> Hashable:
+        # A tensor of another trace says nothing: this one cannot read it.
+        is_known = tf.is_tensor(value) and not tf.is_symbolic_tensor(value)
+        return same_object(value) if is_known else "a tensor of another trace"
+
     def _array(self, value: Any) -> Hashable:
         array = np.asarray(value)
         content = self._of(array.tolist()) if array.dtype.hasobject else array.tobytes()
@@ -181,10 +191,24 @@ class _Reading:
     def _partial(self, value: "functools.partial[Any]") -> Hashable:
         return type(value), *self._all((value.func, value.args, value.keywords))
 
-    def _place(self, value: Any) -> Hashable:
-        """A module or a class, whose attributes functions read by name."""
+    def _module(self, value: types.ModuleType) -> Hashable:
         self._leave_open(value)
-        return same_object(value), self._class(value) if isinstance(value, type) else None
+        return same_object(value)
+
+    def _class(self, kind: type) -> Hashable:
+        """A class, with the functions of the user's that can run without being named."""
+        own = _own_classes(kind)
+        if not own:
+            return kind
+        self._leave_open(kind)
+        names = [name for base in own for name in vars(base)]
+        if issubclass(kind, keras.Layer):
+            names = [name for name in names if name in _CALLED_BY_KERAS]
+        elif {*kind.__mro__} == {object, *own}:
+            names = [name for name in names if name.startswith("__")]
+        # A class of another library calls whatever a subclass defines.
+        members = [inspect.getattr_static(kind, name) for name in names]
+        return same_object(kind), *self._all(each for each in members if isinstance(each, types.FunctionType))
 
     # --- functions ---
 
@@ -193,13 +217,13 @@ class _Reading:
             # A wrapper that a library makes of a user's function holds it in a closure or under __wrapped__.
             inside = [function.__dict__.get("__wrapped__"), *_cells(function)]
             return same_object(function.__code__), *self._all(each for each in inside if _may_be_own(each))
-        names = _names_in(function.__code__)
-        self._names |= names
+        outside, attributes = _names_in(function.__code__)
+        self._names |= attributes
         known = function.__globals__
         return (
             function.__code__,
             *self._all((function.__defaults__, function.__kwdefaults__, *_cells(function))),
-            *((name, self._of(known[name])) for name in sorted(names & known.keys())),
+            *((name, self._of(known.get(name, sys.modules.get(name)))) for name in sorted(outside)),
         )
 
     def _method(self, method: types.MethodType) -> Hashable:
@@ -212,24 +236,31 @@ class _Reading:
     # --- objects ---
 
     def _layer(self, layer: keras.Layer) -> Hashable:
-        kept = vars(layer)
-        names, read = _attributes_of(tuple(kept), bool(_own_classes(type(layer))))
+        kind, kept = type(layer), vars(layer)
+        own = _own_classes(kind)
+        if own and {*kind.__mro__} <= {*own, *_PLAIN_BASES}:
+            # Its own code alone reads its attributes. Those that are only written, such as an attention kept for later,
+            # change nothing.
+            self._leave_open(layer)
+            self._names |= _CALLED_BY_KERAS
+            kept = {name: kept[name] for name in _READ_BY_CALL if name in kept}
+        names, read = _attributes_of(tuple(kept), bool(own))
         values = read(kept)
         # This is most of what is read at every call: a plain value is its own key, beside its type.
         kinds = tuple(map(type, values))
         parts = [value if kind in _PLAIN else self._of(value) for kind, value in zip(kinds, values, strict=True)]
-        return same_object(layer), self._class(type(layer)), names, kinds, *parts
+        return same_object(layer), self._of(kind) if own else kind, names, kinds, *parts
 
     def _object(self, value: Any) -> Hashable:
         kind = type(value)
         if dataclass_fields := getattr(kind, "__dataclass_fields__", None):
             fields = ((name, self._of(getattr(value, name, _MISSING))) for name in dataclass_fields)
-            return kind, self._class(kind), *fields
+            return kind, self._of(kind), *fields
         if not _is_installed(kind.__module__):
             if {*kind.__mro__} == {object, *_own_classes(kind)}:
                 self._leave_open(value)
-                return same_object(value), self._class(kind)
-            return kind, self._class(kind), self._content(value), self._of(getattr(value, "__dict__", None))
+                return same_object(value), self._of(kind)
+            return kind, self._of(kind), self._content(value), self._of(getattr(value, "__dict__", None))
         if isinstance(value, types.SimpleNamespace):
             return kind, self._of(vars(value))
         if (own := getattr(value, "python_function", None)) is not None:
@@ -244,20 +275,6 @@ class _Reading:
             return pickle.dumps(value)
         except Exception:
             return _NothingEqual()
-
-    def _class(self, kind: type) -> Hashable:
-        """The functions of the user's classes that can run without being named: operators, and overridden ones."""
-        own = _own_classes(kind)
-        if not own:
-            return None
-        self._leave_open(kind)
-        everything = any(base is not object and base not in own for base in kind.__mro__)
-        return self._all(
-            member
-            for base in own
-            for name, member in vars(base).items()
-            if isinstance(member, types.FunctionType) and (everything or name.startswith("__"))
-        )
 
     def _leave_open(self, value: Any) -> None:
         self._open.append((len(self._open), value, set()))
@@ -279,6 +296,7 @@ class _Reading:
 # How each kind of value is read; the first that fits.
 _READERS: list[tuple[Any, Callable[..., Hashable]]] = [
     (_BY_IDENTITY, same_object),
+    ((tf.Tensor, keras.KerasTensor), _Reading._tensor),
     (keras.Layer, _Reading._layer),
     ((np.ndarray, np.generic), _Reading._array),
     ((list, tuple, deque), _Reading._items),
@@ -288,7 +306,8 @@ _READERS: list[tuple[Any, Callable[..., Hashable]]] = [
     (types.MethodType, _Reading._method),
     ((types.BuiltinFunctionType, types.MethodWrapperType), _Reading._builtin),
     (functools.partial, _Reading._partial),
-    ((type, types.ModuleType), _Reading._place),
+    (types.ModuleType, _Reading._module),
+    (type, _Reading._class),
     (object, _Reading._object),
 ]
 
@@ -310,6 +329,9 @@ def _static(value: Any, name: str) -> Any:
     """An attribute without running a property; the functions of a property are attributes themselves."""
     if isinstance(value, types.ModuleType):
         return vars(value).get(name, _MISSING)
+    if isinstance(value, keras.Layer):
+        # Its class is read by itself.
+        return _MISSING if name in _BOOKKEEPING else vars(value).get(name, _MISSING)
     found = inspect.getattr_static(value, name, _MISSING)
     if isinstance(found, types.MemberDescriptorType):
         return getattr(value, name, _MISSING)
@@ -336,12 +358,36 @@ def _may_be_own(value: Any) -> bool:
     return callable(value) and not isinstance(value, type)
 
 
+class _Names(NamedTuple):
+    """The names in code, also in the lambdas and comprehensions within it.
+
+    Attributes:
+        outside: what it reads from its module.
+        attributes: what it reads of objects; texts count, for ``getattr``. An attribute that is only written, such as
+            the attention kept for later, is none.
+    """
+
+    outside: frozenset[str]
+    attributes: frozenset[str]
+
+
 @functools.lru_cache(maxsize=4096)
-def _names_in(code: CodeType) -> frozenset[str]:
-    """The names that code reads from outside or as attributes, also in the lambdas and comprehensions within it."""
-    texts = {each for each in code.co_consts if isinstance(each, str) and each.isidentifier()}
-    inner = (each for each in code.co_consts if isinstance(each, CodeType))
-    return frozenset(texts.union(code.co_names, *map(_names_in, inner)))
+def _names_in(code: CodeType) -> _Names:
+    outside, attributes = set(), set()
+    for step in dis.get_instructions(code):
+        if step.opname in _READS_MODULE:
+            outside.add(step.argval)
+        elif step.opname in _READS_OBJECT and isinstance(step.argval, str) and step.argval.isidentifier():
+            attributes.add(step.argval)
+    inner = [_names_in(each) for each in code.co_consts if isinstance(each, CodeType)]
+    return _Names(
+        frozenset(outside).union(*(each.outside for each in inner)),
+        frozenset(attributes).union(*(each.attributes for each in inner)),
+    )
+
+
+_READS_MODULE = ("LOAD_GLOBAL", "LOAD_NAME", "IMPORT_NAME")
+_READS_OBJECT = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "LOAD_CONST", "IMPORT_FROM")
 
 
 def _own_classes(kind: type) -> tuple[type, ...]:
