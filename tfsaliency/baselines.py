@@ -262,7 +262,7 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
         return Baselines(baseline.number, made)
     if callable(baseline):
         return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
-    if not isinstance(baseline, (dict, *_VARIABLES)) and np.ndim(baseline) == 0:
+    if not isinstance(baseline, (dict, list, tuple, *_VARIABLES)) and np.ndim(baseline) == 0:
         baseline = tf.nest.map_structure(lambda part: baseline, x)
     try:
         given = tf.nest.map_structure(_as_array, _in_structure(baseline, x))

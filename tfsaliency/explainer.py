@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import FitsInputs
 from tfsaliency.engine.ask import ask
+from tfsaliency.engine.ledger import Accountable, check_sum
 from tfsaliency.engine.provenance import provenance
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
@@ -143,6 +144,8 @@ class Explainer(Method):
         """
         start = time.perf_counter()
         answer = ask(self, inputs, target, batch_size=batch_size, progress=progress)
+        if isinstance(self, Accountable):
+            check_sum(self, answer)
         seconds = time.perf_counter() - start
         return Explanation(
             values=answer.result.values,

@@ -54,7 +54,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
                 if rows is None:
                     function.rows = size
                 continue
-            except tf.errors.InvalidArgumentError as error:
+            except tf.errors.OpError as error:
                 raise ValueError(_failed(stop - done, error)) from error
             # Unlike Tensor.numpy(), asarray does not copy: the only copy is made when the pieces are joined.
             pieces.append(Result(*tf.nest.map_structure(np.asarray, piece)))

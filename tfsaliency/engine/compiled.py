@@ -43,6 +43,7 @@ class Compiled:
         anatomy: of the model as it was traced.
         cautions: what the user is warned of before trusting a map.
         rows: how many rows go through the model at once.
+        is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
 
@@ -71,7 +72,7 @@ class Compiled:
 
         signature = [inputs.specs, tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.int32)] * 2]
         self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
-        self._model = model
+        self._model, self.is_coarse = model, model.trace.is_coarse
         self.units = units[0]
         self.notes = scores[0].notes
         self.anatomy, self.cautions = model.anatomy, model.cautions

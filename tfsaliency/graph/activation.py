@@ -55,7 +55,7 @@ def joined_activations(steps: list[Step]) -> list[Step]:
     for step in steps:
         if isinstance(step, CustomGradient):
             joined |= _custom_gradient(step, parent, joined)
-        elif step.type in ELEMENTWISE:
+        elif step.type in ELEMENTWISE and not _spreads(step):
             operands = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
             origin = operands[0] if len(operands) == 1 else _common(operands, parent)
             if origin is None:
@@ -66,6 +66,12 @@ def joined_activations(steps: list[Step]) -> list[Step]:
                 if any(each.type in BENDS for each in between):
                     joined[step.name] = Activation(origin, between)
     return [joined.get(step.name, step) for step in steps]
+
+
+def _spreads(step: Step) -> bool:
+    """Whether an operand that depends on the inputs is spread over more places, as ``(N, 1)`` is beside ``(N, 6)``."""
+    shapes = [source.shape for source, depends in zip(step.sources, step.depends, strict=True) if depends]
+    return any(repr(shape) != repr(step.results[0].shape) for shape in shapes)
 
 
 def _custom_gradient(step: CustomGradient, parent: dict[Any, tf.Tensor], joined: dict[str, Step]) -> dict[str, Step]:

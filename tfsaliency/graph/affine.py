@@ -283,6 +283,13 @@ def _per_signal(head: Step, w: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     return scale if _transposed(head) else scale[:, None]
 
 
+def is_flipped(head: Step) -> bool:
+    """Whether a matrix product transposes its first operand, the signal."""
+    if head.type == "MatMul":
+        return bool(head.attribute("transpose_a"))
+    return head.type.startswith("BatchMatMul") and bool(head.attribute("adj_x"))
+
+
 def _transposed(head: Step) -> bool:
     """Whether the weights have the channels of the result before those of the signal."""
     if head.type == "MatMul":

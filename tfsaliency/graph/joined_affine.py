@@ -10,6 +10,7 @@ from tfsaliency.graph.affine import (
     Normalization,
     Weighted,
     extents_through,
+    is_flipped,
     scale_and_shift,
     signal_place,
 )
@@ -74,17 +75,22 @@ def _is_free_scale(step: Step, free: dict[str, Step]) -> bool:
     return step.name in free and scale_and_shift(step) is not None
 
 
+def _channels(step: Step) -> int | None:
+    shape = step.results[0].shape
+    return shape[-1] if shape.rank else None
+
+
 def _after(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
     """The scales, shifts and moves that follow an affine operation and can be part of its map."""
     steps: list[Step] = []
     keep = 0
-    channels, last = head.results[0].shape[-1], head
+    channels, last = _channels(head), head
     while (step := graph.only_reader(last)) is not None and step.name in free:
-        same = step.results[0].shape[-1] == last.results[0].shape[-1]
+        same = _channels(step) == _channels(last)
         scale = scale_and_shift(step)
         if scale is not None and same:
             if scale.scale != Extent.NONE and not (
-                _is_scalable(head) and scale.scale <= Extent.PER_CHANNEL and last.results[0].shape[-1] == channels
+                _is_scalable(head) and scale.scale <= Extent.PER_CHANNEL and _channels(last) == channels
             ):
                 break
             steps.append(step)
@@ -102,14 +108,15 @@ def _after(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
 
 def _is_scalable(head: Step) -> bool:
     """Whether the weights show which numbers of the result they make: where the signal comes first, but for einsum."""
-    return (head.depends[0] or KINDS[head.type] == CONVOLUTION) and head.type != "Einsum"
+    in_order = head.depends[0] and not is_flipped(head)
+    return (in_order or KINDS[head.type] == CONVOLUTION) and head.type != "Einsum"
 
 
 def _before(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
     """The scales, shifts and pads that an affine operation reads and that can be part of its map."""
     steps: list[Step] = []
     keep = 0
-    if head.type == "Einsum" or head.depends.index(True) != signal_place(head.type):
+    if head.type == "Einsum" or head.depends.index(True) != signal_place(head.type) or is_flipped(head):
         return []
     last = head
     while (step := graph.only_maker(last)) is not None and step.name in free:

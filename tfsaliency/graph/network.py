@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 import tensorflow as tf
 
 from tfsaliency.graph.activation import joined_activations
-from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.grouped import grouped_convolution
 from tfsaliency.graph.joined_affine import joined_affine
-from tfsaliency.graph.operations import CALLS, LIST_READERS, NESTED, STOPS
+from tfsaliency.graph.operations import CALLS, IDENTITIES, LIST_READERS, MOVES, NESTED, PRODUCTS, SHAPE_READERS, STOPS
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.step import Flows, Step, step_of
 from tfsaliency.graph.trace import Trace, Values
@@ -69,6 +69,9 @@ class Network:
 
         def send(traced: tf.Tensor, flow: tf.Tensor | None) -> None:
             if flow is not None:
+                # A rule computes in float64 where the network does, and in float32 everywhere else.
+                if flow.dtype.is_floating:
+                    flow = tf.cast(flow, tf.float64 if traced.dtype == tf.float64 else tf.float32)
                 flows[traced.ref()] = flows[traced.ref()] + flow if traced.ref() in flows else flow
 
         for output, flow in zip(self.outputs, upstream, strict=True):
@@ -87,12 +90,50 @@ class Network:
         nested = step
         while nested.type in LIST_READERS and (maker := self._readers.maker(nested.source)) is not None:
             nested = maker
+        if any(result.dtype.is_complex for result in step.results):
+            raise ValueError(
+                f"Rules cannot follow complex numbers through {step.name!r}, an operation of type {step.type}. "
+                "Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
+            )
         if nested.type in NESTED:
             raise ValueError(
                 f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a tf.function, loop "
                 "or condition within the model. Take @tf.function off the model's call, or unroll the loop (an LSTM "
                 "or GRU layer with unroll=True). Gradient methods (Gradient, SmoothGrad, ...) go through it."
             )
+
+    @cached_property
+    def hidden(self) -> set[Any]:
+        """The traced floats, as ``ref()``, that follow from the inputs by a way of no rule: a choice, a rounding."""
+        # A token that is repeated for each sample depends on their number alone.
+        read = [op for op in ancestors(*self.outputs) if op.type not in SHAPE_READERS]
+        after = descendants(read, self.inputs)
+        followed = {result.ref() for step in _steps(self._trace, self.inputs, self.outputs) for result in step.results}
+        made = {result.ref() for op in after for result in op.outputs if result.dtype.is_floating}
+        return made - followed
+
+    def check_floats(self) -> None:
+        """Raises where a product is computed in integers: rules would follow its scales alone, to another map.
+
+        Raises:
+            ValueError: there is one.
+        """
+        for op in descendants(ancestors(*self.outputs), self.inputs):
+            if op.type in PRODUCTS and not _is_followed(op.outputs[0].dtype):
+                raise ValueError(
+                    f"Rules cannot follow {op.name!r}, a {op.type} in {op.outputs[0].dtype.name} numbers, as quantized "
+                    "layers have. Explain the model before it is quantized, or by a gradient method."
+                )
+
+    def blamed(self, step: Step) -> str:
+        """Names an operation for what a step loses: what it reads by a way that no rule goes, or the step itself."""
+        hidden = [source.op for source in step.sources if source.ref() in self.hidden]
+        if not hidden:
+            return f"{step.name!r}, an operation of type {step.type}"
+        op = hidden[0]
+        while op.type in (*MOVES, *IDENTITIES) and op.inputs[0].ref() in self.hidden:
+            op = op.inputs[0].op
+        return f"{op.name!r}, an operation of type {op.type}"
 
     @cached_property
     def _readers(self) -> Readers:
@@ -115,6 +156,10 @@ def late(rule: AnyRule) -> AnyRule:
     return cast(AnyRule, waiting)
 
 
+def _is_followed(dtype: tf.DType) -> bool:
+    return bool(dtype.is_floating or dtype.is_complex or dtype == tf.variant)
+
+
 def _steps(trace: Trace, inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Step]:
     """The steps from the inputs to the outputs, in the order in which they were traced."""
     dependent = {each.ref() for each in inputs}
@@ -122,7 +167,7 @@ def _steps(trace: Trace, inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> l
     for op in ancestors(*outputs):
         depends = [source.ref() in dependent for source in op.inputs]
         # A loop reads its sequence from a list, which is a variant.
-        results = [result for result in op.outputs if result.dtype.is_floating or result.dtype == tf.variant]
+        results = [result for result in op.outputs if _is_followed(result.dtype)]
         if not any(depends) or not results or op.type in STOPS or any(each.ref() in dependent for each in results):
             continue
         hidden = grouped_convolution(op, depends, trace.functions) if op.type in CALLS else None

@@ -122,7 +122,6 @@ MOVES = (
     "PadV2",
     "ReverseV2",
     "Roll",
-    "ScatterNd",
     "Slice",
     "SpaceToBatchND",
     "SpaceToDepth",
@@ -154,6 +153,7 @@ SUMS = (
     "Mean",
     *RESIZES,
     "ScaleAndTranslate",
+    "ScatterNd",
     "Sub",
     "Sum",
 )

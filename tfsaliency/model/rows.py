@@ -12,8 +12,8 @@ from tfsaliency.graph.operations import DRAWS, NESTED, OTHER_DRAWS, SEEDED_DRAWS
 from tfsaliency.graph.rows import Meeting, meetings
 from tfsaliency.model.traced import TracedModel
 
-# A row alone and among others differs by rounding: by this share of the largest number, and by more in float16.
-ROUNDING, ROUNDING_HALF = 1e-4, 1e-2
+# A row alone and among others differs by rounding: by this share of the largest number, and by more in 16 bits.
+ROUNDING, ROUNDING_COARSE = 1e-4, 1e-2
 RESTLESS = (
     "The model changes what it reads from Python when it is called, such as a counter or the numbers that NumPy draws "
     "next: the map can change from call to call, and the model is traced again each time. Explain a model whose call "
@@ -126,13 +126,13 @@ def _compared(model: TracedModel, x: Any, met: list[Meeting]) -> tf.Operation | 
     other = tf.nest.map_structure(_other_row, x)
     try:
         together, alone = run(first, first, other), [run(first), run(other)]
-    except tf.errors.InvalidArgumentError:
+    except tf.errors.OpError:
         # A model of a fixed number of rows can only be asked about that many: nothing else can be explained with it.
         return None
     if len(outputs) == 1:
         _check_rows(together[0], 3)
         _check_rows(alone[0][0], 1)
-    tolerance = ROUNDING_HALF if model.trace.is_half else ROUNDING
+    tolerance = ROUNDING_COARSE if model.trace.is_coarse else ROUNDING
     differs = [_differs(each, (one, two), tolerance) for each, one, two in zip(together, *alone, strict=True)]
     if not any(differs[: len(outputs)]):
         return None

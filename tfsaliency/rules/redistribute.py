@@ -23,12 +23,13 @@ from tfsaliency.graph.operations import (
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.relevance import stabilized
+from tfsaliency.tensors.sums import unspread
 
 
 def unchanged(step: Step, relevance: Flows) -> Flows:
     """``R_i = R_j``: an activation has one input, and this input gets all the relevance."""
     (flow,) = relevance
-    return step.to_sources(flow)
+    return step.to_sources(None if flow is None else unspread(flow, step.source))
 
 
 def handed_on(step: Step, relevance: Flows) -> Flows:
@@ -85,6 +86,8 @@ class Redistribution:
             return self._product
         if step.type in PRODUCTS and step.depends.count(True) == 2:
             return halved
+        if step.type == "Pow" and step.depends.count(True) == 2:
+            return None
         if step.type in BINARY_CURVES and step.depends.count(True) == 1:
             return unchanged
         return RULES.get(step.type)

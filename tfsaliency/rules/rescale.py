@@ -24,6 +24,7 @@ from tfsaliency.graph.operations import (
 from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.redistribute import handed_on
 from tfsaliency.rules.relevance import negative, positive
+from tfsaliency.tensors.sums import unspread
 
 # A rule gets the step at the input and the same step at the reference.
 PairRule = Callable[[Step, Step, Flows], Flows]
@@ -48,7 +49,7 @@ def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
     x, x0 = step.input, reference.input
     derivative = step.gradient([tf.ones_like(m)])[step.depends.index(True)]
     # A second computation of the results is cheaper than storing them in the forward pass.
-    return step.to_sources(m * secant(x, x0, step.with_input(x), reference.with_input(x0), derivative))
+    return step.to_sources(unspread(m * secant(x, x0, step.with_input(x), reference.with_input(x0), derivative), x))
 
 
 def secant(x: tf.Tensor, x0: tf.Tensor, y: tf.Tensor, y0: tf.Tensor, derivative: tf.Tensor) -> tf.Tensor:
@@ -61,6 +62,13 @@ def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """A selection between ``x`` and a constant is a function of ``x``; a selection between two signals has no rule."""
     if step.depends.count(True) != 1:
         raise ValueError(f"There is no rule for {step.name!r}, which selects between two signals.")
+    return rescale(step, reference, multipliers)
+
+
+def power(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``x ** n`` with a fixed exponent or base is a function of one number; of two signals it has no rule."""
+    if step.depends.count(True) != 1:
+        raise ValueError(f"DeepLIFT has no rule for {step.name!r}, a power whose base and exponent are both signals.")
     return rescale(step, reference, multipliers)
 
 
@@ -210,13 +218,14 @@ def _half_way(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 
 RULES: dict[str, PairRule] = {
-    **dict.fromkeys((ACTIVATION, *CURVES, *INVERSES, "Abs", "Pow", "Square"), rescale),
+    **dict.fromkeys((ACTIVATION, *CURVES, *INVERSES, "Abs", "Square"), rescale),
     **dict.fromkeys((*MOVES, *SUMS, *TRANSPOSED_CONVOLUTIONS, "Cast", "FusedBatchNormV3", "Identity", "Neg"), linear),
     **dict.fromkeys((*PRODUCTS, "Mul"), product),
     **dict.fromkeys((*MAXIMA, "Maximum"), largest),
     **dict.fromkeys(("Min", "Minimum"), smallest),
     "IdentityN": identities,
     "LogSoftmax": log_softmax,
+    "Pow": power,
     "RealDiv": quotient,
     "SelectV2": selection,
     "Softmax": softmax,

@@ -20,6 +20,33 @@ def inner_axes(part: tf.Tensor) -> list[int]:
     return list(range(1, part.shape.rank))
 
 
+def unspread(flow: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Adds up what arrives at the copies of a number that broadcasting made: a flow of the shape of ``like``."""
+    added = flow.shape.rank - like.shape.rank
+    flow = tf.reduce_sum(flow, axis=list(range(added)))
+    axes = [axis for axis, size in enumerate(like.shape) if size == 1 and flow.shape[axis] != 1]
+    return tf.reduce_sum(flow, axis=axes, keepdims=True) if axes else flow
+
+
+def sum_of_flows(flows: list[tf.Tensor | None], samples: tf.Tensor) -> tf.Tensor:
+    """``(N,)``: what flows carry for each sample.
+
+    A sample may have several entries of the first axis, one after the other. What belongs to no sample is spread evenly
+    over all.
+    """
+    whole = tf.zeros([samples])
+    for flow in flows:
+        if flow is None:
+            continue
+        is_batch = flow.shape.rank is None or (flow.shape.rank and flow.shape[0] is None)
+        whole += (
+            tf.reduce_sum(tf.reshape(flow, [samples, -1]), axis=1)
+            if is_batch
+            else tf.reduce_sum(flow) / tf.cast(samples, tf.float32)
+        )
+    return whole
+
+
 def along(numbers: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     """``(n,)`` numbers, reshaped to ``(n, 1, ...)`` so that they broadcast against ``part``."""
     return tf.reshape(numbers, [-1] + [1] * (part.shape.rank - 1))

@@ -1,3 +1,5 @@
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -5,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.baselines import baselines
+from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Forward, Head, Score
 from tfsaliency.explainer import Explainer
@@ -16,7 +19,7 @@ from tfsaliency.graph.operations import BENDS
 from tfsaliency.graph.step import Flows, Step
 from tfsaliency.graph.trace import Values
 from tfsaliency.rules.rescale import RULES, linear, reveal_cancel
-from tfsaliency.tensors.sums import total
+from tfsaliency.tensors.sums import samples_of, sum_of_flows, total
 
 NAMES = ("rescale", "reveal_cancel")
 
@@ -42,8 +45,8 @@ class DeepLIFT(Explainer):
         ValueError: on ``explain``, if the baseline does not fit, an operation has no rule, or the model hides
             operations in its own ``tf.function``, loop or condition.
 
-    ``diagnostics["completeness_gap"]`` is the sum of the values minus ``f(x) - f(x0)``. Its causes are rounding and a
-    ``stop_gradient`` in the model.
+    ``diagnostics["completeness_gap"]`` is the sum of the values minus ``f(x) - f(x0)``. A gap above rounding gives a
+    warning that names the operation which loses most, such as a choice that depends on the inputs.
 
     Source:
         Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences; several baselines
@@ -63,7 +66,7 @@ class DeepLIFT(Explainer):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         forward = score.forward(x)
-
+        forward.model.network.check_floats()
         head = score.head(forward)
 
         def against(x0: Any) -> tuple[Any, tf.Tensor]:
@@ -71,6 +74,41 @@ class DeepLIFT(Explainer):
 
         values, gap = baselines(self.baseline, x, score).mean_of(against, (x, forward.score))
         return Attribution(values, {"completeness_gap": gap})
+
+    promise = Promise(
+        "completeness_gap",
+        "A choice that depends on the inputs (argmax, a comparison, a rounding) or a stop_gradient has no multiplier: "
+        "explain the model without it, or by a gradient method.",
+    )
+
+    def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
+        """What each operation loses between the inputs and the first baseline, ``(N,)`` each."""
+        forward = score.forward(x)
+        head = score.head(forward)
+        reference = score.forward(baselines(self.baseline, x, score).at(0))
+        lost: dict[str, tf.Tensor] = {}
+
+        def watch(step: Step, pair: Step, arriving: Flows, sent: Flows) -> None:
+            come, gone = (
+                [
+                    None if flow is None else flow * (a - b)
+                    for flow, a, b in zip(flows, at_input, at_reference, strict=True)
+                ]
+                for flows, at_input, at_reference in (
+                    (arriving, step.outputs, pair.outputs),
+                    (sent, step.inputs, pair.inputs),
+                )
+            )
+            lost[network.blamed(step)] = sum_of_flows(come, samples) - sum_of_flows(gone, samples)
+
+        samples = samples_of(x)
+        network = head.network
+        plain = dataclasses.replace(self, rule="rescale")
+        start: Flows = [tf.ones_like(forward.score)]
+        start = plain._multipliers(network, head.values(forward), head.values(reference), start, watch)
+        network = forward.model.network
+        plain._multipliers(network, forward.values, reference.values, start, watch)
+        return lost
 
     def _against(self, reference: Forward, forward: Forward, head: Head) -> tuple[Any, tf.Tensor]:
         """Values and completeness gap against one baseline per sample."""
@@ -83,8 +121,23 @@ class DeepLIFT(Explainer):
         values = tf.nest.map_structure(lambda m, part, part0: m * (part - part0), multipliers, x, x0)
         return values, total(values) - (forward.score - reference.score)
 
-    def _multipliers(self, network: Network, values: Values, reference: Values, start: Flows) -> Flows:
-        """Multipliers of the inputs of a network, from those of its outputs."""
+    def _multipliers(
+        self,
+        network: Network,
+        values: Values,
+        reference: Values,
+        start: Flows,
+        watch: Callable[[Step, Step, Flows, Flows], None] = lambda *step: None,
+    ) -> Flows:
+        """Multipliers of the inputs of a network, from those of its outputs.
+
+        Args:
+            network: the network.
+            values: at the inputs.
+            reference: at the baseline.
+            start: the multipliers of the outputs.
+            watch: is shown each step, the same step at the baseline, and its multipliers before and after.
+        """
         reveals = self.rule == "reveal_cancel"
         steps = network.with_affine_maps if reveals else network.with_activations
         paired = _paired(network, steps) if reveals else {}
@@ -104,7 +157,9 @@ class DeepLIFT(Explainer):
                     f"DeepLIFT has no rule for the operation {step.name!r} of type {step.type}. Explain the model "
                     "without it, or by a gradient method."
                 )
-            return chosen(step, pair, multipliers)
+            sent = chosen(step, pair, multipliers)
+            watch(step, pair, multipliers, sent)
+            return sent
 
         return network.walk_back(steps, values, start, rule)
 

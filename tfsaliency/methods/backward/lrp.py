@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
@@ -17,7 +18,13 @@ from tfsaliency.rules.presets import Table, chosen_rules, table_of
 from tfsaliency.rules.redistribute import Redistribution, in_proportion
 from tfsaliency.rules.relevance import WSquare, ZBox, ZPlus
 from tfsaliency.rules.selectors import first, kind
-from tfsaliency.tensors.sums import total
+from tfsaliency.tensors.sums import samples_of, sum_of_flows, total
+
+PROMISE = Promise(
+    "unexplained_gap",
+    "A choice between constants (where, argmax, a rounding) has no input that its relevance could go to: explain the "
+    "model without it, or give a rule for the operation.",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +69,8 @@ class LRP(Explainer):
             no layer, or the model hides operations in its own ``tf.function``, loop or condition.
 
     ``diagnostics["conservation_gap"]`` is the sum of the values minus the score: the biases absorb this difference.
+    ``diagnostics["unexplained_gap"]`` is the part that no bias explains: relevance that arrives at a constant or at a
+    choice which depends on the inputs. It gives a warning that names the operation which loses most.
 
     Source:
         Bach et al. 2015, On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
@@ -77,6 +86,8 @@ class LRP(Explainer):
         array([[2., 0.]], dtype=float32)
     """
 
+    promise = PROMISE
+
     model: keras.Model
     rules: str | Table = "epsilon_plus_flat"
     low: ArrayLike | None = None
@@ -84,8 +95,11 @@ class LRP(Explainer):
     strict: bool = True
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        table = table_of(self.rules, self.low, self.high)
-        return propagated(table, self.strict, x, score)
+        return propagated(table_of(self.rules, self.low, self.high), self.strict, x, score)
+
+    def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
+        """The relevance that each operation loses and no bias explains, ``(N,)`` each."""
+        return losses(table_of(self.rules, self.low, self.high), self.strict, x, score)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,14 +132,22 @@ class DeepTaylor(Explainer):
         array([[3.6, 0.4]], dtype=float32)
     """
 
+    promise = PROMISE
+
     model: keras.Model
     low: ArrayLike | None = None
     high: ArrayLike | None = None
 
     def attribute(self, x: Any, score: Score) -> Attribution:
+        return propagated(self._table(), True, x, score)
+
+    def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
+        """What each operation loses, ``(N,)`` each; see `LRP`."""
+        return losses(self._table(), True, x, score)
+
+    def _table(self) -> Table:
         at_inputs = WSquare() if self.low is None else ZBox(self.low, self.high)
-        table = {kind("convolution"): ZPlus(), kind("dense"): ZPlus(), first(): at_inputs}
-        return propagated(table, True, x, score)
+        return {kind("convolution"): ZPlus(), kind("dense"): ZPlus(), first(): at_inputs}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,12 +159,41 @@ class DeepTaylor(Explainer):
 
 def propagated(table: Table, strict: bool, x: Any, score: Score) -> Attribution:
     """The relevance of the inputs, by the rules of a table."""
+    without: list[str] = []
+    lost: dict[str, tf.Tensor] = {}
+    values, start = _walked(table, strict, x, score, without, lost)
+    if without:
+        warnings.warn(
+            f"Operations without a rule shared their relevance in proportion to gradient times input: {without}",
+            stacklevel=2,
+        )
+    gap = total(values) - total([relevance for relevance in start if relevance is not None])
+    counts = {f"without rule: {type}": tf.fill(tf.shape(gap), without.count(type)) for type in sorted(set(without))}
+    unexplained = -tf.add_n(list(lost.values())) if lost else tf.zeros_like(gap)
+    return Attribution(values, {"conservation_gap": gap, "unexplained_gap": unexplained, **counts})
+
+
+def losses(table: Table, strict: bool, x: Any, score: Score) -> dict[str, tf.Tensor]:
+    """The relevance that each operation loses and no bias explains, ``(N,)`` each."""
+    lost: dict[str, tf.Tensor] = {}
+    _walked(table, strict, x, score, [], lost)
+    return lost
+
+
+def _walked(
+    table: Table, strict: bool, x: Any, score: Score, without: list[str], lost: dict[str, tf.Tensor]
+) -> tuple[Any, Flows]:
+    """The relevance of the inputs and of the logits.
+
+    Notes the types of operations without a rule, and what operations lose where no bias is the cause.
+    """
     forward = score.forward(x)
     network = forward.model.network
+    network.check_floats()
     steps = network.with_affine_maps
     rules = chosen_rules(table, steps, forward.model)
     others = Redistribution(network.readers(steps))
-    without: list[str] = []
+    samples = samples_of(x)
 
     def rule(step: Step, relevance: Flows) -> Flows:
         if isinstance(step, Affine):
@@ -156,17 +207,12 @@ def propagated(table: Table, strict: bool, x: Any, score: Score) -> Attribution:
             )
         if chosen is None:
             without.append(step.type)
-        return (chosen or in_proportion)(step, relevance)
+        sent = (chosen or in_proportion)(step, relevance)
+        if step.type == "SelectV2" or any(source.ref() in network.hidden for source in step.sources):
+            lost[network.blamed(step)] = sum_of_flows(relevance, samples) - sum_of_flows(sent, samples)
+        return sent
 
     logits = forward.logits.floats
     slopes = forward.slopes(logits)
     start = [None if slope is None else logit * slope for logit, slope in zip(logits, slopes, strict=True)]
-    values = in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score)
-    if without:
-        warnings.warn(
-            f"Operations without a rule shared their relevance in proportion to gradient times input: {without}",
-            stacklevel=2,
-        )
-    gap = total(values) - total([relevance for relevance in start if relevance is not None])
-    counts = {f"without rule: {type}": tf.fill(tf.shape(gap), without.count(type)) for type in sorted(set(without))}
-    return Attribution(values, {"conservation_gap": gap, **counts})
+    return in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score), start

@@ -1,0 +1,154 @@
+"""DeepLIFT and LRP share out the whole sum, or refuse an operation by name, or warn and name what loses most."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+
+X = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+
+
+def around(operation, *widths, use_bias=False):
+    """An operation on dense branches of an input, between layers without biases: nothing may be absorbed."""
+    keras.utils.set_random_seed(1)
+    x = keras.Input((8,))
+    branches = [layers.Dense(width, "tanh", use_bias=use_bias)(x) for width in widths]
+    y = layers.Lambda(lambda parts: operation(*parts))(branches)
+    y = layers.Dense(5, "tanh", use_bias=use_bias)(layers.Flatten()(y))
+    return keras.Model(x, layers.Dense(3, use_bias=use_bias)(y))
+
+
+def routed(a, b):
+    return tf.reduce_sum(tf.stack([a, b], 1) * tf.one_hot(tf.argmax(a, 1) % 2, 2)[..., None], 1)
+
+
+# What a choice does that depends on the input has no multiplier; the gap is larger than rounding.
+LOSE = {
+    # name: operation, widths, the type of the operation that is named, whether LRP loses there too
+    "gathered by a choice": (
+        lambda a, b: tf.gather(b, tf.argmax(a, 1), batch_dims=1)[:, None] * a,
+        (6, 6),
+        "Gather",
+        0,
+    ),
+    "a mixture of experts": (routed, (6, 6), "OneHot", 0),
+    "constants": (lambda a: a + tf.where(a > 0.1, 1.0, -1.0), (6,), "SelectV2", 1),
+    "a mask": (lambda a, b: a * tf.cast(b > 0.1, tf.float32), (6, 6), "Cast", 0),
+    "the part behind the point": (lambda a: 5 * a - tf.floor(5 * a), (6,), "Floor", 1),
+    "rounded": (lambda a: a + tf.round(3 * a), (6,), "Round", 1),
+    "a stopped gradient": (lambda a, b: a + tf.stop_gradient(b), (6, 6), "StopGradient", 1),
+    "straight through": (lambda a: a + tf.stop_gradient(tf.round(3 * a) - a), (6,), "StopGradient", 1),
+    "ordered by another": (lambda a, b: tf.gather(b, tf.argsort(a), batch_dims=1), (6, 6), "Gather", 0),
+    "logsumexp": (lambda a: tf.reduce_logsumexp(5 * a, axis=1, keepdims=True) + a, (6,), "StopGradient", 1),
+}
+COMPLETE = {
+    "broadcast": (lambda a, b: tf.nn.sigmoid(a) * b, (1, 6)),
+    "an activation that is broadcast": (lambda a: a * tf.nn.sigmoid(a * tf.range(1.0, 7.0)), (1,)),
+    "a maximum that is broadcast": (lambda a: tf.maximum(a, tf.range(6.0) / 10), (1,)),
+    "a quotient that is broadcast": (lambda a: tf.range(1.0, 7.0) / (2 + a), (1,)),
+    "repeated places": (lambda a: tf.transpose(tf.scatter_nd([[0], [0], [1], [2], [2], [2]], tf.transpose(a),
+                                                             [3, tf.shape(a)[0]])), (6,)),
+    "a sort": (lambda a: tf.sort(a, axis=1), (6,)),
+    "a roll": (lambda a: tf.roll(a, 2, axis=1), (6,)),
+    "a square matrix behind a scale": (
+        lambda a: tf.matmul(a * tf.range(1.0, 7.0), tf.reshape(tf.sin(tf.range(36.0)), [6, 6]), transpose_b=True),
+        (6,),
+    ),
+    "a matrix on the left behind a scale": (
+        lambda a: tf.matmul(a[..., None] * tf.range(1.0, 7.0), tf.constant(np.sin(np.arange(6.0))[:, None], "float32")),
+        (6,),
+    ),
+    "rotary": (lambda a, b: tf.concat([0.6 * a - 0.8 * b, 0.8 * a + 0.6 * b], axis=1), (6, 6)),
+}  # fmt: skip
+
+
+def explained(explainer):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        explanation = explainer.explain(X, 1)
+    return explanation, [str(each.message) for each in caught if "miss their sum" in str(each.message)]
+
+
+@pytest.mark.parametrize("operation, widths, named, also_lrp", LOSE.values(), ids=LOSE)
+def test_what_a_choice_loses_is_warned_of_by_name(operation, widths, named, also_lrp):
+    model = around(operation, *widths)
+    baselines = np.zeros(8, "float32"), np.linspace(-1, 1, 8, dtype="float32")
+    # A choice loses nothing between two points where it is the same.
+    cases = [(*explained(tfs.DeepLIFT(model, baseline)), baseline) for baseline in baselines]
+    explanation, said, baseline = max(cases, key=lambda case: np.abs(case[0].diagnostics["completeness_gap"]).max())
+    gap = explanation.diagnostics["completeness_gap"]
+    scores = tfs.Gradient(model).scores(X, 1) - tfs.Gradient(model).scores(baseline[None], 1)
+    np.testing.assert_allclose(explanation.values.sum(axis=1) - gap, scores, rtol=1e-4, atol=1e-6)
+    assert np.abs(gap).max() > 1e-2 * np.abs(scores).max()
+    assert len(said) == 1 and f"type {named}" in said[0]
+    explanation, said = explained(tfs.LRP(model, "epsilon"))
+    assert bool(said) == bool(also_lrp), said
+    assert not said or named in said[0]
+
+
+@pytest.mark.parametrize("operation, widths", COMPLETE.values(), ids=COMPLETE)
+def test_what_is_shared_out_is_complete_and_quiet(operation, widths):
+    model = around(operation, *widths)
+    explanation, said = explained(tfs.DeepLIFT(model))
+    change = explanation.values.sum(axis=1) - explanation.diagnostics["completeness_gap"]
+    np.testing.assert_allclose(explanation.values.sum(axis=1), change, rtol=1e-4, atol=1e-5)
+    assert not said and not explained(tfs.LRP(model, "epsilon"))[1]
+
+
+def test_biases_are_no_loss():
+    model = around(lambda a, b: a * b + tf.range(6.0), 6, 6, use_bias=True)
+    for layer in model.layers:
+        if layer.weights:
+            layer.bias.assign(np.linspace(-1, 1, layer.bias.shape[0]))
+    explanation, said = explained(tfs.LRP(model, "epsilon"))
+    assert np.abs(explanation.diagnostics["conservation_gap"]).max() > 0.01
+    np.testing.assert_array_equal(explanation.diagnostics["unexplained_gap"], 0)
+    assert not said
+
+
+@pytest.mark.parametrize("explainer", [tfs.DeepLIFT, tfs.LRP])
+@pytest.mark.parametrize(
+    "operation, named",
+    [
+        (lambda a, b: (2 + a) ** (2 + b), "Pow"),
+        (lambda a, b: a + tf.signal.irfft(tf.signal.rfft(b)), "RFFT"),
+        (lambda a, b: a + tf.math.real(tf.complex(a, b) * tf.exp(tf.complex(0.0, 1.0))), "Real"),
+    ],
+)
+def test_what_has_no_rule_is_refused_by_name(explainer, operation, named):
+    with pytest.raises(ValueError, match=f"{named}|power"):
+        explainer(around(operation, 6, 6)).explain(X, 1)
+
+
+@pytest.mark.parametrize("explainer", [tfs.DeepLIFT, tfs.LRP])
+def test_a_quantized_layer_is_refused_by_name(explainer):
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(6, "relu"), layers.Dense(3)])
+    model.layers[1].quantize("int8")
+    with pytest.raises(ValueError, match="int32 numbers, as quantized layers have"):
+        explainer(model).explain(X, 1)
+
+
+def test_guided_backprop_drops_no_complex_branch():
+    with pytest.raises(ValueError, match="complex numbers"):
+        tfs.GuidedBackprop(around(lambda a, b: tf.nn.relu(a) + tf.signal.irfft(tf.signal.rfft(b)), 6, 6)).explain(X, 1)
+
+
+@pytest.mark.parametrize("preset", ["epsilon", "epsilon_plus_flat", "alpha2_beta1", "gamma"])
+def test_a_float64_model_has_the_map_of_its_float32_twin(preset):
+    def build(dtype):
+        keras.utils.set_random_seed(0)
+        return keras.Sequential(
+            [keras.Input((8,), dtype=dtype), layers.Dense(6, "relu", dtype=dtype), layers.Dense(3, dtype=dtype)]
+        )
+
+    double, single = build("float64"), build("float32")
+    double.set_weights(single.get_weights())
+    for make in (lambda model: tfs.LRP(model, preset), tfs.DeepTaylor, tfs.DeepLIFT):
+        np.testing.assert_allclose(
+            make(double).explain(X, 1).values, make(single).explain(X, 1).values, rtol=1e-3, atol=1e-5
+        )

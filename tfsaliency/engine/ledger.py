@@ -1,0 +1,87 @@
+"""Where a method that promises a sum loses part of it. This is asked only once the sum is missed."""
+
+import warnings
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.engine.ask import Answer, ask
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+
+# A gap is more than rounding above this share of what the values should sum to, and of the sum of their sizes.
+OF_SUM, OF_SIZES = 1e-3, 1e-5
+# 16 bits round by 1/2048 or more.
+COARSE = 100
+
+
+class Promise(NamedTuple):
+    """What the values of a method sum to.
+
+    Attributes:
+        diagnostic: the name of the diagnostic that holds what is missing.
+        cause: what may be the cause, in words.
+    """
+
+    diagnostic: str
+    cause: str
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A method whose rules hand a sum on from operation to operation."""
+
+    promise: Promise
+
+    @property
+    def model(self) -> keras.Model:
+        """The model that is explained."""
+
+    def key(self) -> Hashable:
+        """Equal for methods that compute the same."""
+
+    def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
+        """What each operation loses: a text that names it -> ``(N,)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """The question what each operation loses."""
+
+    method: Accountable
+
+    @property
+    def model(self) -> keras.Model:
+        return self.method.model
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        return Attribution((), self.method.losses(x, score))
+
+    def key(self) -> Hashable:
+        return Ledger, self.method.key()
+
+    def check_options(self, inputs: Any) -> None:
+        return
+
+
+def check_sum(method: Accountable, answer: Answer) -> None:
+    """Warns where the values miss their sum by more than rounding, and names the operation that loses most."""
+    gap = answer.result.diagnostics[method.promise.diagnostic]
+    parts = [part.reshape(len(gap), -1).astype("float64") for part in tf.nest.flatten(answer.result.values)]
+    whole, sizes = sum(part.sum(axis=1) for part in parts) - gap, sum(np.abs(part).sum(axis=1) for part in parts)
+    limit = (OF_SUM * np.abs(whole) + OF_SIZES * sizes) * (COARSE if answer.function.is_coarse else 1)
+    missed = np.flatnonzero(np.abs(gap) > limit)
+    if not missed.size:
+        return
+    worst = int(missed[np.argmax(np.abs(gap[missed]))])
+    lost = ask(Ledger(method), answer.batch.given, answer.target).result.diagnostics
+    name = max(lost, key=lambda each: abs(lost[each][worst]), default="an operation that no rule follows")
+    warnings.warn(
+        f"The values of the samples {missed[:5].tolist()} miss their sum by up to {abs(gap[worst]):.3g}, where they "
+        f"sum to {whole[worst] + gap[worst]:.3g}: more than rounding. Most is lost at {name}. {method.promise.cause}",
+        stacklevel=3,
+    )
