@@ -114,10 +114,10 @@ def test_a_file_of_something_else(tmp_path):
 
 
 def test_a_file_of_another_format(explanation, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 3)
+    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 4)
     explanation.save(tmp_path / "map.npz")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"it has format 3, and the formats \(1, 2\) are read"):
+    with pytest.raises(ValueError, match=r"it has format 4, and the formats \(1, 2, 3\) are read"):
         tfs.Explanation.load(tmp_path / "map.npz")
 
 
@@ -173,8 +173,12 @@ def test_structures():
     assert flatten(structure) == [4, 1, 2, 3]
     assert unflatten(json.loads(json.dumps(skeleton(structure))), flatten(structure)) == {"a": 4, "b": [1, (2, 3)]}
     assert map_parts(lambda a, b: a + b, structure, structure) == {"a": 8, "b": [2, (4, 6)]}
-    with pytest.raises(ValueError, match="too many"):
+    with pytest.raises(ValueError, match="2 parts are too many"):
         unflatten(None, [1, 2])
+    with pytest.raises(ValueError, match="1 parts are too few"):
+        unflatten(["list", [None, None]], [1])
+    with pytest.raises(ValueError, match=r"a kind \(dict, list, tuple\) and items. Received: \['set', \[None\]\]"):
+        unflatten(["set", [None]], [1])
 
 
 # Pictures -------------------------------------------------------------------------------------------------------------

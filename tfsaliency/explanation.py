@@ -1,15 +1,14 @@
 import dataclasses
-import json
 import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from tfsaliency.base import archive
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.meaning import Meaning, check_meaning
 from tfsaliency.base.structure import flatten, map_parts, skeleton, unflatten
@@ -18,9 +17,12 @@ from tfsaliency.transforms import Transform, check_transform, meaning_after, nam
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = 2
-# Files of the first format do not contain the meaning of their values.
-READ = (1, FORMAT)
+FORMAT = 3
+# Files of the first format do not contain the meaning of their values, and those of the first two have no checksums.
+READ = (1, 2, 3)
+CHECKED = 3
+# Kinds of dtype: truth, integers, floats.
+NUMBERS = "biuf"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ class Explanation:
             path: ends in ``.npz``.
 
         Raises:
-            ValueError: the path does not end in ``.npz``.
+            ValueError: the path does not end in ``.npz``, or an array has not one row of numbers for each score.
 
         Example:
             >>> import keras, numpy as np, tempfile, tfsaliency as tfs
@@ -166,14 +168,15 @@ class Explanation:
             "explained": self.explained,
             "provenance": dict(self.provenance),
         }
-        arrays: dict[str, Any] = {"record": np.array(json.dumps(record)), "scores": self.scores}
+        arrays = {"scores": self.scores}
         if self.target is not None:
             arrays["target"] = self.target
         for name in ("values", "inputs"):
             arrays |= {f"{name}/{place}": part for place, part in enumerate(flatten(getattr(self, name)))}
         arrays |= {f"diagnostics/{name}": array for name, array in self.diagnostics.items()}
+        _check_arrays(arrays)
         with appearing_whole(path) as unfinished, open(unfinished, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            archive.write(file, record, arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Explanation":
@@ -184,7 +187,8 @@ class Explanation:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file does not hold an explanation.
+            ValueError: the file does not hold an explanation, or it has changed since it was written. The message says
+                what is wrong with it.
 
         Example:
             >>> import keras, numpy as np, tempfile, tfsaliency as tfs
@@ -198,32 +202,17 @@ class Explanation:
         """
         path = _npz(path)
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                arrays = dict(archive)
-            record = json.loads(str(arrays.pop("record")))
-            if record["format"] not in READ:
-                raise ValueError(f"it has format {record['format']}, and the formats {READ} are read")
-            kind = _KINDS[record["kind"]]
-            parts = {
-                name: unflatten(record[name], [arrays[f"{name}/{i}"] for i in range(_count(arrays, name))])
-                for name in ("values", "inputs")
-            }
-            return kind(
-                **parts,
-                target=arrays.get("target"),
-                scores=arrays["scores"],
-                method=record["method"],
-                meaning=record["meaning"] if "meaning" in record else _meaning_of_format_1(kind, parts["values"]),
-                diagnostics={
-                    name.removeprefix("diagnostics/"): array
-                    for name, array in arrays.items()
-                    if name.startswith("diagnostics/")
-                },
-                explained=record["explained"],
-                provenance=record["provenance"],
-            )
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, IndexError, TypeError) as error:
-            raise ValueError(f"{path} does not hold an explanation that this version reads: {error}") from error
+            if path.exists() and not path.is_file():
+                raise ValueError("it is a folder or a device")
+            with open(path, "rb") as file:
+                return _read(file)
+        except (FileNotFoundError, PermissionError):
+            raise
+        # Bytes from anywhere make zipfile, zlib, json and NumPy raise almost everything.
+        except Exception as error:
+            raise ValueError(
+                f"{path} does not hold an explanation that this version reads: {archive.reason(error)}"
+            ) from error
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -237,6 +226,70 @@ class Visualization(Explanation):
 
 
 _KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}
+
+
+def _read(file: BinaryIO) -> Explanation:
+    """The explanation in an open file; any error if there is none."""
+    stored = archive.Archive(file)
+    record = stored.record
+    if record.get("format") not in READ:
+        raise ValueError(f"it has format {record.get('format')!r}, and the formats {READ} are read")
+    checked = record["format"] >= CHECKED
+    if checked:
+        stored.check_record()
+    kind = _KINDS.get(_entry(record, "kind", str))
+    if kind is None:
+        raise ValueError(f"it is of the kind {record['kind']!r}, and the kinds {tuple(_KINDS)} are read")
+    # All that can be known from the headers is checked before an array is read.
+    names = stored.headers
+    structures = {
+        name: unflatten(record.get(name), [f"{name}/{i}" for i in range(_count(names, name))])
+        for name in ("values", "inputs")
+    }
+    diagnostics = [name for name in names if name.startswith("diagnostics/")]
+    targets = [name for name in ("target",) if name in names]
+    used = ["scores", *targets, *diagnostics, *flatten(structures["values"]), *flatten(structures["inputs"])]
+    for name in used:
+        if name not in names:
+            raise ValueError(f"the array {name!r} is missing")
+    _check_arrays({name: names[name] for name in used})
+    arrays = {name: stored.array(name, checked=checked) for name in used}
+    values, inputs = (map_parts(arrays.__getitem__, structures[name]) for name in ("values", "inputs"))
+    return kind(
+        values=values,
+        inputs=inputs,
+        target=arrays.get("target"),
+        scores=arrays["scores"],
+        method=_entry(record, "method", str),
+        meaning=_meaning_of_format_1(kind, values) if record["format"] == 1 else _entry(record, "meaning", str),
+        diagnostics={name.removeprefix("diagnostics/"): arrays[name] for name in diagnostics},
+        explained=_entry(record, "explained", str),
+        provenance=_entry(record, "provenance", dict),
+    )
+
+
+def _entry(record: dict[str, Any], name: str, kind: type) -> Any:
+    """An entry of a record, of this type."""
+    if not isinstance(record.get(name), kind):
+        raise ValueError(f"the entry {name!r} of its record is of type {type(record.get(name)).__name__}")
+    return record[name]
+
+
+def _check_arrays(arrays: Mapping[str, Any]) -> None:
+    """Raises ValueError unless there is one row of each array for each score, and numbers but for the inputs.
+
+    Args:
+        arrays: name in the file -> array, or anything else with ``shape`` and ``dtype``.
+    """
+    samples = arrays["scores"].shape
+    if len(samples) != 1:
+        raise ValueError(f"Scores have the shape (N,). Received: {samples}")
+    for name, array in arrays.items():
+        shape = array.shape[:1] if name.startswith(("values/", "inputs/")) else array.shape
+        if shape != samples:
+            raise ValueError(f"There are {samples[0]} scores, and the array {name!r} has the shape {array.shape}")
+        if array.dtype.kind not in NUMBERS and not name.startswith("inputs/"):
+            raise ValueError(f"The array {name!r} holds numbers. Received: {array.dtype}")
 
 
 def _meaning_of_format_1(kind: type[Explanation], values: Any) -> Meaning:
@@ -255,8 +308,8 @@ def _frozen(array: Any) -> np.ndarray:
     return frozen
 
 
-def _count(arrays: dict[str, np.ndarray], name: str) -> int:
-    return sum(key.startswith(f"{name}/") for key in arrays)
+def _count(names: Iterable[str], start: str) -> int:
+    return sum(name.startswith(f"{start}/") for name in names)
 
 
 def _npz(path: str | os.PathLike[str]) -> Path:

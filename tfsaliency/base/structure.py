@@ -4,6 +4,7 @@
 functions.
 """
 
+import reprlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,19 +37,29 @@ def skeleton(structure: Any) -> Any:
 
 
 def unflatten(form: Any, parts: list[Any]) -> Any:
-    """The structure of a skeleton with these parts."""
+    """The structure of a skeleton with these parts.
+
+    Raises:
+        ValueError: there are more or fewer parts than the skeleton has places, or it is no skeleton.
+    """
     remaining = iter(parts)
-    structure = _fill(form, remaining)
+    try:
+        structure = _fill(form, remaining)
+    except StopIteration:
+        raise ValueError(f"{len(parts)} parts are too few for the structure {reprlib.repr(form)}") from None
     if next(remaining, None) is not None:
-        raise ValueError(f"{len(parts)} parts are too many for the structure {form}")
+        raise ValueError(f"{len(parts)} parts are too many for the structure {reprlib.repr(form)}")
     return structure
 
 
 def _fill(form: Any, parts: Iterator[Any]) -> Any:
-    if form is None:
-        return next(parts)
-    kind, items = form
-    if kind == "dict":
-        return {key: _fill(item, parts) for key, item in items.items()}
-    filled = [_fill(item, parts) for item in items]
-    return filled if kind == "list" else tuple(filled)
+    match form:
+        case None:
+            return next(parts)
+        case ["dict", dict(items)]:
+            return {key: _fill(item, parts) for key, item in items.items()}
+        case ["list", list(items)]:
+            return [_fill(item, parts) for item in items]
+        case ["tuple", list(items)]:
+            return tuple([_fill(item, parts) for item in items])
+    raise ValueError(f"A structure is None, or a kind (dict, list, tuple) and items. Received: {reprlib.repr(form)}")
