@@ -120,8 +120,8 @@ def compiled(question: Question, target: Target, inputs: Inputs, progress: bool)
 def forget(model: keras.Model) -> None:
     """Drops what was traced and compiled for a model.
 
-    New weights, new layers and new activations are seen without it. Call it after a change that only Python sees, such
-    as of an attribute that ``call`` reads.
+    New weights and every change of what the model reads from Python are seen without it. Call it after a change of what
+    is not compared, such as a file that ``call`` reads, or to free the memory.
 
     Args:
         model: a model that was explained; of any other there is nothing to drop.
