@@ -82,7 +82,6 @@ class DeepLIFT(Explainer):
     )
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        """What each operation loses between the inputs and the first baseline, ``(N,)`` each."""
         forward = score.forward(x)
         head = score.head(forward)
         reference = score.forward(baselines(self.baseline, x, score).at(0))

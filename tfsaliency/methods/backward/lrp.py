@@ -98,7 +98,6 @@ class LRP(Explainer):
         return propagated(table_of(self.rules, self.low, self.high), self.strict, x, score)
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        """The relevance that each operation loses and no bias explains, ``(N,)`` each."""
         return losses(table_of(self.rules, self.low, self.high), self.strict, x, score)
 
     def __post_init__(self) -> None:
@@ -142,7 +141,6 @@ class DeepTaylor(Explainer):
         return propagated(self._table(), True, x, score)
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        """What each operation loses, ``(N,)`` each; see `LRP`."""
         return losses(self._table(), True, x, score)
 
     def _table(self) -> Table:
