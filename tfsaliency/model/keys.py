@@ -8,6 +8,7 @@ import functools
 import inspect
 import itertools
 import operator
+import os
 import pickle
 import sys
 import sysconfig
@@ -395,8 +396,8 @@ def _own_classes(kind: type) -> tuple[type, ...]:
     return () if _is_installed(kind.__module__) else tuple(c for c in kind.__mro__ if not _is_installed(c.__module__))
 
 
-_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_OWN = str(Path(__file__).parents[1])
+_PLACES = {*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), str(Path(__file__).parents[1])}
+_INSTALLED = tuple(f"{place}{os.sep}" for place in _PLACES)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -406,4 +407,4 @@ def _is_installed(module: str | None) -> bool:
     if known is None or module == "__main__":
         return False
     file = getattr(known, "__file__", None)
-    return file is None or str(file).startswith((*_INSTALLED, _OWN))
+    return file is None or str(file).startswith(_INSTALLED)
