@@ -2,10 +2,12 @@
 
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfsaliency as tfs
 from tests import reference
 from tfsaliency import baselines as public
 from tfsaliency.baselines import baselines
@@ -115,3 +117,16 @@ def test_the_mean_over_several_is_that_of_each():
 def test_what_does_not_fit_is_named(baseline, x, message):
     with pytest.raises(ValueError, match=message):
         read(baseline, x)
+
+
+@pytest.mark.parametrize("explainer", [tfs.IntegratedGradients, tfs.ExpectedGradients, tfs.GuidedIntegratedGradients])
+def test_a_list_of_baselines_for_inputs_of_several_widths(explainer):
+    first, second = keras.Input((4,)), keras.Input((3,))
+    both = keras.layers.Concatenate()([first, second])
+    model = keras.Model([first, second], keras.layers.Dense(2, use_bias=False)(both))
+    x, baseline = [np.ones((2, 4)), np.full((2, 3), 2.0)], [np.arange(4.0), np.arange(3.0)]
+    values = explainer(model, baseline).explain(x, 1).values
+    # The model is linear: each value is a weight times a difference.
+    kernel = model.layers[-1].kernel.numpy()[:, 1]
+    np.testing.assert_allclose(values[0], (x[0] - baseline[0]) * kernel[:4], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(values[1], (x[1] - baseline[1]) * kernel[4:], rtol=1e-3, atol=1e-6)

@@ -200,6 +200,33 @@ def test_a_model_that_scales_by_the_type_of_its_input():
     np.testing.assert_allclose(tfs.Gradient(model).explain(x / 255, 0).values[..., 0], 1)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_model_that_reads_the_type_is_found_behind_a_flat_first_picture(first):
+    class Reads(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inside, self.head = keras.layers.Dense(8, "relu"), keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.head(self.inside(keras.layers.Flatten()(tf.image.convert_image_dtype(x, tf.float32))))
+
+    keras.utils.set_random_seed(0)
+    model = Reads()
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1)).astype("uint8")
+    pictures[0] = first
+    model(pictures)
+    for batch in (pictures, pictures[:1]):
+        with pytest.raises(ValueError, match="answers differently to these integers"):
+            tfs.Gradient(model).explain(batch, 0)
+
+
+def test_integers_that_float32_would_round_are_refused():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    tfs.Gradient(model).explain(np.full((1, 2), 2**24), 0)
+    with pytest.raises(ValueError, match="exactly up to 16,777,216. Received: integers from 20,000,001"):
+        tfs.Gradient(model).explain(np.full((1, 2), 20_000_001), 0)
+
+
 def test_integer_output():
     x = keras.Input((3,))
     model = keras.Model(x, keras.ops.argmax(layers.Dense(2)(x), axis=-1))
