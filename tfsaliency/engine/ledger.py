@@ -13,7 +13,7 @@ from tfsaliency.engine.ask import Answer, ask
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 
-# A gap is more than rounding above this share of what the values should sum to, and of the sum of their sizes.
+# A gap is more than rounding above this share of what the values should sum to, and of their sizes and the score.
 OF_SUM, OF_SIZES = 1e-3, 1e-5
 # 16 bits round by 1/2048 or more.
 COARSE = 100
@@ -73,7 +73,8 @@ def check_sum(method: Accountable, answer: Answer) -> None:
     gap = answer.result.diagnostics[method.promise.diagnostic]
     parts = [part.reshape(len(gap), -1).astype("float64") for part in tf.nest.flatten(answer.result.values)]
     whole, sizes = sum(part.sum(axis=1) for part in parts) - gap, sum(np.abs(part).sum(axis=1) for part in parts)
-    limit = (OF_SUM * np.abs(whole) + OF_SIZES * sizes) * (COARSE if answer.function.is_coarse else 1)
+    limit = OF_SUM * np.abs(whole) + OF_SIZES * (sizes + np.abs(answer.result.scores))
+    limit *= COARSE if answer.function.is_coarse else 1
     missed = np.flatnonzero(np.abs(gap) > limit)
     if not missed.size:
         return

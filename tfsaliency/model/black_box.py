@@ -22,7 +22,7 @@ class BlackBox(keras.Model):  # type: ignore[misc]
 
     def __init__(self, function: Callable[[Any], Any]):
         super().__init__()
-        self._function = function
+        self._asked_outside = function
         self.built = True
 
     def call(self, inputs: Any) -> tf.Tensor:
@@ -37,7 +37,7 @@ class BlackBox(keras.Model):  # type: ignore[misc]
         return tf.ensure_shape(answer, [None, *shape[1:]])
 
     def _ask(self, inputs: Any) -> np.ndarray:
-        return np.asarray(self._function(inputs), "float32")
+        return np.asarray(self._asked_outside(inputs), "float32")
 
 
 def as_model(explained: Any) -> Any:
