@@ -332,6 +332,16 @@ def test_arrays_that_lie_over_each_other_are_refused(path):
     assert refusal(path) == "its arrays claim more bytes than the file has"
 
 
+def test_a_comment_that_hides_an_array_is_refused(path, members):
+    """Without checksums nobody would miss it."""
+    put(path, of_format_2(members))
+    content = bytearray(path.read_bytes())
+    last = content.rindex(b"PK\x01\x02")
+    content[content.rindex(b"PK\x01\x02", 0, last) + 33] = 1
+    path.write_bytes(content)
+    assert refusal(path) == "its directory has comments"
+
+
 def test_no_memory_is_an_answer_too(path, monkeypatch):
     one_part().save(path)
 

@@ -141,6 +141,9 @@ def _members(entries: list[zipfile.ZipInfo], length: int) -> dict[str, zipfile.Z
     members = {entry.filename.removesuffix(".npy"): entry for entry in entries}
     if len(members) < len(entries):
         raise ValueError("two of its arrays have the same name")
+    # NumPy writes none. A damaged length makes a comment of the entry after it, and that array is gone.
+    if any(entry.comment for entry in entries):
+        raise ValueError("its directory has comments")
     if sum(entry.compress_size for entry in entries) > length:
         raise ValueError("its arrays claim more bytes than the file has")
     most = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: DEFLATE}
