@@ -35,9 +35,14 @@ class Network:
         self._trace, self.inputs, self.outputs = trace, inputs, outputs
 
     @cached_property
+    def _operations(self) -> list[Step]:
+        """The steps, one for each operation."""
+        return _steps(self._trace, self.inputs, self.outputs)
+
+    @cached_property
     def with_activations(self) -> list[Step]:
         """The steps, where several operations that are one activation (SiLU, GELU, PReLU) are one step."""
-        return joined_activations(_steps(self._trace, self.inputs, self.outputs))
+        return joined_activations(self._operations)
 
     @cached_property
     def with_affine_maps(self) -> list[Step]:
@@ -108,7 +113,7 @@ class Network:
         # A token that is repeated for each sample depends on their number alone.
         read = [op for op in ancestors(*self.outputs) if op.type not in SHAPE_READERS]
         after = descendants(read, self.inputs)
-        followed = {result.ref() for step in _steps(self._trace, self.inputs, self.outputs) for result in step.results}
+        followed = {result.ref() for step in self._operations for result in step.results}
         made = {result.ref() for op in after for result in op.outputs if result.dtype.is_floating}
         return made - followed
 

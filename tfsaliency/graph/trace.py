@@ -85,13 +85,16 @@ class Trace:
     @cached_property
     def is_half(self) -> bool:
         """Whether part of the computation is in float16."""
-        return any(output.dtype == tf.float16 for op in self.operations for output in op.outputs)
+        return tf.float16 in self._types
 
     @cached_property
     def is_coarse(self) -> bool:
         """Whether part of the computation is in 16 bits, float16 or bfloat16."""
-        types = {output.dtype for op in self.operations for output in op.outputs}
-        return bool(types & {tf.float16, tf.bfloat16})
+        return self.is_half or tf.bfloat16 in self._types
+
+    @cached_property
+    def _types(self) -> set[tf.DType]:
+        return {output.dtype for op in self.operations for output in op.outputs}
 
     def run(self, inputs: Pairs) -> Values:
         """Runs all operations again, in the graph under construction.

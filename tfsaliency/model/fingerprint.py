@@ -25,7 +25,7 @@ class Anatomy:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Anatomy) and self._key == other._key
+        return isinstance(other, Anatomy) and self.is_of(other._key)
 
     def is_of(self, key: Hashable) -> bool:
         """Whether it was made from an equal key."""
