@@ -100,6 +100,18 @@ def test_what_is_shared_out_is_complete_and_quiet(operation, widths):
     assert not said and not explained(tfs.LRP(model, "epsilon"))[1]
 
 
+def test_what_two_operations_lose_to_one_choice_adds_up():
+    def twice(a, b):
+        constant = tf.where(a > 0.1, 1.0, -1.0)
+        return (a + constant) * tf.nn.sigmoid(b) + constant
+
+    explanation, said = explained(tfs.LRP(around(twice, 6, 6), "epsilon"))
+    lost, gap = (explanation.diagnostics[name] for name in ("unexplained_gap", "conservation_gap"))
+    # Without biases nothing else takes a share.
+    np.testing.assert_allclose(lost, gap, rtol=1e-3, atol=1e-5)
+    assert "SelectV2" in said[0]
+
+
 def test_biases_are_no_loss():
     model = around(lambda a, b: a * b + tf.range(6.0), 6, 6, use_bias=True)
     for layer in model.layers:

@@ -22,6 +22,7 @@ from tfsaliency.rules.rescale import RULES, linear, reveal_cancel
 from tfsaliency.tensors.sums import samples_of, sum_of_flows, total
 
 NAMES = ("rescale", "reveal_cancel")
+Watch = Callable[[Network, Step, Step, Flows, Flows], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,38 +88,33 @@ class DeepLIFT(Explainer):
         reference = score.forward(baselines(self.baseline, x, score).at(0))
         lost: dict[str, tf.Tensor] = {}
 
-        def watch(step: Step, pair: Step, arriving: Flows, sent: Flows) -> None:
-            come, gone = (
-                [
-                    None if flow is None else flow * (a - b)
-                    for flow, a, b in zip(flows, at_input, at_reference, strict=True)
-                ]
-                for flows, at_input, at_reference in (
-                    (arriving, step.outputs, pair.outputs),
-                    (sent, step.inputs, pair.inputs),
-                )
-            )
-            lost[network.blamed(step)] = sum_of_flows(come, samples) - sum_of_flows(gone, samples)
-
         samples = samples_of(x)
-        network = head.network
-        plain = dataclasses.replace(self, rule="rescale")
-        start: Flows = [tf.ones_like(forward.score)]
-        start = plain._multipliers(network, head.values(forward), head.values(reference), start, watch)
-        network = forward.model.network
-        plain._multipliers(network, forward.values, reference.values, start, watch)
+
+        def carried(flows: Flows, at_input: list[tf.Tensor], at_reference: list[tf.Tensor]) -> tf.Tensor:
+            pairs = zip(flows, at_input, at_reference, strict=True)
+            return sum_of_flows([None if flow is None else flow * (a - b) for flow, a, b in pairs], samples)
+
+        def watch(network: Network, step: Step, pair: Step, arriving: Flows, sent: Flows) -> None:
+            come, gone = carried(arriving, step.outputs, pair.outputs), carried(sent, step.inputs, pair.inputs)
+            name = network.blamed(step)
+            lost[name] = lost.get(name, 0.0) + come - gone
+
+        dataclasses.replace(self, rule="rescale")._walk(reference, forward, head, watch)
         return lost
 
     def _against(self, reference: Forward, forward: Forward, head: Head) -> tuple[Any, tf.Tensor]:
         """Values and completeness gap against one baseline per sample."""
-        start: Flows = [tf.ones_like(forward.score)]
-        start = self._multipliers(head.network, head.values(forward), head.values(reference), start)
-        network = forward.model.network
-        flows = self._multipliers(network, forward.values, reference.values, start)
+        flows = self._walk(reference, forward, head)
         x, x0 = forward.inputs, reference.inputs
         multipliers = in_structure(x, flows, forward.score)
         values = tf.nest.map_structure(lambda m, part, part0: m * (part - part0), multipliers, x, x0)
         return values, total(values) - (forward.score - reference.score)
+
+    def _walk(self, reference: Forward, forward: Forward, head: Head, watch: Watch = lambda *seen: None) -> Flows:
+        """The multipliers of the inputs, from that of the score back through the target and the model."""
+        start: Flows = [tf.ones_like(forward.score)]
+        start = self._multipliers(head.network, head.values(forward), head.values(reference), start, watch)
+        return self._multipliers(forward.model.network, forward.values, reference.values, start, watch)
 
     def _multipliers(
         self,
@@ -126,7 +122,7 @@ class DeepLIFT(Explainer):
         values: Values,
         reference: Values,
         start: Flows,
-        watch: Callable[[Step, Step, Flows, Flows], None] = lambda *step: None,
+        watch: Watch,
     ) -> Flows:
         """Multipliers of the inputs of a network, from those of its outputs.
 
@@ -135,7 +131,7 @@ class DeepLIFT(Explainer):
             values: at the inputs.
             reference: at the baseline.
             start: the multipliers of the outputs.
-            watch: is shown each step, the same step at the baseline, and its multipliers before and after.
+            watch: is shown the network, each step, the same step at the baseline, and its multipliers before and after.
         """
         reveals = self.rule == "reveal_cancel"
         steps = network.with_affine_maps if reveals else network.with_activations
@@ -157,7 +153,7 @@ class DeepLIFT(Explainer):
                     "without it, or by a gradient method."
                 )
             sent = chosen(step, pair, multipliers)
-            watch(step, pair, multipliers, sent)
+            watch(network, step, pair, multipliers, sent)
             return sent
 
         return network.walk_back(steps, values, start, rule)

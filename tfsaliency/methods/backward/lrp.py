@@ -1,6 +1,6 @@
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -98,7 +98,7 @@ class LRP(Explainer):
         return propagated(table_of(self.rules, self.low, self.high), self.strict, x, score)
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        return losses(table_of(self.rules, self.low, self.high), self.strict, x, score)
+        return walked(table_of(self.rules, self.low, self.high), self.strict, x, score).lost
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,7 +141,7 @@ class DeepTaylor(Explainer):
         return propagated(self._table(), True, x, score)
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        return losses(self._table(), True, x, score)
+        return walked(self._table(), True, x, score).lost
 
     def _table(self) -> Table:
         at_inputs = WSquare() if self.low is None else ZBox(self.low, self.high)
@@ -155,11 +155,25 @@ class DeepTaylor(Explainer):
             ZBox(self.low, self.high)
 
 
+class Walk(NamedTuple):
+    """What a walk back through a network came to.
+
+    Attributes:
+        values: the relevance of the inputs.
+        start: the relevance of the logits.
+        without: the types of the operations without a rule, once for each operation.
+        lost: what operations lose where no bias is the cause, ``(N,)`` each, by a text that names the operation.
+    """
+
+    values: Any
+    start: Flows
+    without: list[str]
+    lost: dict[str, tf.Tensor]
+
+
 def propagated(table: Table, strict: bool, x: Any, score: Score) -> Attribution:
     """The relevance of the inputs, by the rules of a table."""
-    without: list[str] = []
-    lost: dict[str, tf.Tensor] = {}
-    values, start = _walked(table, strict, x, score, without, lost)
+    values, start, without, lost = walked(table, strict, x, score)
     if without:
         warnings.warn(
             f"Operations without a rule shared their relevance in proportion to gradient times input: {without}",
@@ -171,20 +185,10 @@ def propagated(table: Table, strict: bool, x: Any, score: Score) -> Attribution:
     return Attribution(values, {"conservation_gap": gap, "unexplained_gap": unexplained, **counts})
 
 
-def losses(table: Table, strict: bool, x: Any, score: Score) -> dict[str, tf.Tensor]:
-    """The relevance that each operation loses and no bias explains, ``(N,)`` each."""
+def walked(table: Table, strict: bool, x: Any, score: Score) -> Walk:
+    """Takes the relevance of the logits back to the inputs, by the rules of a table."""
+    without: list[str] = []
     lost: dict[str, tf.Tensor] = {}
-    _walked(table, strict, x, score, [], lost)
-    return lost
-
-
-def _walked(
-    table: Table, strict: bool, x: Any, score: Score, without: list[str], lost: dict[str, tf.Tensor]
-) -> tuple[Any, Flows]:
-    """The relevance of the inputs and of the logits.
-
-    Notes the types of operations without a rule, and what operations lose where no bias is the cause.
-    """
     forward = score.forward(x)
     network = forward.model.network
     network.check_floats()
@@ -207,10 +211,12 @@ def _walked(
             without.append(step.type)
         sent = (chosen or in_proportion)(step, relevance)
         if step.type == "SelectV2" or any(source.ref() in network.hidden for source in step.sources):
-            lost[network.blamed(step)] = sum_of_flows(relevance, samples) - sum_of_flows(sent, samples)
+            name = network.blamed(step)
+            lost[name] = lost.get(name, 0.0) + sum_of_flows(relevance, samples) - sum_of_flows(sent, samples)
         return sent
 
     logits = forward.logits.floats
     slopes = forward.slopes(logits)
     start = [None if slope is None else logit * slope for logit, slope in zip(logits, slopes, strict=True)]
-    return in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score), start
+    values = in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score)
+    return Walk(values, start, without, lost)
