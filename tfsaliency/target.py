@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.model.keys import key_of
-from tfsaliency.model.logits import Logits
+from tfsaliency.model.logits import PROBABILITY, Logits
 
 __all__ = ["binary", "margin", "output", "region"]
 
@@ -37,8 +37,12 @@ class Target(ABC):
     def score(self, logits: Logits, index: tf.Tensor) -> tf.Tensor:
         """``(N,)`` scores of the rows with the chosen classes ``index``, ``(N,)`` int32."""
 
+    def cautions(self, logits: Logits) -> list[str]:
+        """What a user is warned of before trusting a map of these logits, one sentence each."""
+        return logits.cautions()
+
     def top(self, logits: Logits) -> tf.Tensor:
-        """``(N,)`` int32: the class of the highest logit, the first one if several are equal."""
+        """``(N,)`` int32: the class of the model's highest output, the first one if several are equal."""
         raise NotImplementedError(f"{type(self).__name__} chooses no class")
 
     def given(self, samples: int) -> np.ndarray | None:
@@ -69,13 +73,16 @@ class ClassTarget(Target):
     def top(self, logits: Logits) -> tf.Tensor:
         values, binary = _class_logits(logits)
         if binary:
-            return tf.cast(values[:, 0] > 0, tf.int32)
-        return tf.argmax(values, axis=-1, output_type=tf.int32)
+            half = 0.5 if _only(logits.links) == PROBABILITY else 0.0
+            return tf.cast(values[:, 0] > half, tf.int32)
+        outputs = tf.reshape(_only(logits.outputs), tf.shape(values))
+        return tf.argmax(outputs, axis=-1, output_type=tf.int32)
 
     def score(self, logits: Logits, index: tf.Tensor) -> tf.Tensor:
         values, binary = _class_logits(logits)
         if binary:
-            # sigmoid(-z) = 1 - sigmoid(z): the logit of class 0 is the negative of the logit of class 1.
+            # sigmoid(-z) = 1 - sigmoid(z): the logit of class 0 is the negative of the logit of class 1. Nor does the
+            # map of 1 - p differ from that of -p.
             return values[:, 0] * tf.cast(2 * index - 1, values.dtype)
         return tf.gather(values, index, axis=1, batch_dims=1)
 
@@ -99,7 +106,7 @@ class ClassTarget(Target):
 
 @dataclass(frozen=True)
 class FunctionTarget(Target):
-    """Scores from a function of the user, which gets the logits in the structure of the model's output."""
+    """Scores from a function, which gets the logits in the structure of the model's output."""
 
     function: Callable[[Any], tf.Tensor]
     chooses = False
@@ -139,6 +146,14 @@ class FunctionTarget(Target):
 
 
 @dataclass(frozen=True)
+class OwnTarget(FunctionTarget):
+    """A function that the user wrote, such as the logarithm of a probability whose logits are not found."""
+
+    def cautions(self, logits: Logits) -> list[str]:
+        return []
+
+
+@dataclass(frozen=True)
 class OutputTarget(Target):
     """A target on one of several outputs."""
 
@@ -156,10 +171,13 @@ class OutputTarget(Target):
                 f"The model has one output. Received: target.output({self.name!r}, ...). Pass the target alone."
             )
         try:
-            return Logits(values[self.name], logits.links[self.name])
+            return Logits(*(each[self.name] for each in logits))
         except (KeyError, IndexError, TypeError):
             names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
             raise ValueError(f"The model has no output {self.name!r}. Its outputs: {names}") from None
+
+    def cautions(self, logits: Logits) -> list[str]:
+        return self.inner.cautions(self._select(logits))
 
     def units(self, logits: Logits) -> int | None:
         return self.inner.units(self._select(logits))
@@ -188,7 +206,7 @@ def as_target(target: Any) -> Target:
     if target is None:
         return ClassTarget()
     if callable(target):
-        return FunctionTarget(target)
+        return OwnTarget(target)
     try:
         index = np.asarray(target)
     except ValueError:
@@ -327,10 +345,8 @@ def region(mask: np.ndarray, index: int) -> Target:
 
 
 def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
-    """Logits of shape ``(N, classes)``, and whether one unit with a sigmoid represents two classes."""
-    values, links = logits.values, logits.links
-    if len(tf.nest.flatten(values)) == 1:
-        (values,), (links,) = tf.nest.flatten(values), tf.nest.flatten(links)
+    """Logits of shape ``(N, classes)``, and whether one unit that is a probability represents two classes."""
+    values = _only(logits.values)
     if not tf.is_tensor(values):
         names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
         raise ValueError(
@@ -349,7 +365,13 @@ def _class_logits(logits: Logits) -> tuple[tf.Tensor, bool]:
             f"A class target needs an output of shape (N, classes). The model's output has shape {_shapes(values)}: "
             "use tfsaliency.target.region(mask, class), or pass a function of the logits that returns shape (N,)."
         )
-    return values, values.shape[-1] == 1 and links == "Sigmoid"
+    return values, values.shape[-1] == 1 and _only(logits.links) in ("Sigmoid", PROBABILITY)
+
+
+def _only(structure: Any) -> Any:
+    """The one part of a structure; the structure itself where it has several."""
+    parts = tf.nest.flatten(structure)
+    return parts[0] if len(parts) == 1 else structure
 
 
 def _check_class(index: int, logits: tf.Tensor) -> None:

@@ -75,7 +75,8 @@ class Compiled:
         self._model, self.is_coarse = model, model.trace.is_coarse
         self.units = units[0]
         self.notes = scores[0].notes
-        self.anatomy, self.cautions = model.anatomy, model.cautions
+        self.anatomy = model.anatomy
+        self.cautions = [*target.cautions(model.logits), *model.cautions]
         self.explained = model.logits.describe()
         self.rows = rows_for(model.row_bytes)
         self.on_progress: Callable[[float], None] = lambda share: None

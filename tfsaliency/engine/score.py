@@ -108,7 +108,8 @@ class Score:
         if is_given and here and self._at_inputs is not None:
             return self._at_inputs
         values = self._model.run(x)
-        logits = self._model.logits._replace(values=values.structure(self._model.logits.values))
+        traced = self._model.logits
+        logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))
         if self.index is None:
             self.index = self.target.top(logits)
         found = Forward(self._of(logits, x), logits, x, values, self._model)

@@ -103,33 +103,38 @@ RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
 REORDERS = (*RESHAPES, "Transpose")
 # Puts tensors together, or takes a part of one.
 JOINS_AND_PARTS = ("ConcatV2", "GatherV2", "Pack", "Prod", "Slice", "StridedSlice")
+# Puts tensors together.
+JOINS = ("Concat", "ConcatV2", "Pack")
+# Adds zeros, or another constant.
+PADS = ("Pad", "PadV2")
+# Each number of the result is one number of a source.
+REARRANGEMENTS = (
+    *REORDERS,
+    *JOINS,
+    "GatherNd",
+    "GatherV2",
+    "ReverseV2",
+    "Roll",
+    "Slice",
+    "Split",
+    "SplitV",
+    "StridedSlice",
+    "Unpack",
+)
 # Hands on what it gets.
 IDENTITIES = ("Identity", "Cast")
 # Each number of the result is one number of a source, or zero.
 MOVES = (
-    *REORDERS,
+    *REARRANGEMENTS,
+    *PADS,
     "BatchToSpaceND",
     "BroadcastTo",
-    "Concat",
-    "ConcatV2",
     "DepthToSpace",
     "ExtractImagePatches",
-    "GatherNd",
-    "GatherV2",
     "MirrorPad",
-    "Pack",
-    "Pad",
-    "PadV2",
-    "ReverseV2",
-    "Roll",
-    "Slice",
     "SpaceToBatchND",
     "SpaceToDepth",
-    "Split",
-    "SplitV",
-    "StridedSlice",
     "Tile",
-    "Unpack",
 )
 # May stand between an affine operation and the scales and shifts that belong to it: behind it, and in front of it.
 MOVES_AFTER_AFFINE = ("BatchToSpaceND", "Squeeze", "Reshape", "Identity")
@@ -159,6 +164,8 @@ SUMS = (
 )
 # Each number of the result is made of all numbers along some axes.
 REDUCTIONS = ("All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum")
+# Each number of the result is made of the numbers before it.
+RUNNING = ("Cumprod", "Cumsum")
 # Each number of the result is the largest of some numbers of the source.
 MAXIMA = ("Max", *MAX_POOLS)
 CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")

@@ -80,7 +80,7 @@ class Trace:
     @cached_property
     def functions(self) -> dict[str, Any]:
         """The definitions of the functions that the operations can call, by name."""
-        return {function.signature.name: function for function in self._whole.library.function}
+        return {function.signature.name: function for function in self.definition.library.function}
 
     @cached_property
     def is_half(self) -> bool:
@@ -130,7 +130,8 @@ class Trace:
         return _imported(self._part(again), again, [*replaced, *others, *unchanged])
 
     @cached_property
-    def _whole(self) -> tf.compat.v1.GraphDef:
+    def definition(self) -> tf.compat.v1.GraphDef:
+        """The graph as data, with the functions that its operations call."""
         return self.graph.as_graph_def()
 
     @cached_property
@@ -146,10 +147,10 @@ class Trace:
     def _part(self, operations: list[tf.Operation]) -> tf.compat.v1.GraphDef:
         """The definition of some of the operations."""
         part = tf.compat.v1.GraphDef()
-        part.versions.CopyFrom(self._whole.versions)
-        part.library.CopyFrom(self._whole.library)
+        part.versions.CopyFrom(self.definition.versions)
+        part.library.CopyFrom(self.definition.library)
         names = {op.name for op in operations}
-        for node in self._whole.node:
+        for node in self.definition.node:
             if node.name in names:
                 copy = part.node.add()
                 copy.CopyFrom(node)

@@ -1,13 +1,36 @@
 """The logits of a model: what it computes before the softmax or sigmoid at its end, found in its trace."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfsaliency.graph.operations import CALLS, IDENTITIES, LINKS
+from tfsaliency.graph.bounds import bounds_of_link
+from tfsaliency.graph.links import SLACK, is_one_number, link_of
+from tfsaliency.graph.operations import IDENTITIES, REORDERS
 from tfsaliency.model.call import call
+
+# A probability whose logits are not found: an average of several, or one that a function hides.
+PROBABILITY = "probability"
+# A softmax over one unit.
+ONE_UNIT = "one unit"
+
+_ITSELF = {
+    "": "the output itself: no softmax or sigmoid at its end",
+    PROBABILITY: "the output itself: a probability",
+    ONE_UNIT: "the output itself: a softmax over one unit",
+}
+_CAUTIONS = {
+    PROBABILITY: (
+        "The model's output is made of a softmax or sigmoid whose logits cannot be told from its trace: the output "
+        "itself is explained, whose gradient vanishes where the model is sure. Explain a model that returns logits, "
+        "without @tf.function on its call, or a function of the output such as target=lambda p: tf.math.log(p[:, 0])."
+    ),
+    ONE_UNIT: (
+        "The model ends in a softmax over one unit, which is 1 for every input: there is nothing to explain. A sigmoid "
+        "gives the probability of one class; explain a model that ends in one, or that returns the unit itself."
+    ),
+}
 
 
 class Logits(NamedTuple):
@@ -15,12 +38,14 @@ class Logits(NamedTuple):
 
     Attributes:
         values: float32 tensors in the structure of the model's output.
-        links: in the same structure, the operation that was found above each value
-            (``"Softmax"``, ``"LogSoftmax"`` or ``"Sigmoid"``), or ``""`` where the value is the output itself.
+        links: in the same structure, the operation that was found above each value (``"Softmax"``, ``"LogSoftmax"`` or
+            ``"Sigmoid"``). Where the value is the output itself: `PROBABILITY`, `ONE_UNIT`, or ``""`` for any other.
+        outputs: what the model says, in the same structure. It chooses the top class.
     """
 
     values: Any
     links: Any
+    outputs: Any
 
     @property
     def floats(self) -> list[tf.Tensor]:
@@ -29,11 +54,22 @@ class Logits(NamedTuple):
 
     def describe(self) -> str:
         """Says for each output whether its logits or the output itself is explained."""
-        texts = [
-            f"the logits under {link}" if link else "the output itself: no softmax or sigmoid at its end"
-            for link in tf.nest.flatten(self.links)
-        ]
+        texts = [_ITSELF.get(link) or f"the logits under {link}" for link in tf.nest.flatten(self.links)]
         return texts[0] if len(set(texts)) == 1 else str(tf.nest.pack_sequence_as(self.links, texts))
+
+    def cautions(self) -> list[str]:
+        """What a user is warned of before trusting a map of the output itself, one sentence each."""
+        return [text for link, text in _CAUTIONS.items() if link in tf.nest.flatten(self.links)]
+
+    def doubted(self, definition: tf.compat.v1.GraphDef) -> "Logits":
+        """The same with `PROBABILITY` and `ONE_UNIT` where an output without a link is one of these.
+
+        Args:
+            definition: of the graph of these tensors.
+        """
+        pairs = zip(tf.nest.flatten(self.links), tf.nest.flatten(self.outputs), strict=True)
+        links = [link or _doubt(output, definition) for link, output in pairs]
+        return self._replace(links=tf.nest.pack_sequence_as(self.links, links))
 
 
 def logits(model: keras.Model, x: Any) -> Logits:
@@ -57,64 +93,28 @@ def logits(model: keras.Model, x: Any) -> Logits:
             f"The model cannot be called on inputs of shape {shapes}, batch first. "
             f"If the batch axis is missing, pass x[None]. It said: {error}"
         ) from error
-    values, links = zip(*map(_under_link, tf.nest.flatten(outputs)), strict=True)
-    return Logits(
-        tf.nest.pack_sequence_as(outputs, [_as_float32(value) for value in values]),
-        tf.nest.pack_sequence_as(outputs, links),
-    )
+    flat = [_as_float32(output) for output in tf.nest.flatten(outputs)]
+    found = [link_of(output) for output in flat]
+    values = [link.logits if link else output for link, output in zip(found, flat, strict=True)]
+    links = [link.type if link else "" for link in found]
+    return Logits(*(tf.nest.pack_sequence_as(outputs, each) for each in ([*map(_as_float32, values)], links, flat)))
 
 
-def hidden_link(output: tf.Tensor, functions: dict[str, Any]) -> str:
-    """The softmax or sigmoid at the end of a nested ``tf.function`` that returned an output; "" for none.
+def _doubt(output: tf.Tensor, definition: tf.compat.v1.GraphDef) -> str:
+    """`PROBABILITY`, `ONE_UNIT` or ``""`` for an output that no link was found in."""
+    if _is_of_one_unit(output):
+        return ONE_UNIT
+    bounds = bounds_of_link(definition, output) if output.dtype.is_floating else None
+    # One number may be a quantity, such as a rating from 1 to 5, that a scaled sigmoid keeps within its range.
+    is_quantity = is_one_number(output) and bounds is not None and (bounds.low < -SLACK or bounds.high > 1 + SLACK)
+    return "" if bounds is None or is_quantity else PROBABILITY
 
-    Args:
-        output: a traced value of the logits.
-        functions: the definitions of the functions in the graph, by name.
-    """
-    while output.op.type in IDENTITIES:
+
+def _is_of_one_unit(output: tf.Tensor) -> bool:
+    while output.op.type in (*IDENTITIES, *REORDERS):
         output = output.op.inputs[0]
-    if output.op.type not in CALLS:
-        return ""
-    return _last_link(functions, output.op.get_attr("f").name, output.value_index)
+    return bool(output.op.type == "Softmax" and output.shape[-1] == 1)
 
 
 def _as_float32(value: tf.Tensor) -> tf.Tensor:
     return tf.cast(value, tf.float32) if value.dtype.is_floating else value
-
-
-def _under_link(output: tf.Tensor) -> tuple[tf.Tensor, str]:
-    """The tensor under the last softmax or sigmoid, with the moves above that applied again, and which it was."""
-    op = output.op
-    if op.type in LINKS:
-        return op.inputs[0], op.type
-    if op.type in (*IDENTITIES, *_AGAIN) and output.dtype.is_floating and op.inputs[0].dtype.is_floating:
-        value, link = _under_link(op.inputs[0])
-        if link:
-            return _AGAIN.get(op.type, lambda op, value: value)(op, value), link
-    return output, ""
-
-
-# How a move is applied to another tensor.
-_AGAIN: dict[str, Callable[[tf.Operation, tf.Tensor], tf.Tensor]] = {
-    "Reshape": lambda op, value: tf.reshape(value, op.inputs[1]),
-    "Transpose": lambda op, value: tf.transpose(value, op.inputs[1]),
-    "ExpandDims": lambda op, value: tf.expand_dims(value, op.inputs[1]),
-    "Squeeze": lambda op, value: tf.squeeze(value, op.get_attr("squeeze_dims")),
-}
-
-
-def _last_link(functions: dict[str, Any], name: str, place: int) -> str:
-    """The softmax or sigmoid at the end of a function's output, also of functions that it calls; "" for none."""
-    function = functions[name]
-    nodes = {node.name: node for node in function.node_def}
-    # "node:output:place" or, for an argument of the function, "argument".
-    source = function.ret[function.signature.output_arg[place].name]
-    while (node := nodes.get(source.split(":")[0])) is not None:
-        if node.op in LINKS:
-            return str(node.op)
-        if node.op in CALLS:
-            return _last_link(functions, node.attr["f"].func.name, int(source.split(":")[-1]))
-        if node.op not in IDENTITIES:
-            break
-        source = node.input[0]
-    return ""

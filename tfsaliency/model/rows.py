@@ -32,23 +32,16 @@ def cautions(model: TracedModel, x: Any) -> list[str]:
         ValueError: the model does not give one row for each row of the inputs.
     """
     drawing = _drawing(model)
-    found = [_hidden(model.hidden_link)] if model.hidden_link else []
-    found += [_chance(model, drawing[0])] if drawing else []
+    found = [_chance(model, drawing[0])] if drawing else []
     found += [RESTLESS] if model.is_restless else []
-    met = meetings(tf.nest.flatten(model.inputs), model.logits.floats)
+    outputs = tf.nest.flatten(model.logits.outputs)
+    met = meetings(tf.nest.flatten(model.inputs), [each for each in outputs if each.dtype.is_floating])
     culprit = next((each.operation for each in met if each.certain), None)
     # What a variable carries from one row to another is in no path of the trace.
     if (met or model.trace.written) and not drawing:
         compared = _compared(model, x, met)
         culprit = culprit or compared
     return found if culprit is None else [*found, _neighbours(model, culprit)]
-
-
-def _hidden(link: str) -> str:
-    return (
-        f"The model ends in a tf.function that hides its {link}: the output itself is explained, whose gradient "
-        "vanishes where the model is sure. Take @tf.function off the model's call, or return logits from it."
-    )
 
 
 def _neighbours(model: TracedModel, operation: tf.Operation) -> str:
@@ -120,7 +113,7 @@ def _compared(model: TracedModel, x: Any, met: list[Meeting]) -> tf.Operation | 
         ValueError: the model does not give one row for each row of the inputs.
     """
     suspects = [tensor for each in met if (tensor := _number(each.operation)) is not None]
-    outputs = tf.nest.flatten(model.logits.values)
+    outputs = tf.nest.flatten(model.logits.outputs)
     run = _answering(model, [*outputs, *suspects])
     first = tf.nest.map_structure(lambda part: part[:1], x)
     other = tf.nest.map_structure(_other_row, x)

@@ -15,7 +15,7 @@ from tfsaliency.graph.network import Network
 from tfsaliency.graph.trace import Trace, Values
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.layers import LayerCall, watched_layers
-from tfsaliency.model.logits import Logits, hidden_link, logits
+from tfsaliency.model.logits import Logits, logits
 
 # Traces kept per model: one for each kind of input, and for each state of its layers.
 KEPT = 8
@@ -47,7 +47,7 @@ class TracedModel:
         self.calls: list[LayerCall] = calls
         self.cautions: list[str] | None = None
         (self.inputs,) = self.trace.inputs
-        self.logits: Logits = self.trace.outputs
+        self.logits: Logits = self.trace.outputs.doubted(self.trace.definition)
 
     def run(self, x: Any) -> Values:
         """Runs the model again on other inputs, in the graph under construction: the value of every traced tensor."""
@@ -64,12 +64,6 @@ class TracedModel:
     def row_bytes(self) -> int:
         """How many bytes the forward pass of one row writes."""
         return sum(map(_row_bytes, ancestors(*tf.nest.flatten(self.logits.values))))
-
-    @cached_property
-    def hidden_link(self) -> str:
-        """A softmax or sigmoid inside a nested ``tf.function`` at the end of the model; "" for none."""
-        functions = self.trace.functions
-        return next(filter(None, (hidden_link(each, functions) for each in self.logits.floats)), "")
 
     @contextmanager
     def state_put_back(self) -> Iterator[None]:
@@ -96,8 +90,8 @@ class TracedModel:
         assert model is not None, "the model lives as long as one of its explainers"
         before = graph.version
         again = logits(model, x)
-        known = tf.nest.flatten((self.inputs, self.logits.values))
-        pairs = list(zip(known, tf.nest.flatten((x, again.values)), strict=True))
+        known = tf.nest.flatten((self.inputs, self.logits.values, self.logits.outputs))
+        pairs = list(zip(known, tf.nest.flatten((x, again.values, again.outputs)), strict=True))
         added, traced = graph.get_operations()[before:], self.trace.operations
         # A graph makes constants and placeholders for what it captures, once: they are not the same in two calls.
         added, traced = ([op for op in ops if op.type not in ("Placeholder", "Const")] for ops in (added, traced))
