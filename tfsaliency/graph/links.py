@@ -2,13 +2,22 @@
 
 import itertools
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.operations import BENDS, IDENTITIES, LINKS, REARRANGEMENTS
-from tfsaliency.graph.sampled import Part, parts_below
+from tfsaliency.graph.operations import (
+    BENDS,
+    IDENTITIES,
+    LINKS,
+    NESTED,
+    PRODUCTS,
+    REARRANGEMENTS,
+    TRANSPOSED_CONVOLUTIONS,
+)
+from tfsaliency.graph.sampled import Part, Parts
 from tfsaliency.graph.step import replay
 
 # Rounding in float32, as a share of a function's range; where part of it computes in 16 bits, the other one.
@@ -41,7 +50,7 @@ def link_of(output: tf.Tensor) -> Link | None:
 
     One class out of a softmax over two is a sigmoid, of the difference of the two.
     """
-    return _Search(is_one_number(output)).below(output)
+    return _Search(output.graph, is_one_number(output)).below(output)
 
 
 def is_one_number(output: tf.Tensor) -> bool:
@@ -53,12 +62,17 @@ class _Search:
     """The search below one output.
 
     Args:
+        graph: of the trace.
         is_one: whether the output has one number for each row.
     """
 
-    def __init__(self, is_one: bool):
-        self._is_one = is_one
+    def __init__(self, graph: tf.Graph, is_one: bool):
+        self._graph, self._is_one = graph, is_one
         self._found: dict[Any, Link | None] = {}
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self._graph, _has_no_weights)
 
     def below(self, output: tf.Tensor) -> Link | None:
         """The link that a tensor is."""
@@ -77,7 +91,7 @@ class _Search:
             return self.below(op.inputs[0])
         if op.type in REARRANGEMENTS:
             return self._moved(op, output.value_index)
-        return next((link for part in parts_below(output) if (link := self._in_part(part))), None)
+        return next((link for part in self._parts.below(output) if (link := self._in_part(part))), None)
 
     def _moved(self, op: tf.Operation, place: int) -> Link | None:
         """The links before a move, moved likewise."""
@@ -135,6 +149,13 @@ class _Search:
             # Over a single unit it is 1 for every input.
             return None if set(classes) == {1} else Link(z, type)
         return Link(z - tf.reverse(z, axes), "Sigmoid") if classes == [2] else None
+
+
+def _has_no_weights(op: tf.Operation) -> bool:
+    """Whether an operation can be run on other numbers, without a variable."""
+    if op.type in (*NESTED, *PRODUCTS, *TRANSPOSED_CONVOLUTIONS) or op.op_def.is_stateful:
+        return False
+    return hasattr(tf.raw_ops, op.type) and all(each.dtype != tf.resource for each in op.inputs)
 
 
 def _sets_of_axes(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -13,6 +13,7 @@ from tfsaliency.graph.grouped import grouped_convolution
 from tfsaliency.graph.joined_affine import joined_affine
 from tfsaliency.graph.operations import CALLS, IDENTITIES, LIST_READERS, MOVES, NESTED, PRODUCTS, SHAPE_READERS, STOPS
 from tfsaliency.graph.readers import Readers
+from tfsaliency.graph.rectifier import with_rectifiers
 from tfsaliency.graph.step import Flows, Step, step_of
 from tfsaliency.graph.trace import Trace, Values
 
@@ -43,6 +44,11 @@ class Network:
     def with_activations(self) -> list[Step]:
         """The steps, where several operations that are one activation (SiLU, GELU, PReLU) are one step."""
         return joined_activations(self._operations)
+
+    @cached_property
+    def with_rectifiers(self) -> list[Step]:
+        """The steps, where each rectifying activation is one step."""
+        return with_rectifiers(self._operations, self._trace, self.inputs)
 
     @cached_property
     def with_affine_maps(self) -> list[Step]:

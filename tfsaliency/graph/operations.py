@@ -230,5 +230,7 @@ NESTED = (*CALLS, *CONDITIONS, *LOOPS)
 STOPS = ("StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "Sign", "Floor", "Ceil", "Round", "Rint")
 # Make a tensor of a given shape, without reading another.
 FILLS = ("Fill",)
+# Come and go with gradients and functions.
+COMPUTE_NOTHING = ("Const", "Identity", "NoOp", "ReadVariableOp", "ZerosLike", *FILLS, "Shape")
 # Read the shape of a tensor and none of its numbers.
 SHAPE_READERS = ("Shape", "Size", "Rank")

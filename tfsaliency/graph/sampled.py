@@ -4,14 +4,12 @@ How a function is written says little about what it is: ``1 / (1 + exp(-z))`` an
 sigmoid. A few numbers that go through it tell.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import ancestors
-from tfsaliency.graph.operations import NESTED, PRODUCTS, TRANSPOSED_CONVOLUTIONS
 from tfsaliency.graph.step import replay
 
 # Beyond this many operations a function is no activation and no end of a network any more.
@@ -25,11 +23,13 @@ class Part(NamedTuple):
         source: the first tensor.
         result: the second one.
         operations: in the order of the trace.
+        others: what else these operations read, as ``ref()`` -> value.
     """
 
     source: tf.Tensor
     result: tf.Tensor
     operations: list[tf.Operation]
+    others: dict[Any, Any]
 
     def at(self, numbers: np.ndarray) -> np.ndarray:
         """What the operations make of other numbers than those of the trace; NaN where they take no such shape."""
@@ -45,41 +45,45 @@ class Part(NamedTuple):
         values = {self.source.ref(): source}
         for op in self.operations:
             read = [
-                values[each.ref()] if each.ref() in values else tf.constant(_fixed(each), each.dtype)
+                values[each.ref()] if each.ref() in values else tf.constant(self.others[each.ref()], each.dtype)
                 for each in op.inputs
             ]
             values |= zip((each.ref() for each in op.outputs), replay(op, *read), strict=True)
         return values[self.result.ref()]
 
 
-def parts_below(result: tf.Tensor) -> Iterator[Part]:
-    """The parts that end in a tensor and begin in a tensor of the same shape, the shortest first.
+class Parts:
+    """The parts of a trace.
 
-    They end at the last operation with weights.
+    Args:
+        graph: the graph of the trace.
+        passes: whether an operation may belong to a part.
+        fixed: the value of a tensor that does not count as one that others depend on; None for any other tensor.
     """
-    # The tensors that the result depends on; constants are none of them.
-    front = {result.ref(): result}
-    operations: list[tf.Operation] = []
-    for op in reversed(ancestors(result)):
-        mine = [output for output in op.outputs if output.ref() in front]
-        if not mine:
-            continue
-        if len(front) == 1 and operations and repr(mine[0].shape) == repr(result.shape):
-            yield Part(mine[0], result, operations[::-1])
-        if len(operations) == MOST_OPERATIONS or not op.inputs or _ends(op):
-            return
-        operations.append(op)
-        for each in mine:
-            del front[each.ref()]
-        front |= {each.ref(): each for each in op.inputs if _fixed(each) is None}
 
+    def __init__(
+        self,
+        graph: tf.Graph,
+        passes: Callable[[tf.Operation], bool],
+        fixed: Callable[[tf.Tensor], Any] = tf.get_static_value,
+    ):
+        self._order = {op.name: place for place, op in enumerate(graph.get_operations())}
+        self._passes, self._fixed = passes, fixed
 
-def _ends(op: tf.Operation) -> bool:
-    with_weights = op.type in (*NESTED, *PRODUCTS, *TRANSPOSED_CONVOLUTIONS)
-    can_run = hasattr(tf.raw_ops, op.type)
-    return with_weights or not can_run or op.op_def.is_stateful or any(each.dtype == tf.resource for each in op.inputs)
-
-
-def _fixed(tensor: tf.Tensor) -> np.ndarray | None:
-    value: np.ndarray | None = tf.get_static_value(tensor)
-    return value
+    def below(self, result: tf.Tensor) -> Iterator[Part]:
+        """The parts that end in a tensor and begin in a tensor of the same shape, the shortest first."""
+        operations: list[tf.Operation] = []
+        others: dict[Any, Any] = {}
+        # What the result depends on and was not passed yet.
+        front = {result.ref(): result}
+        while front:
+            latest = max(front.values(), key=lambda each: self._order[each.op.name])
+            if len(front) == 1 and operations and repr(latest.shape) == repr(result.shape):
+                yield Part(latest, result, operations[::-1], others)
+            if len(operations) == MOST_OPERATIONS or not latest.op.inputs or not self._passes(latest.op):
+                return
+            operations.append(latest.op)
+            fixed = {each.ref(): self._fixed(each) for each in latest.op.inputs}
+            others |= {ref: value for ref, value in fixed.items() if value is not None}
+            front = {ref: each for ref, each in front.items() if each.op is not latest.op}
+            front |= {each.ref(): each for each in latest.op.inputs if fixed[each.ref()] is None}

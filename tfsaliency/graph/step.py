@@ -1,11 +1,15 @@
 """One step of a traced network, as a rule sees it."""
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Self
 
 import tensorflow as tf
 
+from tfsaliency.graph.ancestry import ancestors, descendants
+from tfsaliency.graph.operations import COMPUTE_NOTHING
 from tfsaliency.graph.trace import Values
 from tfsaliency.tensors.precision import precise
 
@@ -152,6 +156,38 @@ class CustomGradient(Operation):
             stop_gradients=sources,
         )
         return [None if slope is None else precise(slope) for slope in slopes]
+
+    @cached_property
+    def body(self) -> list[tf.Operation]:
+        """The operations from the arguments to the results."""
+        arguments = self._arguments
+        results = [source for source in self.sources if source.ref() not in {each.ref() for each in arguments}]
+        return descendants(ancestors(*results, known=arguments), arguments) if results else []
+
+    @cached_property
+    def _arguments(self) -> list[tf.Tensor]:
+        """Those of the sources that do not follow from another one."""
+        followed = descendants(ancestors(*self.sources), self.sources)
+        return [source for source in self.sources if source.op not in followed]
+
+    @cached_property
+    def repeats_body(self) -> bool:
+        """Whether the gradient is the one that the body has, computed after running the body again.
+
+        So it is behind ``tf.recompute_grad``. The operations tell: those of the body, and those of its gradient.
+        """
+        ends = [result for result, source in zip(self.results, self.sources, strict=True) if source.op in self.body]
+        results = [source for source in self.sources if source.op in self.body]
+        graph = self._op.graph
+        with graph.as_default():
+            added = []
+            for ys, xs, stops in ((ends, self.sources, self.sources), (results, self._arguments, self._arguments)):
+                before = graph.version
+                tf.gradients(ys, xs, stop_gradients=stops)
+                added.append(Counter(op.type for op in graph.get_operations()[before:]))
+        again, plain = (Counter({type: n for type, n in each.items() if type not in COMPUTE_NOTHING}) for each in added)
+        body = Counter(op.type for op in self.body if op.type not in COMPUTE_NOTHING)
+        return again == plain + body
 
     def without_gradient(self) -> Operation:
         """The identities alone: the upstream gradient of each result goes to its own source."""

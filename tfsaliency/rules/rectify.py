@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-from tfsaliency.graph.activation import ACTIVATION
-from tfsaliency.graph.operations import RECTIFIERS
 from tfsaliency.graph.step import Step
 
 
@@ -27,17 +25,3 @@ def deconvnet(step: Step, upstream: tf.Tensor) -> tf.Tensor:
         Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, section 2.1.
     """
     return tf.nn.relu(upstream)
-
-
-def rectifies(step: Step) -> bool:
-    """Whether a step is a rectifying activation.
-
-    Smooth ones that are several operations (GELU, SiLU, Mish) are joined to one step of type ``"Activation"``.
-    """
-    return step.type in (*RECTIFIERS, ACTIVATION) or _is_maximum_with_zero(step)
-
-
-def _is_maximum_with_zero(step: Step) -> bool:
-    if step.type != "Maximum" or sum(step.depends) != 1:
-        return False
-    return bool(tf.get_static_value(step.sources[step.depends.index(False)]) == 0)

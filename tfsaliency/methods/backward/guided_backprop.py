@@ -9,8 +9,9 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.graph.gradients import in_structure
+from tfsaliency.graph.rectifier import RECTIFIER
 from tfsaliency.graph.step import Flows, Step
-from tfsaliency.rules.rectify import deconvnet, guided, rectifies
+from tfsaliency.rules.rectify import deconvnet, guided
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +27,11 @@ class _Rectified(Explainer):
     def attribute(self, x: Any, score: Score) -> Attribution:
         forward = score.forward(x)
         network = forward.model.network
-        steps = network.with_activations
+        steps = network.with_rectifiers
         rectified = []
 
         def rule(step: Step, upstream: Flows) -> Flows:
-            if not rectifies(step):
+            if step.type != RECTIFIER:
                 return step.gradient(upstream)
             rectified.append(step.name)
             return step.to_sources(self.rectify(step, upstream[0]))
@@ -55,8 +56,9 @@ class GuidedBackprop(_Rectified):
         At each rectifying activation ``f``, ``g <- relu(g) * f'(x)`` instead of ``g * f'(x)``.
 
     Rectifying activations are ReLU, ReLU6 (with zero gradient above 6), LeakyReLU, ELU, SELU, Softplus, PReLU, and
-    the smooth rectifiers GELU, SiLU and Mish, with the slope of the whole function as ``f'``. Sigmoid, tanh and softmax
-    keep their gradient.
+    the smooth rectifiers GELU, SiLU and Mish, with the slope of the whole function as ``f'``, however they are written:
+    what passes positive numbers and suppresses negative ones is a rectifier. Sigmoid, tanh and softmax keep their
+    gradient.
 
     The map is sharp, but largely the same for every class and even for random weights (Adebayo et al. 2018): it shows
     which details the network can see, and little about the reasons for its decision.

@@ -1,0 +1,248 @@
+"""Rectifying activations: found in a trace by what they do to numbers, however they are written."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import descendants
+from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER, RECTIFIERS
+from tfsaliency.graph.sampled import Part, Parts
+from tfsaliency.graph.step import CustomGradient, Step, replay
+from tfsaliency.graph.trace import Trace
+
+RECTIFIER = "Rectifier"
+# The numbers that a function is asked for; the next ones where it is flat on these, as a threshold at 20 is.
+REACHES = (8.0, 128.0, 2048.0)
+NUMBERS = 4001
+# A rectifier changes at most this many times as much over negative numbers as over positive ones. A SELU, whose
+# negative part is the largest of those in use, has 0.21; ``x + relu(x)`` has 0.5.
+MOST_BELOW = 0.4
+# Where it passes positive numbers its slope is the same, up to this factor: hard SiLU has 1.5, a square 2.
+MOST_CURVED = 1.6
+# Slopes that differ by less are the same.
+SAME_SLOPE = 0.03
+# The value that every parameter has while a function is looked at, such as the slope of a PReLU. What a unit is does
+# not depend on how far a model was trained.
+PARAMETER = 0.25
+
+
+class Rectifier(Step):
+    """A rectifying activation, of one operation or several.
+
+    Args:
+        part: the operations.
+    """
+
+    def __init__(self, part: Part):
+        super().__init__(RECTIFIER, part.operations[-1].name, [part.source], [part.result], [True])
+        self.operations, self.names = [op.type for op in part.operations], [op.name for op in part.operations]
+        self._part = part
+
+    def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        computed = {self._part.source.ref(): inputs[0]}
+        for op in self._part.operations:
+            read = [computed[each.ref()] if each.ref() in computed else self._other(each) for each in op.inputs]
+            computed |= zip((each.ref() for each in op.outputs), replay(op, *read), strict=True)
+        return [computed[self._part.result.ref()]]
+
+    def _other(self, traced: tf.Tensor) -> tf.Tensor:
+        return self.precise(traced) if traced.dtype.is_floating else self.value(traced)
+
+
+def with_rectifiers(steps: list[Step], trace: Trace, inputs: list[tf.Tensor]) -> list[Step]:
+    """The steps, with a `Rectifier` in place of the last operation of each rectifying activation.
+
+    A rectifier passes positive numbers at one slope, maybe up to a cap, and suppresses negative ones. That of several
+    operations ends where its slope is nearest to 1: the half of ``(x + |x|) / 2`` and the cap of ``minimum(relu(x),
+    2)`` belong to it, the factor of ``3 * relu(x)`` does not. In ``x + relu(x)`` the second term is one, and not the
+    sum.
+
+    The steps in between stay where they are for other readers; without any, a walk passes them by.
+    """
+    return _Search(trace.graph, trace.operations, inputs).through(steps)
+
+
+class _Search:
+    """The search through one network, from the inputs on.
+
+    Args:
+        graph: of the trace.
+        operations: of the trace, in order.
+        inputs: traced tensors.
+    """
+
+    def __init__(self, graph: tf.Graph, operations: list[tf.Operation], inputs: list[tf.Tensor]):
+        after = descendants(operations, inputs)
+        self._dependent = {each.ref() for each in (*inputs, *(output for op in after for output in op.outputs))}
+        self._parts = Parts(graph, _is_of_single_numbers, self._fixed)
+        self._found: dict[Any, _Unit] = {}
+        self._known: dict[Any, _Shape] = {}
+
+    def through(self, steps: list[Step]) -> list[Step]:
+        for step in steps:
+            if step.type in RECTIFIERS:
+                part = Part(step.source, step.results[0], [step.results[0].op], {})
+                self._found[part.result.ref()] = _Unit(part, distance=0.0)
+            elif step.type in _OF_SINGLE_NUMBERS:
+                self._judge(step.results[0])
+        return [self._replaced(step) for step in steps]
+
+    def _judge(self, result: tf.Tensor) -> None:
+        """Looks for a rectifier that ends in a tensor: the shortest one, with all caps before it."""
+        unit: _Unit | None = None
+        for part in self._parts.below(result):
+            shape = self._shape(part)
+            if unit is None:
+                inner = [self._found[ref] for op in part.operations[:-1] for ref in _results(op) if ref in self._found]
+                self._cap(part, shape, inner)
+                if shape.is_rectifier and all(shape.distance <= each.distance + SAME_SLOPE for each in inner):
+                    unit = _Unit(part, shape.distance)
+            elif self._shape(_before(unit.part, part)).is_cap:
+                if not shape.is_rectifier:
+                    return
+                unit = _Unit(part, shape.distance)
+        if unit is not None:
+            self._found[result.ref()] = unit
+
+    def _cap(self, part: Part, whole: "_Shape", inner: "list[_Unit]") -> None:
+        """Forgets a rectifier that a cap makes symmetric, as ``minimum(maximum(x, -1), 1)`` does."""
+        for unit in inner:
+            after = _after(unit.part, part)
+            if after is not None and not whole.is_rectifier and self._shape(after).is_cap:
+                del self._found[unit.part.result.ref()]
+
+    def _shape(self, part: Part) -> "_Shape":
+        key = _spelling(part)
+        if key not in self._known:
+            self._known[key] = shape_of(part.at)
+        return self._known[key]
+
+    def _replaced(self, step: Step) -> Step:
+        if isinstance(step, CustomGradient):
+            return step.without_gradient() if self._is_plain(step) else step
+        unit = self._found.get(step.results[0].ref())
+        return Rectifier(unit.part) if unit else step
+
+    def _fixed(self, tensor: tf.Tensor) -> Any:
+        """The value of what does not depend on the inputs; for a variable, and for several numbers, a parameter's."""
+        if tensor.ref() in self._dependent:
+            return None
+        value = tf.get_static_value(tensor)
+        is_number = value is not None and np.size(value) == 1
+        return np.reshape(value, ()) if is_number else PARAMETER if tensor.dtype.is_floating else None
+
+    def _is_plain(self, step: CustomGradient) -> bool:
+        """Whether a custom gradient is the one that its operations have anyway, with a rectifier among them.
+
+        ``tf.nn.silu`` has one to save memory, and so has whatever is in ``tf.recompute_grad``.
+        """
+        if any(source.ref() in self._found for source in step.sources):
+            return True
+        has_rectifier = any(ref in self._found for op in step.body for ref in _results(op))
+        return has_rectifier and step.repeats_body
+
+
+class _Unit(NamedTuple):
+    """A rectifier.
+
+    Attributes:
+        part: its operations.
+        distance: of its slope from 1.
+    """
+
+    part: Part
+    distance: float
+
+
+class _Shape(NamedTuple):
+    """What a function does.
+
+    Attributes:
+        is_rectifier: whether it passes positive numbers and suppresses negative ones.
+        distance: of a rectifier's slope from 1.
+        is_cap: whether it passes numbers as they are, up to a shift, and cuts off others.
+    """
+
+    is_rectifier: bool
+    distance: float
+    is_cap: bool
+
+
+def shape_of(function: Callable[[np.ndarray], np.ndarray]) -> _Shape:
+    """What a function does to single numbers.
+
+    Args:
+        function: of an array, number by number.
+    """
+    for reach in REACHES:
+        x = np.linspace(-reach, reach, NUMBERS).astype("float32")
+        y = function(x)
+        if not np.isfinite(y).all():
+            break
+        if np.ptp(y) > 0:
+            return _shape(np.diff(y) / np.diff(x))
+    return _Shape(False, np.inf, False)
+
+
+def _shape(slopes: np.ndarray) -> _Shape:
+    """What a function of these slopes does; the middle one is at zero."""
+    below, above = slopes[: NUMBERS // 2], slopes[NUMBERS // 2 :]
+    is_cap = bool(np.all((np.abs(slopes) < SAME_SLOPE) | (np.abs(slopes - 1) < SAME_SLOPE) | _at_kinks(slopes)))
+    # A jump at a threshold is one slope of its own.
+    passed = above[above > SAME_SLOPE * np.quantile(above, 0.995)]
+    slope = float(np.median(passed)) if passed.size else 0.0
+    is_straight = slope > 0 and np.quantile(passed, 0.975) <= MOST_CURVED * slope
+    is_rectifier = bool(is_straight and np.abs(below).sum() <= MOST_BELOW * np.abs(above).sum())
+    return _Shape(is_rectifier, abs(slope - 1), is_cap)
+
+
+def _at_kinks(slopes: np.ndarray) -> np.ndarray:
+    """Which slopes are between two numbers of which a kink lies: they differ from one neighbour or from both."""
+    differs = np.abs(np.diff(slopes, prepend=slopes[0])) > SAME_SLOPE
+    return differs & np.roll(differs, -1)
+
+
+def _results(op: tf.Operation) -> list[Any]:
+    return [output.ref() for output in op.outputs]
+
+
+def _before(part: Part, longer: Part) -> Part:
+    """What a longer part does before another one that ends where it does."""
+    ours = set(part.operations)
+    return Part(longer.source, part.source, [op for op in longer.operations if op not in ours], longer.others)
+
+
+def _after(part: Part, longer: Part) -> Part | None:
+    """What a longer part does after another one that begins where it does; None where it does more than that."""
+    ours = set(part.operations)
+    operations = [op for op in longer.operations if op not in ours]
+    made = {part.result.ref(), *longer.others, *(ref for op in operations for ref in _results(op))}
+    is_all = part.source is longer.source and all(each.ref() in made for op in operations for each in op.inputs)
+    return Part(part.result, longer.result, operations, longer.others) if is_all else None
+
+
+_OF_SINGLE_NUMBERS = {*ELEMENTWISE, *NUMBER_BY_NUMBER} - {"BiasAdd", "IdentityN", "EnsureShape"}
+
+
+def _is_of_single_numbers(op: tf.Operation) -> bool:
+    return op.type in _OF_SINGLE_NUMBERS
+
+
+def _spelling(part: Part) -> Any:
+    """A value that is equal for parts of the same operations on the same constants."""
+    places: dict[Any, Any] = {part.source.ref(): "source"}
+    spelled = []
+    for number, op in enumerate(part.operations):
+        read = tuple(places.get(each.ref()) or _constant(part.others[each.ref()]) for each in op.inputs)
+        definition = op.node_def
+        names = sorted(name for name in definition.attr if not name.startswith("_"))
+        attributes = tuple((name, definition.attr[name].SerializeToString()) for name in names)
+        spelled.append((op.type, attributes, read))
+        places |= {each.ref(): (number, place) for place, each in enumerate(op.outputs)}
+    return tuple(spelled)
+
+
+def _constant(value: Any) -> Any:
+    return str(np.asarray(value).dtype), np.asarray(value).tobytes()
