@@ -40,12 +40,17 @@ class Dense:
         return reference.lrp(name, x, self.w, self.b, relevance, **options)
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Layers draw the seeds of their weights when they are made."""
+    keras.utils.set_random_seed(3)
+
+
 def dense(units, name):
     return layers.Dense(units, "relu", name=name, bias_initializer=keras.initializers.RandomNormal(stddev=0.3))
 
 
 def model_of(build):
-    keras.utils.set_random_seed(3)
     inputs = [keras.Input((4,), name="a"), keras.Input((4,), name="b")]
     model = keras.Model(inputs, layers.Dense(3, name="out")(dense(5, "join")(layers.Concatenate()(build(*inputs)))))
     return model, {layer.name: Dense(layer) for layer in model.layers if layer.get_weights()}
