@@ -47,7 +47,8 @@ def seeded():
 
 
 def dense(units, name):
-    return layers.Dense(units, "relu", name=name, bias_initializer=keras.initializers.RandomNormal(stddev=0.3))
+    # Biases that keep units alive.
+    return layers.Dense(units, "relu", name=name, bias_initializer=keras.initializers.RandomUniform(0.3, 0.9))
 
 
 def model_of(build):
