@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
-from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.ancestry import ancestors, read_as_numbers
 from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
 from tfsaliency.methods.activations.grid import Grid, grid_of
 from tfsaliency.model.layers import LayerCall, calls_of
@@ -83,12 +83,12 @@ class _Usable:
 
     def last(self) -> Activation:
         logits = {logit.ref() for logit in self._logits}
-        seen = self._read_through_attention()
+        seen, numbers = self._read_through_attention(), read_as_numbers(*self._logits)
         for call in reversed(self._usable):
             output = self._activated(call.output)
             if call.in_builtin or output.ref() in logits or _is_pooled(output) or not _is_learned(output):
                 continue
-            if seen is not None and output.op.name not in seen:
+            if output.ref() not in numbers or (seen is not None and output.op.name not in seen):
                 continue
             # A dropout hands on what it gets: the layer that made the tensor has the better name.
             makers = [each for each in self._usable if each.output is output]
