@@ -393,9 +393,9 @@ def detector(combined):
     top = layers.Conv2D(4, 3, padding="same", activation="relu", name="top")(x)
     scores = layers.Conv2D(1, 1, activation="sigmoid", name="scores")(top)
     boxes = layers.Conv2D(4, 1, name="boxes")(layers.Conv2D(4, 1, name="before_boxes")(top))
-    named = zip(("rows_of_boxes", "rows_of_scores"), (boxes, scores), strict=True)
-    rows = [layers.Reshape((144, -1), name=name)(each) for name, each in named]
-    return keras.Model(x, [Suppressed(combined)(rows), scores])
+    rows_of_scores = layers.Reshape((144, 1), name="rows_of_scores")(scores)
+    rows_of_boxes = layers.Reshape((144, 4), name="rows_of_boxes")(boxes)
+    return keras.Model(x, [Suppressed(combined)([rows_of_boxes, rows_of_scores]), scores])
 
 
 def best(logits):
