@@ -103,6 +103,8 @@ RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
 REORDERS = (*RESHAPES, "Transpose")
 # Puts tensors together, or takes a part of one.
 JOINS_AND_PARTS = ("ConcatV2", "GatherV2", "Pack", "Prod", "Slice", "StridedSlice")
+# Reads or moves numbers along some axes, each of which stays as long as it was.
+ALONG_AXES = ("Cumprod", "Cumsum", "LogSoftmax", "ReverseV2", "Roll", "Softmax")
 # Hands on what it gets.
 IDENTITIES = ("Identity", "Cast")
 # Each number of the result is one number of a source, or zero.
