@@ -37,14 +37,7 @@ class Asked:
         inputs: the whole batch.
         rows: how many rows the user lets through at once, None for as many as suit the inputs.
 
-    Attributes:
-        units: see `Compiled`, as for all others.
-        explained: see there.
-        notes: see there.
-        cautions: see there.
-        rows: see there.
-        is_coarse: see there.
-        on_progress: see there.
+    Its attributes are those of `Compiled`.
 
     Raises:
         ValueError: the function does not answer with one row of numbers for each row.

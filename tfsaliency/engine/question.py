@@ -11,7 +11,7 @@ from tfsaliency.model.black_box import BlackBox
 
 
 class Attribution(NamedTuple):
-    """What a method returns: tensors of the graph that is being traced.
+    """What a method returns: tensors, of the graph that is being traced where there is one.
 
     Attributes:
         values: in the structure of the inputs, batch first.

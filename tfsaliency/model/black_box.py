@@ -97,8 +97,7 @@ def _check_function(function: Any) -> None:
 
 def _numbers(answer: Any) -> np.ndarray:
     """The answer of the user's function as an array of numbers."""
-    received = f"The function returned {'an' if type(answer).__name__[0] in 'aeiouAEIOU' else 'a'} "
-    received += type(answer).__name__
+    received = f"The function answered with {type(answer).__name__}"
     if isinstance(answer, Mapping):
         raise ValueError(
             f"{received} with the keys {list(answer)}. Return one array (N, classes): lambda x: "
