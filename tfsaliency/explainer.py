@@ -18,6 +18,7 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explanation import Explanation
+from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.keys import key_of
 from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
 
@@ -77,7 +78,7 @@ class Method(ABC):
 
     def __post_init__(self) -> None:
         """Checks the model. An option is checked by the class that defines it."""
-        if not isinstance(self.model, keras.Model):
+        if not isinstance(self.model, keras.Model | BlackBox):
             raise TypeError(
                 f"{type(self).__name__} explains a keras.Model. Received: {type(self.model).__name__}. "
                 "A path or a URL goes through keras.saving.load_model first."

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsaliency.base.options import check_count
+from tfsaliency.engine.asked import Asked
 from tfsaliency.engine.checks import check_built, check_converged, check_range, check_scores, check_values
 from tfsaliency.engine.chunks import Result, run_in_chunks
 from tfsaliency.engine.compiled import Compiled, compiled
 from tfsaliency.engine.inputs import Inputs, check_inputs
 from tfsaliency.engine.question import Question
+from tfsaliency.model.black_box import BlackBox
 from tfsaliency.target import Target, as_target
 
 
@@ -27,7 +29,7 @@ class Answer(NamedTuple):
     result: Result
     batch: Inputs
     target: Target
-    function: Compiled
+    function: Compiled | Asked
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def ask(
     chosen = as_target(target)
     question.check_options(batch.given)
     index = chosen.given(batch.samples)
-    function = compiled(question, chosen, batch, progress)
+    function = _function(question, chosen, batch, batch_size, progress)
     check_range(index, function.units)
     if index is None:
         index = np.zeros(batch.samples, "int32")
@@ -63,3 +65,9 @@ def ask(
     check_values(result.values)
     check_converged(result.diagnostics)
     return Answer(result, batch, chosen, function)
+
+
+def _function(question: Question, target: Target, batch: Inputs, rows: int | None, progress: bool) -> Compiled | Asked:
+    if isinstance(question.model, BlackBox):
+        return Asked(question, question.model, target, batch, rows)
+    return compiled(question, target, batch, progress)

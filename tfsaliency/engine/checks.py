@@ -9,13 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.inputs import Inputs
+from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.call import call
 from tfsaliency.model.traced import TracedModel
 
 ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
 
 
-def check_built(model: keras.Model) -> None:
+def check_built(model: keras.Model | BlackBox) -> None:
     """Raises where the model cannot be explained yet."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -32,29 +33,44 @@ def check_integers(model: keras.Model, traced: TracedModel, inputs: Inputs) -> N
     Integers are explained as floats. A model that scales by the type of its input, as
     ``tf.image.convert_image_dtype`` does, is another function of floats.
     """
+
+    def answer(ask: Callable[[Any], Any], given: Any) -> list[np.ndarray]:
+        with traced.state_put_back():
+            return [np.asarray(part) for part in tf.nest.flatten(ask(given))]
+
+    _check_integers(
+        inputs,
+        lambda given: answer(lambda x: call(model, x), given),
+        lambda given: answer(lambda x: model(x, training=False), given),
+        "The model",
+    )
+
+
+def check_integers_of_function(box: BlackBox, inputs: Inputs) -> None:
+    """Raises where a function answers differently to integers and to the same numbers as floats."""
+
+    def answer(given: Any) -> list[np.ndarray]:
+        return [box.answer(given)]
+
+    _check_integers(inputs, answer, answer, "The function")
+
+
+def _check_integers(
+    inputs: Inputs, of_floats: Callable[[Any], Any], of_integers: Callable[[Any], Any], name: str
+) -> None:
     if all(part.dtype.kind == "f" for part in tf.nest.flatten(inputs.given)):
         return
-    integers = tf.nest.map_structure(_telling_rows, inputs.given)
-
-    def answer(ask: Callable[[Any], Any]) -> list[np.ndarray]:
-        with traced.state_put_back():
-            return [np.asarray(part) for part in tf.nest.flatten(ask(integers))]
-
-    def as_floats(given: Any) -> Any:
-        return call(model, tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), given))
-
-    def as_integers(given: Any) -> Any:
-        return model(tf.nest.map_structure(tf.convert_to_tensor, given), training=False)
-
+    integers = tf.nest.map_structure(lambda part: tf.convert_to_tensor(_telling_rows(part)), inputs.given)
     try:
-        first, second = answer(as_integers), answer(as_integers)
+        first = of_integers(integers)
     except Exception:
-        # The model takes no integers at all, only their floats.
+        # It takes no integers at all, only their floats.
         return
-    if _agree(first, second) and not _agree(first, answer(as_floats)):
+    floats = of_floats(tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), integers))
+    if not _agree(first, floats) and _agree(first, of_integers(integers)):
         raise ValueError(
-            "The model answers differently to these integers and to the same numbers as floats, so it reads their "
-            "type (tf.image.convert_image_dtype does). Pass floats as the model is to see them."
+            f"{name} answers differently to these integers and to the same numbers as floats, so it reads their "
+            "type (tf.image.convert_image_dtype does). Pass floats as it is to see them."
         )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfsaliency.engine.asked import Asked
 from tfsaliency.engine.compiled import Compiled
 from tfsaliency.engine.inputs import Inputs
 
@@ -13,7 +14,7 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 class Result(NamedTuple):
-    """NumPy arrays for a whole batch; `Compiled` returns the same for a chunk."""
+    """NumPy arrays for a whole batch; `Compiled` and `Asked` return the same for a chunk."""
 
     values: Any
     scores: np.ndarray
@@ -21,14 +22,16 @@ class Result(NamedTuple):
     diagnostics: dict[str, np.ndarray]
 
 
-def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None) -> Result:
-    """Runs a compiled function over a batch, ``rows`` samples at a time.
+def run_in_chunks(
+    function: Compiled | Asked, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None
+) -> Result:
+    """Runs a question over a batch, ``rows`` samples at a time.
 
     If the device runs out of memory, the chunk size is halved for this call. If ``rows`` is None, it is halved for
     later calls too.
 
     Args:
-        function: the function to run.
+        function: the question, compiled or asked.
         batch: the inputs.
         index: ``(N,)`` classes, ignored by a function that chooses its own classes.
         rows: the size of a chunk, None for the preferred size of ``function``.
@@ -37,6 +40,7 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     Raises:
         MemoryError: one row alone does not fit.
         ValueError: the model cannot compute these numbers, or so many rows.
+        Exception: what the function behind a black box raised, as it is.
     """
     size = rows or function.rows
     pieces: list[Result] = []
@@ -54,8 +58,6 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
                 if rows is None:
                     function.rows = size
                 continue
-            except tf.errors.OpError as error:
-                raise ValueError(_failed(stop - done, error)) from error
             # Unlike Tensor.numpy(), asarray does not copy: the only copy is made when the pieces are joined.
             pieces.append(Result(*tf.nest.map_structure(np.asarray, piece)))
             progress.update(stop - progress.n)
@@ -64,19 +66,6 @@ def run_in_chunks(function: Compiled, batch: Inputs, index: np.ndarray, rows: in
     for array in tf.nest.flatten(whole):
         array.flags.writeable = False
     return whole
-
-
-def _failed(rows: int, error: Exception) -> str:
-    reason = next((line for line in str(error).splitlines() if not line.startswith(_FRAME)), "")
-    return (
-        f"The model failed on a batch of {rows} rows, or on copies of them: {reason.strip()} If it takes a fixed "
-        "number of rows (Input(batch_shape=...), a stateful layer, a reshape by a number of rows), build it again with "
-        "a free batch axis, keras.Input(shape), and stateful=False, and set_weights(model.get_weights())."
-    )
-
-
-# Lines of a TensorFlow error that say where it happened.
-_FRAME = ("Graph execution error", "Detected at", "<stack traces", "  File", "\t", "    ")
 
 
 def _advance(bar: "tqdm[Any]", samples: int, end: int, share: float) -> None:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
-from tfsaliency.engine.score import Score
+from tfsaliency.engine.score import TracedScore
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.rows import cautions
 from tfsaliency.model.traced import forget_trace, traced_model
@@ -53,7 +53,7 @@ class Compiled:
         check_integers(question.model, model, inputs)
         if model.cautions is None:
             model.cautions = cautions(model, inputs.rows(0, 2))
-        scores: list[Score] = []
+        scores: list[TracedScore] = []
         units: list[int | None] = []
 
         def advance(share: tf.Tensor) -> None:
@@ -63,7 +63,7 @@ class Compiled:
         def run(
             x: Any, index: tf.Tensor, rows: tf.Tensor, first: tf.Tensor
         ) -> tuple[Any, tf.Tensor, tf.Tensor, dict[str, Any]]:
-            score = Score(model, target, index if resolved else None, x, rows, first, advance)
+            score = TracedScore(model, target, index if resolved else None, x, rows, first, advance)
             values, diagnostics = question.attribute(x, score)
             at_inputs = score.forward(x)
             scores.append(score)
@@ -85,11 +85,33 @@ class Compiled:
         self.on_progress(float(share))
 
     def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, Any, Any, Any]:
-        """Values, scores, classes and diagnostics, as tensors, of samples from number ``first`` of a batch on."""
+        """Values, scores, classes and diagnostics, as tensors, of samples from number ``first`` of a batch on.
+
+        Raises:
+            ValueError: the model cannot compute these numbers, or so many rows.
+        """
         with self._model.state_put_back():
             scalars = tf.constant(rows, tf.int32), tf.constant(first, tf.int32)
-            results: tuple[Any, Any, Any, Any] = self._graph(x, tf.constant(index), *scalars)
+            try:
+                results: tuple[Any, Any, Any, Any] = self._graph(x, tf.constant(index), *scalars)
+            except tf.errors.ResourceExhaustedError:
+                raise
+            except tf.errors.OpError as error:
+                raise ValueError(_failed(len(index), error)) from error
             return results
+
+
+def _failed(rows: int, error: Exception) -> str:
+    reason = next((line for line in str(error).splitlines() if not line.startswith(_FRAME)), "")
+    return (
+        f"The model failed on a batch of {rows} rows, or on copies of them: {reason.strip()} If it takes a fixed "
+        "number of rows (Input(batch_shape=...), a stateful layer, a reshape by a number of rows), build it again with "
+        "a free batch axis, keras.Input(shape), and stateful=False, and set_weights(model.get_weights())."
+    )
+
+
+# Lines of a TensorFlow error that say where it happened.
+_FRAME = ("Graph execution error", "Detected at", "<stack traces", "  File", "\t", "    ")
 
 
 def rows_for(row_bytes: int) -> int:

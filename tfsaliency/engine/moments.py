@@ -44,7 +44,6 @@ def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Bl
         score: the explained score.
         values_of: returns the values of the copies of a block, stacked: ``(count * N, ...)``.
     """
-    batch = samples_of(x)
 
     def of_block(first: tf.Tensor, count: tf.Tensor) -> Moments:
         stacked = of_copies(values_of((first, count)), count)
@@ -56,18 +55,29 @@ def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Bl
         )
         return Moments(mean, spread)
 
-    # Traced separately: the loop needs the shape of the values before it starts.
-    with score.silent():
-        traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
-    start: Moments = tf.nest.map_structure(
-        lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), traced.structured_outputs
-    )
+    ask, start = _in_a_loop(of_block, x, score)
 
     def step(so_far: Moments, block: Block) -> Moments:
         first, count = block
-        return _merge(so_far, first, Moments(*traced(first, count)), count)
+        return _merge(so_far, first, Moments(*ask(first, count)), count)
 
     return over_copies(copies, x, score, step, start)
+
+
+def _in_a_loop(of_block: Callable[..., Moments], x: Any, score: Score) -> tuple[Callable[..., Moments], Moments]:
+    """What a loop asks about each block, and the moments of no copies."""
+    if tf.executing_eagerly():
+        # A loop in Python takes the shape of the first block, and a black box cannot be traced.
+        nothing = tf.nest.map_structure(lambda part: tf.zeros([]), x)
+        return of_block, Moments(nothing, nothing)
+    # Traced separately: a loop of the graph needs the shape of the values before it starts.
+    with score.silent():
+        traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
+    batch = samples_of(x)
+    start = tf.nest.map_structure(
+        lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), traced.structured_outputs
+    )
+    return traced, start
 
 
 def _merge(a: Moments, in_a: tf.Tensor, b: Moments, in_b: tf.Tensor) -> Moments:

@@ -7,10 +7,11 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.engine.score import Score
+from tfsaliency.model.black_box import BlackBox
 
 
 class Attribution(NamedTuple):
-    """What a method returns: tensors of the graph that is being traced.
+    """What a method returns: tensors, of the graph that is being traced where there is one.
 
     Attributes:
         values: in the structure of the inputs, batch first.
@@ -25,11 +26,11 @@ class Question(Protocol):
     """A computation about a model."""
 
     @property
-    def model(self) -> keras.Model:
+    def model(self) -> keras.Model | BlackBox:
         """The model that is asked about."""
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        """The computation, traced once."""
+        """The computation: traced once, or for a black box run as it is written."""
 
     def key(self) -> Hashable:
         """Equal for questions about one model that compute the same."""

@@ -1,5 +1,6 @@
-"""The number that is explained, as a function of the inputs, inside the graph that a method is traced to."""
+"""The number that is explained, as a function of the inputs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class Forward(NamedTuple):
         return slopes(self.score, tensors, is_half=self.model.trace.is_half)
 
 
-class Score:
+class Score(ABC):
     """The number that is explained, as a function of the inputs: ``score(x)``, ``(N,)`` float32.
 
     A method calls it on the inputs, or on copies of them stacked in whole blocks: ``(copies * N, ...)`` with all ``N``
@@ -55,7 +56,6 @@ class Score:
 
     def __init__(
         self,
-        model: TracedModel,
         target: Target,
         index: tf.Tensor | None,
         inputs: Any,
@@ -63,34 +63,37 @@ class Score:
         first: tf.Tensor,
         advance: Callable[[tf.Tensor], None] = lambda share: None,
     ):
-        self._model, self.target, self.index, self._inputs = model, target, index, inputs
+        self.target, self.index, self._inputs = target, index, inputs
         self.rows = rows
         self.numbers = first + tf.range(samples_of(inputs))
         self.advance = advance
         self.notes: dict[str, str] = {}
-        self._graph = tf.compat.v1.get_default_graph()
-        self._at_inputs: Forward | None = None
 
     @property
+    @abstractmethod
     def is_half(self) -> bool:
         """Whether part of the model computes in float16."""
-        return self._model.trace.is_half
 
+    @abstractmethod
     def __call__(self, x: Any) -> tf.Tensor:
-        """The score, ``(N,)``, which a `tf.GradientTape` can differentiate.
+        """The score, ``(N,)``, which a `tf.GradientTape` can differentiate."""
 
-        A tape records operations as Python makes them and sees nothing of an imported graph, but it does see a call of
-        a function. Methods of this package take `gradient`, which is traced in half the time.
-        """
-        if self._resolved(x):
-            self.resolve()
-        specs = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in tf.nest.flatten(x)]
+    @abstractmethod
+    def forward(self, x: Any) -> Forward:
+        """The score with all that it was computed from, for methods that look inside the model."""
 
-        def scored(*parts: tf.Tensor) -> tf.Tensor:
-            return self.forward(tf.nest.pack_sequence_as(x, parts)).score
+    @abstractmethod
+    def resolve(self) -> tf.Tensor:
+        """``(N,)``: the scores of the inputs as given. This resolves the target."""
 
-        function = tf.function(scored, autograph=False, input_signature=specs)
-        return function.get_concrete_function()(*tf.nest.flatten(x))
+    @abstractmethod
+    def _scored(self, x: Any) -> tf.Tensor:
+        """The score alone, of any rows."""
+
+    def at(self, x: Any) -> tf.Tensor:
+        """``(n,)``: the scores of the inputs as given, or of copies of them. Resolves the target first."""
+        at_inputs = self.resolve()
+        return at_inputs if self._is_given(x) else self._scored(x)
 
     def gradient(self, x: Any) -> tuple[tf.Tensor, Any]:
         """The score, ``(N,)``, and its gradient in the structure of the inputs; zero for a part that has no influence.
@@ -98,24 +101,8 @@ class Score:
         Raises:
             ValueError: an operation on the way has no gradient.
         """
-        score = self.forward(x).score
-        return score, gradient(score, x, is_half=self.is_half)
-
-    def forward(self, x: Any) -> Forward:
-        """The score with all that it was computed from, for methods that look inside the model."""
-        is_given = self._resolved(x)
-        here = tf.compat.v1.get_default_graph() is self._graph
-        if is_given and here and self._at_inputs is not None:
-            return self._at_inputs
-        values = self._model.run(x)
-        traced = self._model.logits
-        logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))
-        if self.index is None:
-            self.index = self.target.top(logits)
-        found = Forward(self._of(logits, x), logits, x, values, self._model)
-        if is_given and here:
-            self._at_inputs = found
-        return found
+        forward = self.forward(x)
+        return forward.score, gradient(forward.score, x, is_half=self.is_half)
 
     def altered(self, forward: Forward, x: Any, traced: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         """``(copies * N,)``: scores of copies of the inputs after replacing one tensor inside the model by ``value``.
@@ -126,9 +113,10 @@ class Score:
             traced: a traced tensor on the way from the inputs to the score, ``(N, ...)``.
             value: what it is replaced by, ``(copies * N, ...)``.
         """
-        inputs = zip(tf.nest.flatten(self._model.inputs), tf.nest.flatten(x), strict=True)
-        wanted = self._model.logits.values
-        values = self._model.trace.run_from([*inputs, (traced, value)], forward.values, tf.nest.flatten(wanted))
+        model = forward.model
+        inputs = zip(tf.nest.flatten(model.inputs), tf.nest.flatten(x), strict=True)
+        wanted = model.logits.values
+        values = model.trace.run_from([*inputs, (traced, value)], forward.values, tf.nest.flatten(wanted))
         return self._of(forward.logits._replace(values=values.structure(wanted)), x)
 
     def head(self, forward: Forward) -> "Head":
@@ -139,15 +127,6 @@ class Score:
             return self.target.score(forward.logits._replace(values=logits), index)
 
         return Head(Trace(scored, specs, tf.TensorSpec([None], tf.int32)), self._index)
-
-    def at(self, x: Any) -> tf.Tensor:
-        """``(n,)``: the scores of the inputs as given, or of copies of them. Resolves the target first."""
-        at_inputs = self.resolve()
-        return at_inputs if self._is_given(x) else self.forward(x).score
-
-    def resolve(self) -> tf.Tensor:
-        """``(N,)``: the scores of the inputs as given. This resolves the target."""
-        return (self._at_inputs or self.forward(self._inputs)).score
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -177,11 +156,67 @@ class Score:
         return all(part is given for part, given in parts)
 
     def _of(self, logits: Logits, x: Any) -> tf.Tensor:
+        if self.index is None:
+            self.index = self.target.top(logits)
         return self.target.score(logits, self._index(x))
 
     def _index(self, x: Any) -> tf.Tensor:
         """The resolved class of each row of copies of the inputs."""
         return tf.tile(self.index, [samples_of(x) // samples_of(self._inputs)])
+
+
+class TracedScore(Score):
+    """The score of a model whose trace is known, inside the graph that a method is traced to.
+
+    Args:
+        model: the trace.
+        others: see `Score`.
+    """
+
+    def __init__(self, model: TracedModel, *others: Any, **named: Any):
+        super().__init__(*others, **named)
+        self._model = model
+        self._graph = tf.compat.v1.get_default_graph()
+        self._at_inputs: Forward | None = None
+
+    @property
+    def is_half(self) -> bool:
+        return self._model.trace.is_half
+
+    def __call__(self, x: Any) -> tf.Tensor:
+        """The score, ``(N,)``, which a `tf.GradientTape` can differentiate.
+
+        A tape records operations as Python makes them and sees nothing of an imported graph, but it does see a call of
+        a function. Methods of this package take `gradient`, which is traced in half the time.
+        """
+        if self._resolved(x):
+            self.resolve()
+        specs = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in tf.nest.flatten(x)]
+
+        def scored(*parts: tf.Tensor) -> tf.Tensor:
+            return self.forward(tf.nest.pack_sequence_as(x, parts)).score
+
+        function = tf.function(scored, autograph=False, input_signature=specs)
+        return function.get_concrete_function()(*tf.nest.flatten(x))
+
+    def forward(self, x: Any) -> Forward:
+        is_given = self._resolved(x)
+        here = tf.compat.v1.get_default_graph() is self._graph
+        if is_given and here and self._at_inputs is not None:
+            return self._at_inputs
+        values = self._model.run(x)
+        traced = self._model.logits
+        logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))
+        found = Forward(self._of(logits, x), logits, x, values, self._model)
+        if is_given and here:
+            self._at_inputs = found
+        return found
+
+    def resolve(self) -> tf.Tensor:
+        return (self._at_inputs or self.forward(self._inputs)).score
+
+    def _scored(self, x: Any) -> tf.Tensor:
+        return self.forward(x).score
 
 
 class Head:

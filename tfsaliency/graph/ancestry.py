@@ -1,6 +1,7 @@
 """Which operations a tensor depends on."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import tensorflow as tf
 
@@ -25,6 +26,18 @@ def ancestors(*tensors: tf.Tensor, known: Iterable[tf.Tensor] = ()) -> list[tf.O
     # In graphs of one function, an operation is made after all that it reads.
     order = {op.name: place for place, op in enumerate(tensors[0].graph.get_operations())} if tensors else {}
     return sorted(seen.values(), key=lambda op: order[op.name])
+
+
+def read_as_numbers(*tensors: tf.Tensor) -> set[Any]:
+    """The tensors, as ``ref()``, that reach some others as numbers: not by choices alone, as indices and masks do."""
+    seen = {tensor.ref() for tensor in tensors}
+    stack = list(tensors)
+    while stack:
+        # Lists of a loop are variants.
+        numbers = [each for each in stack.pop().op.inputs if each.dtype.is_floating or each.dtype == tf.variant]
+        stack += [each for each in numbers if each.ref() not in seen]
+        seen |= {each.ref() for each in numbers}
+    return seen
 
 
 def descendants(operations: Iterable[tf.Operation], tensors: Iterable[tf.Tensor]) -> list[tf.Operation]:

@@ -28,8 +28,28 @@ def gradient(y: tf.Tensor, x: Any, upstream: tf.Tensor | None = None, *, is_half
 
 
 def slopes(y: tf.Tensor, tensors: list[tf.Tensor], *, is_half: bool = False) -> list[tf.Tensor | None]:
-    """The gradient of ``y`` at tensors inside the network, float32. Nothing below them is differentiated."""
-    return _gradients(y, tensors, None, is_half, stop=tensors)
+    """The gradient of ``y`` at tensors inside the network, float32. Nothing below them is differentiated.
+
+    None where ``y`` does not depend on one, or by choices alone.
+
+    Raises:
+        ValueError: an operation on the way has no gradient.
+    """
+    try:
+        return _gradients(y, tensors, None, is_half, stop=tensors)
+    except LookupError as error:
+        blocked = next((each for each in tensors if first_without_gradient(y, each) is not None), tensors[0])
+        raise without_gradient(y, blocked) from error
+
+
+def without_gradient(y: tf.Tensor, tensor: tf.Tensor) -> ValueError:
+    """What is raised where ``y`` depends on a tensor inside the network, and no gradient arrives there."""
+    blocking = first_without_gradient(y, tensor) or y.op
+    return ValueError(
+        f"No gradient reaches {tensor.op.name!r} inside the model: the operation {blocking.name!r} of type "
+        f"{blocking.type} has none, or the model chooses by these numbers and hands on others. Explain the scores "
+        "before the choice, such as those before a non-maximum suppression: keras.Model(model.input, scores)."
+    )
 
 
 def _gradients(

@@ -121,6 +121,8 @@ REARRANGEMENTS = (
     "StridedSlice",
     "Unpack",
 )
+# Reads or moves numbers along some axes, each of which stays as long as it was.
+ALONG_AXES = ("Cumprod", "Cumsum", "LogSoftmax", "ReverseV2", "Roll", "Softmax")
 # Hands on what it gets.
 IDENTITIES = ("Identity", "Cast")
 # Each number of the result is one number of a source, or zero.

@@ -1,17 +1,29 @@
-from collections.abc import Callable
+"""A function of arrays that is asked in plain Python, outside of any graph."""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+# What an object that cannot be called itself may answer by, the most telling first.
+_METHODS = ("predict_proba", "decision_function", "predict")
 
-class BlackBox(keras.Model):  # type: ignore[misc]
-    """Any function of arrays as a model, for the methods that only ask: it has no gradient.
+
+class BlackBox:
+    """Any function of arrays in the place of a model, for the methods that only ask: it has no gradient.
+
+    The function runs in plain Python, never inside a TensorFlow graph: it may run TensorFlow itself, call
+    ``model.predict``, another process or a service. What it raises comes out as it is.
 
     Args:
-        function: takes inputs ``(N, ...)``, an array or a list or dict of arrays, and returns ``(N, classes)``:
-            scikit-learn's ``predict_proba``, a network of another framework, a service.
+        function: takes inputs ``(N, ...)``, a float32 array or a list or dict of arrays as they were passed to
+            ``explain``, with any ``N``, and returns ``(N, classes)`` numbers, an array, a tensor or a table:
+            scikit-learn's ``predict_proba``, ``model.predict``, a ``tf.function``, a network of another framework.
+
+    Raises:
+        TypeError: it is no function of arrays, but a class, an estimator or a signature that takes keywords.
 
     Example:
         >>> import numpy as np, tfsaliency as tfs
@@ -20,27 +32,84 @@ class BlackBox(keras.Model):  # type: ignore[misc]
         (1, 8, 8, 1)
     """
 
+    # What the engine asks of every model: this one needs no first call, and shows no weights.
+    built = True
+    weights = ()
+
     def __init__(self, function: Callable[[Any], Any]):
-        super().__init__()
-        self._asked_outside = function
-        self.built = True
+        _check_function(function)
+        self.function = function
 
-    def call(self, inputs: Any) -> tf.Tensor:
-        # Its shape is not known before the function is asked.
-        one = tf.nest.map_structure(lambda part: np.zeros([1, *part.shape[1:]], "float32"), inputs)
-        shape = self._ask(one).shape
+    @property
+    def name(self) -> str:
+        """The name of the function, or of its type."""
+        return getattr(self.function, "__qualname__", None) or type(self.function).__name__
 
-        def ask(*parts: np.ndarray) -> np.ndarray:
-            return self._ask(tf.nest.pack_sequence_as(inputs, list(parts)))
+    def answer(self, inputs: Any) -> np.ndarray:
+        """What the function says about some rows: ``(N, ...)`` float32.
 
-        answer = tf.numpy_function(ask, tf.nest.flatten(inputs), tf.float32, stateful=False)
-        return tf.ensure_shape(answer, [None, *shape[1:]])
+        Args:
+            inputs: tensors ``(N, ...)``, in the structure that the function takes.
 
-    def _ask(self, inputs: Any) -> np.ndarray:
-        return np.asarray(self._asked_outside(inputs), "float32")
+        Raises:
+            ValueError: it is not one row of numbers for each row.
+        """
+        rows = tf.nest.flatten(inputs)[0].shape[0]
+        # A copy: the function may write to what it gets.
+        numbers = _numbers(self.function(tf.nest.map_structure(lambda part: part.numpy(), inputs)))
+        if numbers.shape[:1] != (rows,):
+            raise ValueError(
+                f"The function returned numbers of shape {numbers.shape} for {rows} "
+                f"{'row' if rows == 1 else 'rows'} of inputs. Return one row for each row of inputs: (N, classes)."
+            )
+        return numbers.astype("float32")
 
 
 def as_model(explained: Any) -> Any:
-    """The model itself, or a function as a model."""
-    is_function = callable(explained) and not isinstance(explained, keras.Model)
-    return BlackBox(explained) if is_function else explained
+    """The model itself, or what answers for arrays as a black box."""
+    is_model = isinstance(explained, keras.Model | BlackBox)
+    return BlackBox(explained) if not is_model and (callable(explained) or _methods(explained)) else explained
+
+
+def _methods(explained: Any) -> list[str]:
+    return [name for name in _METHODS if callable(getattr(explained, name, None))]
+
+
+def _check_function(function: Any) -> None:
+    name = type(function).__name__
+    if isinstance(function, type):
+        raise TypeError(f"A function of arrays is explained. Received: the class {function.__name__}; pass an instance")
+    if not callable(function):
+        methods = _methods(function)
+        advice = f". Pass the method that answers for arrays, such as model.{methods[0]}" if methods else ""
+        raise TypeError(f"A function of arrays is explained. Received: {name}, which cannot be called{advice}")
+    positions, keywords = getattr(function, "structured_input_signature", None) or ((), {})
+    if keywords and not positions:
+        asked = ", ".join(f'{key}=tf.constant(x["{key}"])' for key in keywords)
+        asked = f"{next(iter(keywords))}=tf.constant(x)" if len(keywords) == 1 else asked
+        outputs = getattr(function, "structured_outputs", None)
+        part = f"[{next(iter(outputs))!r}]" if isinstance(outputs, Mapping) and outputs else ""
+        raise TypeError(
+            f"A function of arrays is explained. Received: a signature that takes the keywords {list(keywords)}. Name "
+            f"them, and the output: lambda x: signature({asked}){part}"
+        )
+
+
+def _numbers(answer: Any) -> np.ndarray:
+    """The answer of the user's function as an array of numbers."""
+    received = f"The function answered with {type(answer).__name__}"
+    if isinstance(answer, Mapping):
+        raise ValueError(
+            f"{received} with the keys {list(answer)}. Return one array (N, classes): lambda x: "
+            f"function(x)[{next(iter(answer), None)!r}]"
+        )
+    try:
+        numbers = np.asarray(answer)
+    except Exception as error:
+        raise ValueError(f"{received} that is not an array of numbers: {error} Return (N, classes).") from error
+    if numbers.dtype.kind not in "fiub" and numbers.dtype != tf.bfloat16.as_numpy_dtype:
+        raise ValueError(
+            f"{received} of dtype {numbers.dtype} and shape {numbers.shape}. Return numbers, one row of the same "
+            "length for each row of inputs: scores or probabilities (N, classes), and no names of classes."
+        )
+    return numbers

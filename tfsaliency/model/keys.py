@@ -81,8 +81,6 @@ class _NothingEqual:
 _READ_BY_CALL = {"_dtype_policy", "_layers", "_operations", "_supports_masking", "_trainable"}
 _BOOKKEEPING = {
     *vars(keras.Model(name="bare")),
-    # A black box asks its function outside of the graph, at each call: nothing of it is traced.
-    "_asked_outside",
     "_compile_config",
     "_compiled_trainable_state",
     "_functional",

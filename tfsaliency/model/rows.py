@@ -179,6 +179,11 @@ def _differs(together: np.ndarray, alone: tuple[np.ndarray, np.ndarray], toleran
     first, other = alone
     if together.dtype.kind not in "fiub" or together.shape[:1] != (3,) or first.shape[:1] != (1,):
         return False
-    apart = np.concatenate([first, first, other]).astype("float64")
+    return differs(together, np.concatenate([first, first, other]), tolerance)
+
+
+def differs(together: np.ndarray, apart: np.ndarray, tolerance: float) -> bool:
+    """Whether numbers differ by more than rounding, as a share of the largest."""
+    apart = apart.astype("float64")
     limit = tolerance * max(np.abs(apart).max(initial=0), 1e-30)
     return bool(np.abs(together.astype("float64") - apart).max(initial=0) > limit)

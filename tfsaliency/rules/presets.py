@@ -94,8 +94,8 @@ def chosen_rules(table: Table, steps: list[Step], model: TracedModel) -> Chosen:
     """
     maps = [step for step in steps if isinstance(step, Affine)]
     ends = {
-        "first": _outermost(steps, lambda step: (step.sources, step.results)),
-        "last": _outermost(steps[::-1], lambda step: (step.results, step.sources)),
+        "first": set().union(*(_first_of(each, steps) for each in tf.nest.flatten(model.inputs))),
+        "last": _outermost(model.logits.floats, steps[::-1], lambda step: (step.results, step.sources)),
     }
     layers = {each: calls_of(each, model.calls) for each in table if isinstance(each, str | keras.Layer)}
     used: set[Any] = set()
@@ -147,17 +147,28 @@ def _paths(calls: list[LayerCall]) -> str:
     return " or ".join(repr(call.path) for call in calls) or "(it has none)"
 
 
-def _outermost(steps: list[Step], tensors_of: Callable[[Step], tuple[list[tf.Tensor], list[tf.Tensor]]]) -> set[str]:
+def _first_of(given: tf.Tensor, steps: list[Step]) -> set[str]:
+    """The maps with weights that one input reaches before any other."""
+    return _outermost([given], steps, lambda step: (step.sources, step.results))
+
+
+def _outermost(
+    starts: list[tf.Tensor], steps: list[Step], tensors_of: Callable[[Step], tuple[list[tf.Tensor], list[tf.Tensor]]]
+) -> set[str]:
     """The maps with weights that a walk meets before any other, on their way.
 
     Args:
+        starts: where the walk starts.
         steps: in the order of the walk.
         tensors_of: the tensors by which the walk comes to a step, and by which it goes on.
     """
-    behind: set[Any] = set()
+    reached, behind = {start.ref() for start in starts}, set[Any]()
     found = set()
     for step in steps:
         before, after = tensors_of(step)
+        if reached.isdisjoint(tensor.ref() for tensor in before):
+            continue
+        reached |= {tensor.ref() for tensor in after}
         weighted = isinstance(step, Affine) and step.type != NORMALIZATION
         is_behind = any(tensor.ref() in behind for tensor in before)
         if weighted and not is_behind:

@@ -65,7 +65,10 @@ def kind(name: str) -> Kind:
 
 
 def first(kind: str | None = None) -> Position:
-    """The maps with weights that the inputs reach before any other.
+    """The maps with weights that an input reaches before any other: each input has its own.
+
+    Where one input joins others late, the map behind the join is its first, and the rule holds for all that this map
+    reads. A map that reads an input beside later signals of the same input is not its first.
 
     Args:
         kind: only maps of this kind, as in `kind`; None for any.

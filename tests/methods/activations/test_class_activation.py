@@ -372,6 +372,60 @@ def test_input_gradient_is_not_taken():
         tfs.Gradient(model).explain(X)
 
 
+class Suppressed(layers.Layer):
+    """The scores of the boxes that a non-maximum suppression leaves."""
+
+    def __init__(self, combined):
+        super().__init__()
+        self.combined = combined
+
+    def call(self, boxes_and_scores):
+        boxes, scores = boxes_and_scores
+        if self.combined:
+            return tf.image.combined_non_max_suppression(boxes[:, :, None], scores, 3, 3).nmsed_scores
+        kept, _ = tf.image.non_max_suppression_padded(boxes, scores[..., 0], 3, pad_to_max_output_size=True)
+        return tf.gather(scores[..., 0], kept, batch_dims=1)
+
+
+def detector(combined):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((12, 12, 3))
+    top = layers.Conv2D(4, 3, padding="same", activation="relu", name="top")(x)
+    scores = layers.Conv2D(1, 1, activation="sigmoid", name="scores")(top)
+    boxes = layers.Conv2D(4, 1, name="boxes")(layers.Conv2D(4, 1, name="before_boxes")(top))
+    rows_of_scores = layers.Reshape((144, 1), name="rows_of_scores")(scores)
+    rows_of_boxes = layers.Reshape((144, 4), name="rows_of_boxes")(boxes)
+    return keras.Model(x, [Suppressed(combined)([rows_of_boxes, rows_of_scores]), scores])
+
+
+def best(logits):
+    return logits[0][:, 0]
+
+
+@pytest.mark.filterwarnings("ignore:The rows of a batch depend on each other")
+def test_a_map_behind_non_maximum_suppression():
+    """The indices have no gradient, the scores that they choose have: the map is that of the best score."""
+    model = detector(False)
+    both = model(X)
+    where = both[1].numpy().reshape(3, -1).argmax(axis=1)
+    np.testing.assert_array_equal(both[0][:, 0], both[1].numpy().reshape(3, -1).max(axis=1))
+    alone = keras.Model(model.input, layers.Flatten()(model.output[1]))
+    values = tfs.HiResCAM(model, "top").explain(X, best).values
+    one_hot = tf.one_hot(where, 144)
+    expected = tfs.HiResCAM(alone, "top").explain(X, lambda z: tf.reduce_sum(tf.sigmoid(z) * one_hot, axis=1)).values
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-7)
+    # What only chooses is not taken by default, though it comes last.
+    assert tfs.HiResCAM(model).explain(X, best).provenance["layer"] == "rows_of_scores"
+    with pytest.raises(ValueError, match="No gradient reaches .*boxes.* or the model chooses by these numbers"):
+        tfs.GradCAM(model, "before_boxes").explain(X, best)
+
+
+@pytest.mark.parametrize("method", [tfs.GradCAM, tfs.LayerCAM, tfs.XGradCAM])
+def test_an_operation_without_a_gradient_above_the_layer_is_named(method):
+    with pytest.raises(ValueError, match="of type CombinedNonMaxSuppression has none.*before a non-maximum"):
+        method(detector(True), "top").explain(X, best)
+
+
 def test_guided_grad_cam_is_the_product():
     model = network("deep")[0]
     product = tfs.GuidedBackprop(model).explain(X, 1).values * tfs.GradCAM(model, "top").explain(X, 1).values

@@ -1,63 +1,178 @@
+"""Which grid the places of a layer are, from the operations that made them, and how it is folded and resized."""
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
-from tfsaliency.methods.activations.grid import grid_of
-
-
-@pytest.mark.parametrize(
-    ("activations", "part", "shape", "extra"),
-    [
-        ((None, 7, 7, 1280), (None, 224, 224, 3), (7, 7), 0),
-        ((None, 5, 9, 8), (None, 40, 72, 3), (5, 9), 0),
-        ((None, 12, 8), (None, 24, 3), (12,), 0),
-        ((None, 3, 4, 5, 2), (None, 6, 8, 10, 1), (3, 4, 5), 0),
-        ((None, 12, 8), (None, 24), (12,), 0),
-        ((None, 6, 6, 8), (None, 12, 12), (6, 6), 0),
-        # Tokens: alone, with a class token, with a class token and four registers, of a picture that is no square.
-        ((None, 196, 64), (None, 224, 224, 3), (14, 14), 0),
-        ((None, 197, 64), (None, 224, 224, 3), (14, 14), 1),
-        ((None, 201, 64), (None, 224, 224, 3), (14, 14), 5),
-        ((None, 33, 64), (None, 64, 128, 3), (4, 8), 1),
-        # The patches of a side of 225 with padding.
-        ((None, 226, 64), (None, 225, 225, 3), (15, 15), 1),
-    ],
-)
-def test_places_over_an_input(activations, part, shape, extra):
-    grid = grid_of(tf.TensorShape(activations), tf.TensorShape(part))
-    assert (grid.shape, grid.extra) == (shape, extra)
+import tfsaliency as tfs
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.axes import followed_axes
+from tfsaliency.graph.trace import Trace
+from tfsaliency.methods.activations.grid import Grid, grid_of
 
 
-@pytest.mark.parametrize(
-    ("activations", "part"),
-    [
-        ((None, 10), (None, 5)),
-        ((None, 1, 1, 1280), (None, 224, 224, 3)),
-        ((None, 190, 64), (None, 224, 224, 3)),
-        ((None, None, 64), (None, 224, 224, 3)),
-        ((None, 2, 64), (None, 224, 224, 3)),
-    ],
-)
-def test_no_places_over_an_input(activations, part):
-    assert grid_of(tf.TensorShape(activations), tf.TensorShape(part)) is None
+def placed(function, shape):
+    """The grid of what a function makes of an input of some shape."""
+    trace = Trace(function, tf.TensorSpec((None, *shape)))
+    (given,), made = trace.inputs, trace.outputs
+    axes = followed_axes(given, ancestors(made))
+    return grid_of(made.shape, axes.get(made.ref()), given.shape)
 
 
-def test_tokens_are_folded_in_reading_order():
-    tokens = np.arange(2 * 10 * 3, dtype="float32").reshape(2, 10, 3)
-    grid = grid_of(tf.TensorShape((None, 10, 3)), tf.TensorShape((None, 12, 12, 1)))
-    np.testing.assert_array_equal(grid.fold(tf.constant(tokens)), tokens[:, 1:].reshape(2, 3, 3, 3))
+def pooled(*sizes):
+    return lambda x: tf.nn.avg_pool(x, sizes, sizes, "SAME")
+
+
+def tokens(x, *others, axis=1):
+    """Other tokens of the same number of channels in front of those of a picture."""
+    rows = tf.reshape(x, [-1, x.shape[1] * x.shape[2], x.shape[3]])
+    around = [tf.tile(tf.ones([1, each, x.shape[3]]), [tf.shape(x)[0], 1, 1]) for each in others]
+    return tf.concat([*around[:1], rows, *around[1:]], axis=axis)
+
+
+def windows(x, side):
+    """Swin's windows: ``(N * windows, side * side, channels)``."""
+    _, h, w, k = x.shape
+    y = tf.transpose(tf.reshape(x, [-1, h // side, side, w // side, side, k]), [0, 1, 3, 2, 4, 5])
+    return tf.reshape(y, [-1, side * side, k])
+
+
+def out_of_windows(x, side, h, w):
+    k = x.shape[-1]
+    y = tf.reshape(x, [-1, h // side, w // side, side, side, k])
+    return tf.reshape(tf.transpose(y, [0, 1, 3, 2, 4, 5]), [-1, h * w, k])
+
+
+def patches(x, side):
+    """Patches by reshaping, row by row: ``(N, tokens, side * side * channels)``."""
+    _, h, w, k = x.shape
+    y = tf.transpose(tf.reshape(x, [-1, h // side, side, w // side, side, k]), [0, 1, 3, 2, 4, 5])
+    return tf.reshape(y, [-1, (h // side) * (w // side), side * side * k])
+
+
+def heads(x):
+    """``(N, heads, tokens, 1)`` with a class token."""
+    return tf.transpose(tf.reshape(tokens(x, 1), [-1, 289, 2, 1]), [0, 2, 1, 3])
+
+
+# A function of pictures (N, 12, 24, 2), and the grid of what it makes with the tokens in front.
+GRIDS = {
+    "places": (pooled(4, 4), (3, 6), 0),
+    "tokens": (lambda x: tokens(pooled(4, 4)(x)), (3, 6), 0),
+    # 18 tokens have the proportions of this picture as 3 x 6 alone, 16 and 2 more as well as 2 x 8 would not.
+    "a grid of other proportions": (lambda x: tokens(pooled(2, 12)(x)), (6, 2), 0),
+    "class token": (lambda x: tokens(pooled(4, 4)(x), 1), (3, 6), 1),
+    "class and register tokens around": (lambda x: tokens(pooled(4, 4)(x), 5, 3), (3, 6), 5),
+    "more registers than places": (lambda x: tokens(pooled(6, 12)(x), 20), (2, 2), 20),
+    "token cut off again": (lambda x: tokens(pooled(4, 4)(x), 5, 3)[:, 4:-3], (3, 6), 1),
+    "patches by reshaping": (lambda x: patches(x, 4), (3, 6), 0),
+    "patches by extraction": (
+        lambda x: tokens(tf.image.extract_patches(x, [1, 4, 4, 1], [1, 4, 4, 1], [1] * 4, "VALID")),
+        (3, 6),
+        0,
+    ),
+    "windows and back": (lambda x: out_of_windows(windows(x, 4), 4, 12, 24), (12, 24), 0),
+    "heads and back": (lambda x: tf.reshape(tf.transpose(heads(x), [0, 2, 1, 3]), [-1, 289, 2]), (12, 24), 1),
+    "one row": (lambda x: tokens(pooled(12, 4)(x), 1), (1, 6), 1),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_tokens_come_from_places_of_the_picture(name):
+    function, shape, extra = GRIDS[name]
+    grid = placed(function, (12, 24, 2))
+    assert (grid.shape, grid.extra, grid.extent) == (shape, extra, (12, 24))
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_folded_tokens_are_where_the_picture_has_them(name):
+    """Each place of the grid holds numbers of its own part of the picture: here, their row and column."""
+    function, (rows, columns), _ = GRIDS[name]
+    y, x = np.meshgrid(np.arange(12.0), np.arange(24.0), indexing="ij")
+    picture = np.stack([y, x], axis=-1)[None].astype("float32")
+    made = function(tf.constant(picture))
+    folded = placed(function, (12, 24, 2)).fold(made).numpy()
+    folded = folded.reshape(rows, columns, -1, 2)
+    place = np.floor(folded / [12 / rows, 24 / columns])
+    np.testing.assert_array_equal(place[..., 0], np.arange(rows)[:, None, None] + np.zeros(place.shape[:3]))
+    np.testing.assert_array_equal(place[..., 1], np.arange(columns)[None, :, None] + np.zeros(place.shape[:3]))
+
+
+def queries(x, number=18):
+    """Object queries that look at the picture: they are no places of it."""
+    seen = tokens(pooled(4, 4)(x))
+    weights = tf.nn.softmax(tf.matmul(tf.ones([1, number, 2]) + 0 * seen[:, :1], seen, transpose_b=True))
+    return tf.matmul(weights, seen)
+
+
+NO_GRIDS = {
+    "anchors of each place": lambda x: tf.reshape(tf.tile(pooled(4, 4)(x), [1, 1, 1, 4]), [-1, 72, 2]),
+    "anchors of several levels": lambda x: tf.concat([tokens(x), tokens(pooled(4, 4)(x))], axis=1),
+    "object queries": queries,
+    "channels": lambda x: tf.reshape(tf.matmul(tf.reshape(x, [-1, 576]), tf.ones([576, 36])), [-1, 18, 2]),
+    "channels in front": lambda x: tf.transpose(tokens(x), [0, 2, 1]),
+    "columns before rows": lambda x: tokens(tf.transpose(x, [0, 2, 1, 3])),
+    "half of the tokens": lambda x: tokens(x)[:, :144],
+    "windows": lambda x: windows(x, 4),
+    "windows as pictures": lambda x: tf.reshape(windows(x, 4), [-1, 4, 4, 2]),
+    "heads in the batch": lambda x: tf.reshape(heads(x), [-1, 289, 1]),
+    "chosen tokens": lambda x: tf.gather(tokens(x), list(range(18)), axis=1),
+    "a table of weights": lambda x: tf.ones([1, 18, 2]) + 0 * tf.reduce_sum(x, axis=[1, 2])[:, None],
+    "decoded places": lambda x: tf.reshape(tf.matmul(tf.reshape(x, [-1, 576]), tf.ones([576, 36])), [-1, 3, 6, 2]),
+    "one place": lambda x: tf.reduce_mean(x, axis=[1, 2], keepdims=True),
+    "no places": lambda x: tf.reduce_mean(x, axis=[1, 2]),
+}
+
+
+@pytest.mark.parametrize("name", NO_GRIDS)
+def test_what_is_no_grid_of_the_picture(name):
+    assert placed(NO_GRIDS[name], (12, 24, 2)) is None
+
+
+def test_places_of_other_inputs():
+    """Series, tables, grey pictures, volumes; and a loop, which nothing is known of, where the axes are as many."""
+    assert placed(lambda x: x[:, ::2], (24, 3)) == Grid((12,), 0, (24,), True)
+    around = [[0, 0], [2, 1], [0, 0]]
+    assert placed(lambda x: tf.concat([tf.zeros_like(x[:, :2]), x], axis=1), (24, 3)) is None
+    assert placed(lambda x: tf.concat([tf.ones([1, 2, 3]), x], axis=1), (24, 3)) == Grid((24,), 2, (24,), True)
+    assert placed(lambda x: tf.pad(x, around), (24, 3)) == Grid((27,), 0, (24,), True)
+    assert placed(lambda x: x[..., None] * tf.ones([4]), (24,)) == Grid((24,), 0, (24,), False)
+    assert placed(lambda x: pooled(2, 2)(x[..., None]), (12, 12)) == Grid((6, 6), 0, (12, 12), False)
+    assert placed(lambda x: x[:, ::2], (6, 4, 5, 1)) == Grid((3, 4, 5), 0, (6, 4, 5), True)
+    assert placed(lambda x: tf.reshape(x, [-1, 120, 2]), (6, 4, 5, 2)) == Grid((6, 4, 5), 0, (6, 4, 5), True)
+    assert placed(lambda x: tf.ensure_shape(tf.map_fn(tf.nn.relu, x), [None, 5, 7, 2]), (5, 7, 2)).shape == (5, 7)
+    assert placed(lambda x: tf.reshape(x, [-1, 12, 4]), (None, 24, 2)) is None
+
+
+def detector_of_anchors(name):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((16, 16, 3))
+    y = layers.Conv2D(4, 3, strides=4, padding="same", activation="relu", name="top")(x)
+    y = layers.Reshape((32, 4), name=name)(layers.Conv2D(8, 1)(y))
+    return keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling1D()(layers.Dense(4, "gelu")(y))))
+
+
+def test_anchors_are_refused_by_name_and_passed_over():
+    """32 anchors of a grid of 4 x 4 were folded to 5 x 5, with seven tokens left out."""
+    model = detector_of_anchors("anchors")
+    picture = np.random.default_rng(0).normal(size=(1, 16, 16, 3))
+    explanation = tfs.HiResCAM(model, upsample=False).explain(picture, 1)
+    assert explanation.values.shape == (1, 4, 4, 1)
+    with pytest.raises(ValueError, match=r"The layer 'anchors' returns \(None, 32, 4\), whose places do not lie over"):
+        tfs.HiResCAM(model, "anchors").explain(picture, 1)
 
 
 @pytest.mark.parametrize(("shape", "extent"), [((7, 7), (224, 224)), ((3, 5), (10, 33)), ((9, 4), (5, 4))])
 def test_resizing_is_that_of_tensorflow(shape, extent):
     maps = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
-    grid = grid_of(tf.TensorShape((None, *shape, 1)), tf.TensorShape((None, *extent, 3)))
     expected = tf.image.resize(maps[..., None], extent, "bilinear")[..., 0]
-    np.testing.assert_allclose(grid.over_input(tf.constant(maps)), expected, atol=1e-5)
+    np.testing.assert_allclose(Grid(shape, 0, extent, True).over_input(tf.constant(maps)), expected, atol=1e-5)
 
 
 def test_resizing_in_one_and_three_dimensions_keeps_a_plane():
-    grid = grid_of(tf.TensorShape((None, 4, 4, 4, 1)), tf.TensorShape((None, 8, 8, 8, 1)))
+    grid = Grid((4, 4, 4), 0, (8, 8, 8), True)
     x, y, z = np.meshgrid(*[np.arange(4.0)] * 3, indexing="ij")
     resized = grid.over_input(tf.constant((x + 2 * y - z)[None].astype("float32")))[0]
     inner = (np.arange(8) + 0.5) / 2 - 0.5

@@ -12,6 +12,7 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Forward, Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.graph.ancestry import operations_between
+from tfsaliency.graph.gradients import without_gradient
 from tfsaliency.graph.operations import DENSE_HEAD
 from tfsaliency.methods.activations.layer_choice import Activation, check_layer, choose
 
@@ -86,6 +87,9 @@ class GradientWeighted(ActivationMap):
     """A map from the activations ``A`` of a layer and the gradient of the score with respect to them, ``G = dS / dA``.
 
     The gradient stops at the layer.
+
+    Raises:
+        ValueError: no gradient reaches the layer.
     """
 
     @abstractmethod
@@ -94,7 +98,8 @@ class GradientWeighted(ActivationMap):
 
     def map(self, activation: Activation, forward: Forward, score: Score) -> tf.Tensor:
         (reached,) = forward.slopes([activation.output])
-        assert reached is not None, "the score depends on the activation"
+        if reached is None:
+            raise without_gradient(forward.score, activation.output)
         return self.weigh(activation.fold(activation.output), activation.fold(reached))
 
 

@@ -5,10 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfsaliency.graph.axes import UNKNOWN, Axes, Axis, tokens_of
 from tfsaliency.tensors.places import resize
-
-# A class token, a distillation token and a few registers: no more tokens than this are skipped in front.
-MOST_EXTRA_TOKENS = 8
 
 
 class Grid(NamedTuple):
@@ -27,36 +25,58 @@ class Grid(NamedTuple):
     channels: bool
 
     def fold(self, activations: tf.Tensor) -> tf.Tensor:
-        """``(N, tokens, K)`` or ``(N, *shape, K)`` as ``(N, *shape, K)``."""
-        places = activations if activations.shape.rank > 3 else activations[:, self.extra :]
-        return tf.reshape(places, [-1, *self.shape, activations.shape[-1]])
+        """``(N, tokens, K)`` or ``(N, *shape, K)`` as ``(N, *shape, K)``, without tokens of no place."""
+        if activations.shape.rank == 3:
+            activations = activations[:, self.extra : self.extra + math.prod(self.shape)]
+        return tf.reshape(activations, [-1, *self.shape, activations.shape[-1]])
 
     def over_input(self, maps: tf.Tensor) -> tf.Tensor:
         """``(N, *shape)`` maps, resized linearly to ``(N, *extent)``."""
         return resize(maps, self.extent)
 
 
-def grid_of(activations: tf.TensorShape, part: tf.TensorShape) -> Grid | None:
-    """How activations ``(N, ..., K)`` lie over a part of the inputs ``(N, ...)``; None where they do not."""
-    places, channels = tuple(activations[1:-1]), True
+def grid_of(activations: tf.TensorShape, axes: Axes | None, part: tf.TensorShape) -> Grid | None:
+    """How activations ``(N, ..., K)`` lie over a part of the inputs ``(N, ...)``; None where they do not.
+
+    Args:
+        activations: their shape.
+        axes: where the axes of the part are in them, as the trace shows it; None where they do not depend on the part.
+        part: the shape of the part.
+    """
+    if axes is None or len(axes) < 3 or activations[-1] is None or not _is_batch(axes[0]):
+        return None
+    places, channels = axes[1:-1], True
     extent = tuple(part[1:-1])
     if len(places) == len(extent) + 1:
         # An input without channels: a table of numbers, a grey picture.
         channels, extent = False, tuple(part[1:])
-    if not places or not extent or None in (*places, *extent, activations[-1]) or math.prod(places) == 1:
+    if not extent or None in (*activations[1:-1], *extent) or activations[1:-1].num_elements() == 1:
         return None
-    if len(places) == len(extent):
-        return Grid(places, 0, extent, channels)
-    return _folded(places[0], extent) if len(places) == 1 and channels and len(extent) == 2 else None
+    if len(places) == len(extent) and all(_may_be(axis, place) for place, axis in enumerate(places, start=1)):
+        return Grid(tuple(activations[1:-1]), 0, extent, channels)
+    return _folded(places[0], extent, channels) if len(places) == 1 else None
 
 
-def _folded(tokens: int, extent: tuple[int, ...]) -> Grid | None:
-    """The grid of a picture's tokens: the one in the picture's proportions that leaves the fewest tokens over."""
-    height, width = extent
-    for extra in range(min(MOST_EXTRA_TOKENS + 1, tokens - 1)):
-        for rows in range(1, tokens - extra + 1):
-            columns, rest = divmod(tokens - extra, rows)
-            # Equal proportions up to the rounding of one patch.
-            if rest == 0 and abs(rows * width - columns * height) < max(height, width):
-                return Grid((rows, columns), extra, extent, True)
-    return None
+def _is_batch(axis: Axis) -> bool:
+    """Whether an axis is that of the batch alone: windows and heads of a picture are no samples."""
+    return all(factor.axis in (0, UNKNOWN) for factor in axis)
+
+
+def _may_be(axis: Axis, place: int) -> bool:
+    """Whether an axis comes from that of the input, or nothing else is known of it."""
+    return all(factor.axis == UNKNOWN or (factor.axis == place and factor.is_whole) for factor in axis)
+
+
+def _folded(axis: Axis, extent: tuple[int, ...], channels: bool) -> Grid | None:
+    """The grid of tokens that are all places of the input, row by row."""
+    tokens = tokens_of(axis)
+    found = {factor.axis: factor.size for factor in tokens.places if factor.is_whole}
+    if (
+        list(found) != sorted(found)
+        or len(found) < len(tokens.places)
+        or not set(found) <= {*range(1, len(extent) + 1)}
+    ):
+        return None
+    # An axis of one place leaves no trace.
+    shape = tuple(found.get(place) or 1 for place in range(1, len(extent) + 1))
+    return Grid(shape, tokens.before, extent, channels)

@@ -6,7 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
-from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.ancestry import ancestors, read_as_numbers
+from tfsaliency.graph.axes import followed_axes
 from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
 from tfsaliency.methods.activations.grid import Grid, grid_of
 from tfsaliency.model.layers import LayerCall, calls_of
@@ -70,6 +71,7 @@ class _Usable:
         self._logits = [traced for traced, value in pairs if value.op.name in reached]
         self._behind = ancestors(*self._logits)
         self._names = {op.name for op in self._behind}
+        self._axes = [followed_axes(part, self._behind) for part in self._parts]
         self._calls = model.calls
         self._usable = [call for call in model.calls if self._fits(call)]
 
@@ -79,16 +81,16 @@ class _Usable:
             return False
         if output.shape.rank is None or not output.dtype.is_floating or output.op.name not in self._names:
             return False
-        return any(grid_of(output.shape, part.shape) for part in self._parts)
+        return any(self._grids(output))
 
     def last(self) -> Activation:
         logits = {logit.ref() for logit in self._logits}
-        seen = self._read_through_attention()
+        seen, numbers = self._read_through_attention(), read_as_numbers(*self._logits)
         for call in reversed(self._usable):
             output = self._activated(call.output)
             if call.in_builtin or output.ref() in logits or _is_pooled(output) or not _is_learned(output):
                 continue
-            if seen is not None and output.op.name not in seen:
+            if output.ref() not in numbers or (seen is not None and output.op.name not in seen):
                 continue
             # A dropout hands on what it gets: the layer that made the tensor has the better name.
             makers = [each for each in self._usable if each.output is output]
@@ -115,7 +117,7 @@ class _Usable:
         """Where a class token is read out, the operations that it has seen the other tokens by; None elsewhere."""
         for place, op in enumerate(self._behind):
             sliced = op.type == "StridedSlice" and op.inputs[0].shape.rank == 3 and op.outputs[0].shape.rank == 2
-            if sliced and any(grid_of(op.inputs[0].shape, part.shape) for part in self._parts):
+            if sliced and any(self._grids(op.inputs[0])):
                 attention = [each for each in self._behind[:place] if each.type == "Softmax"]
                 return {each.name for each in ancestors(attention[-1].outputs[0])} if attention else None
         return None
@@ -147,9 +149,12 @@ class _Usable:
         return activation
 
     def _over_inputs(self, name: str, output: tf.Tensor) -> Activation:
-        seen = {op.name for op in ancestors(output)}
-        grids = [grid_of(output.shape, part.shape) if part.op.name in seen else None for part in self._parts]
-        return Activation(name, output, self._forward.values[output], grids)
+        return Activation(name, output, self._forward.values[output], self._grids(output))
+
+    def _grids(self, output: tf.Tensor) -> list[Grid | None]:
+        """How a tensor lies over each part of the inputs."""
+        parts = zip(self._axes, self._parts, strict=True)
+        return [grid_of(output.shape, axes.get(output.ref()), part.shape) for axes, part in parts]
 
     def _offer(self) -> str:
         paths = list(dict.fromkeys(call.path for call in self._usable))

@@ -32,7 +32,7 @@ class Occlusion(Explainer):
     baselines.
 
     Args:
-        model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``.
+        model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``, see `BlackBox`.
         window: length along every axis of space or time, over all channels; a tuple for one length per axis; a list or
             dict of these for several inputs; None for an eighth of each axis. The axis of a table ``(N, F)`` is its
             columns.

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -30,7 +31,7 @@ class RISE(Explainer):
     probabilities, ``target=lambda z: tf.nn.softmax(z)[:, 285]``.
 
     Args:
-        model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``.
+        model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``, see `BlackBox`.
         samples: the number of masks; the paper takes 4000 to 8000.
         cells: the number of grid cells along each axis. Each column of a table ``(N, F)`` is its own cell.
         probability: the probability that a cell is visible, between 0 and 1.
@@ -73,10 +74,16 @@ class RISE(Explainer):
             raise ValueError(f"RISE hides behind one baseline. Received: {references.number}")
         parts, parts0 = tf.nest.flatten(x), tf.nest.flatten(references.at(0))
         samples = samples_of(x)
+        # Traced once for all blocks: a black box is asked in a loop in Python, where a mask's small steps take longer
+        # than many a function.
+        draws = [
+            tf.function(partial(self._masks, place, part), [tf.TensorSpec([], tf.int32)] * 2, autograph=False)
+            for place, part in enumerate(parts)
+        ]
 
         def step(so_far: list[Any], block: Block) -> list[Any]:
             first, count = block
-            masks = [self._masks(place, part, first, count) for place, part in enumerate(parts)]
+            masks = [draw(first, count) for draw in draws]
             seen = [
                 tf.reshape(part0 + mask[:, None] * (part - part0), [-1, *part.shape[1:]])
                 for part, part0, mask in zip(parts, parts0, masks, strict=True)

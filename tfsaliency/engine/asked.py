@@ -1,0 +1,144 @@
+"""A question about a black box, run as it is written: outside of any graph, one device batch at a time.
+
+The function of the user may run TensorFlow itself. Inside a graph it could not, and ``predict`` would wait for threads
+that the graph holds while it waits for ``predict``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.engine.checks import check_integers_of_function
+from tfsaliency.engine.compiled import rows_for
+from tfsaliency.engine.inputs import Inputs
+from tfsaliency.engine.question import Question
+from tfsaliency.engine.score import Forward, Score
+from tfsaliency.model.black_box import BlackBox
+from tfsaliency.model.logits import Logits
+from tfsaliency.model.rows import ROUNDING, differs
+from tfsaliency.target import Target
+
+UNSTEADY = (
+    "The function answers differently for a row alone and among others, or each time it is asked: the map of a sample "
+    "changes with the samples around it and with batch_size, or from call to call. Explain a function that treats each "
+    "row alone and draws nothing at random."
+)
+
+
+class Asked:
+    """``attribute`` of one question about a black box. It has what `Compiled` has, and keeps nothing between calls.
+
+    Args:
+        question: the question.
+        box: the black box that it is about.
+        target: what is explained.
+        inputs: the whole batch.
+        rows: how many rows the user lets through at once, None for as many as suit the inputs.
+
+    Its attributes are those of `Compiled`.
+
+    Raises:
+        ValueError: the function does not answer with one row of numbers for each row.
+    """
+
+    is_coarse = False
+    explained = "the output itself: what the function returned"
+
+    def __init__(self, question: Question, box: BlackBox, target: Target, inputs: Inputs, rows: int | None):
+        self._question, self._box, self._target = question, box, target
+        self._resolved = not target.chooses or target.given(inputs.samples) is not None
+        check_integers_of_function(box, inputs)
+        self.rows = rows_for(sum(4 * part[0].size for part in tf.nest.flatten(inputs.given)))
+        # The function is asked about the first batch once, and about its first row alone: what a single row shows of
+        # the answer's form, more of them can hide.
+        alone = box.answer(inputs.rows(0, 1))
+        self._first = box.answer(inputs.rows(0, min(rows or self.rows, inputs.samples)))
+        self._row = alone.shape[1:]
+        self._check(self._first)
+        self.units = target.units(_logits(self._first))
+        self.cautions = [UNSTEADY] if differs(self._first[:1], alone, ROUNDING) else []
+        self.notes: dict[str, str] = {}
+        self.on_progress: Callable[[float], None] = lambda share: None
+
+    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, Any, Any, Any]:
+        """Values, scores, classes and diagnostics, as tensors, of samples from number ``first`` of a batch on."""
+        chosen = tf.constant(index) if self._resolved else None
+        score = AskedScore(self, self._target, chosen, x, tf.constant(rows), tf.constant(first), self._advance)
+        is_first = first == 0 and len(index) == len(self._first)
+        at_inputs = score.known(self._first) if is_first else score.resolve()
+        values, diagnostics = self._question.attribute(x, score)
+        self.notes |= score.notes
+        return values, at_inputs, score.index, diagnostics
+
+    def answer(self, x: Any) -> np.ndarray:
+        """What the function says about some rows, in the form of its first answer."""
+        answer = self._box.answer(x)
+        self._check(answer)
+        return answer
+
+    def refuse(self) -> ValueError:
+        """What is raised where a method wants to see more than answers."""
+        return ValueError(
+            f"{self._question} looks inside the model, or needs its gradient, and a black box only answers. Explain a "
+            "Keras model, or ask the function with Occlusion or RISE, alone or in a wrapper: SmoothGrad(Occlusion(f))."
+        )
+
+    def _check(self, answer: np.ndarray) -> None:
+        if answer.shape[1:] != self._row:
+            raise ValueError(
+                f"The function returned numbers of shape {answer.shape}, and of shape {(1, *self._row)} for one row. "
+                "Return rows of the same length each time: (N, classes)."
+            )
+
+    def _advance(self, share: tf.Tensor) -> None:
+        self.on_progress(float(share))
+
+
+class AskedScore(Score):
+    """The score of a black box, in plain Python.
+
+    Args:
+        asked: asks the function, and refuses what it cannot answer.
+        others: see `Score`.
+    """
+
+    is_half = False
+
+    def __init__(self, asked: Asked, *others: Any):
+        super().__init__(*others)
+        self._asked = asked
+        self._at_inputs: tf.Tensor | None = None
+
+    def __call__(self, x: Any) -> tf.Tensor:
+        """The score, ``(N,)``. A tape that asks for its gradient is refused."""
+        scores = self.at(x) if self._resolved(x) else self._scored(x)
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def without_gradient(*parts: tf.Tensor) -> Any:
+            def refuse(*flows: tf.Tensor) -> Any:
+                raise self._asked.refuse()
+
+            return tf.identity(scores), refuse
+
+        return without_gradient(*tf.nest.flatten(x))
+
+    def forward(self, x: Any) -> Forward:
+        raise self._asked.refuse()
+
+    def known(self, answer: np.ndarray) -> tf.Tensor:
+        """Takes what the function has said about the inputs as given; returns their scores, ``(N,)``."""
+        self._at_inputs = self._of(_logits(answer), self._inputs)
+        return self._at_inputs
+
+    def resolve(self) -> tf.Tensor:
+        return self._at_inputs if self._at_inputs is not None else self.known(self._asked.answer(self._inputs))
+
+    def _scored(self, x: Any) -> tf.Tensor:
+        return self._of(_logits(self._asked.answer(x)), x)
+
+
+def _logits(answer: np.ndarray) -> Logits:
+    said = tf.constant(answer)
+    return Logits(said, "", said)

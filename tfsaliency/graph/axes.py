@@ -1,0 +1,464 @@
+"""Where the axes of an input are in every tensor behind it: which axis of a layer comes from which of a picture.
+
+Each axis of a traced tensor is a product of factors, the slowest first: tokens of a picture are its rows times its
+columns. Factors are followed from the input, operation by operation. What is not in the tables below is not known.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import descendants
+from tfsaliency.graph.operations import (
+    ALONG_AXES,
+    AVERAGE_POOLS,
+    CONVOLUTIONS,
+    ELEMENTWISE,
+    MAX_POOLS,
+    NUMBER_BY_NUMBER,
+    REDUCTIONS,
+    RESIZES,
+    SHAPE_READERS,
+    TRANSPOSED_CONVOLUTIONS,
+)
+
+# What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, or
+# places with entries around them that are none.
+OTHER, UNKNOWN, TOKENS = -1, -2, -3
+
+
+class Factor(NamedTuple):
+    """A part of an axis.
+
+    Attributes:
+        axis: the axis of the input that it comes from, `OTHER`, `UNKNOWN` or `TOKENS`.
+        size: how many entries it has; None for the batch.
+        step: how many places of that axis lie between two of its own: more than one where an axis was cut in windows.
+        whole: how many places that axis has.
+        places: of `TOKENS`, the factors of the entries that are places.
+        before: of `TOKENS`, how many entries in front are none: class, distillation and register tokens.
+    """
+
+    axis: int
+    size: int | None
+    step: int = 1
+    whole: int | None = None
+    places: tuple["Factor", ...] = ()
+    before: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it covers all of an axis of the input, and is not one window of it or one place in each."""
+        return self.size is not None and self.size * self.step == self.whole
+
+
+# Factors, the slowest first; none for an axis of one entry.
+Axis = tuple[Factor, ...]
+Axes = tuple[Axis, ...]
+
+
+class Tokens(NamedTuple):
+    """An axis as places with entries around them that are none."""
+
+    before: int
+    places: Axis
+    after: int
+
+
+def tokens_of(axis: Axis) -> Tokens:
+    """The places of an axis, and what is in front of them and behind."""
+    if len(axis) == 1 and axis[0].axis == TOKENS:
+        (around,) = axis
+        return Tokens(around.before, around.places, (around.size or 0) - around.before - (size_of(around.places) or 0))
+    return Tokens(0, axis, 0)
+
+
+def size_of(axis: Axis) -> int | None:
+    """How many entries an axis has, None where the batch is in it."""
+    sizes = [each.size for each in axis if each.size is not None]
+    return math.prod(sizes) if len(sizes) == len(axis) else None
+
+
+def _is_of_input(axis: Axis) -> bool:
+    """Whether a part of it comes from an axis of the input, or may come from one."""
+    return any(each.axis != OTHER for each in axis)
+
+
+def _surrounded(axis: Axis, before: int, after: int) -> Axis:
+    """An axis with more entries around it, or fewer."""
+    tokens = tokens_of(axis)
+    before, after, size = before + tokens.before, after + tokens.after, size_of(tokens.places)
+    if not before and not after:
+        return tokens.places
+    if size is None:
+        raise _UnknownError
+    return (Factor(TOKENS, before + size + after, places=tokens.places, before=before),)
+
+
+class _UnknownError(Exception):
+    """The tables do not say what happens to the axes."""
+
+
+def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[Any, Axes]:
+    """The axes of every tensor that depends on an input, as ``ref()``.
+
+    Args:
+        given: the traced input.
+        operations: in the order of the trace.
+    """
+    found: dict[Any, Axes] = {given.ref(): tuple(_of(axis, size) for axis, size in enumerate(given.shape))}
+    # A token that is repeated for each sample depends on their number alone.
+    for op in descendants((op for op in operations if op.type not in SHAPE_READERS), [given]):
+        sources = [found.get(source.ref()) for source in op.inputs]
+        for result in op.outputs:
+            if result.shape.rank is None:
+                continue
+            try:
+                axes = _FOLLOW[op.type](op, sources, result.shape) if op.type in _FOLLOW else None
+            except _UnknownError:
+                axes = None
+            if axes is None or len(axes) != result.shape.rank:
+                axes = tuple(_of(UNKNOWN, size) for size in result.shape)
+            found[result.ref()] = axes
+    return found
+
+
+def _of(axis: int, size: int | None) -> Axis:
+    return () if size == 1 else (Factor(axis, size, whole=size),)
+
+
+def _first(sources: list[Axes | None]) -> Axes:
+    if sources[0] is None:
+        raise _UnknownError
+    return sources[0]
+
+
+def _constant(tensor: tf.Tensor) -> Any:
+    value = tf.get_static_value(tensor)
+    if value is None:
+        raise _UnknownError
+    return value
+
+
+# --- how each kind of operation moves axes ---
+
+
+def _kept(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    return _first(sources)
+
+
+def _agreed(axes: list[Axis], size: int | None) -> Axis:
+    """The axis that several operands have in common: what comes from the input counts before what does not."""
+    wide = [each for each in axes if each]
+    of_input = list(dict.fromkeys(each for each in wide if _is_of_input(each)))
+    if len(of_input) > 1:
+        return _of(UNKNOWN, size)
+    return of_input[0] if of_input else (wide[0] if wide else _of(OTHER, size))
+
+
+def _number_by_number(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Shapes are aligned at their ends."""
+    rank = len(shape)
+    padded = [((),) * (rank - len(each)) + each for each in sources if each is not None]
+    return tuple(_agreed([each[place] for each in padded], size) for place, size in enumerate(shape))
+
+
+def _moved(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Axes of space stay what they are, with another number of places; the last one is made anew."""
+    *places, _ = next(each for each in sources if each is not None)
+    return (*(_resized(axis, size) for axis, size in zip(places, shape[:-1], strict=True)), _of(OTHER, shape[-1]))
+
+
+def _pooled(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    return tuple(_resized(axis, size) for axis, size in zip(_first(sources), shape, strict=True))
+
+
+def _resized(axis: Axis, size: int | None) -> Axis:
+    if size_of(axis) == size:
+        return axis
+    if len(axis) == 1 and axis[0].is_whole:
+        return _of(axis[0].axis, size)
+    return _renewed(axis, size)
+
+
+def _renewed(axis: Axis, size: int | None) -> Axis:
+    """An axis of other entries, of which nothing is known if they may be places of the input."""
+    return _of(UNKNOWN if _is_of_input(axis) else OTHER, size)
+
+
+def _reduced(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = _first(sources)
+    gone = {int(axis) % len(axes) for axis in np.ravel(_constant(op.inputs[1]))}
+    if len(shape) == len(axes):
+        return tuple(() if place in gone else axis for place, axis in enumerate(axes))
+    return tuple(axis for place, axis in enumerate(axes) if place not in gone)
+
+
+def _transposed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = _first(sources)
+    return tuple(axes[place] for place in _constant(op.inputs[1]))
+
+
+def _expanded(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes, place = list(_first(sources)), int(_constant(op.inputs[1])) % len(shape)
+    return (*axes[:place], (), *axes[place:])
+
+
+def _squeezed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = _first(sources)
+    gone = {axis % len(axes) for axis in op.get_attr("squeeze_dims")}
+    return tuple(axis for place, axis in enumerate(axes) if (place not in gone if gone else axis))
+
+
+def _reshaped(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Factors are dealt out to the new axes, from both ends towards the one of unknown size."""
+    axes, sizes = _first(sources), list(shape)
+    if sizes == [None, None]:
+        sizes = [None, _summed_over(op)]
+    if sizes.count(None) > 1:
+        raise _UnknownError
+    left = [factor for axis in axes for factor in axis]
+    split = sizes.index(None) if None in sizes else len(sizes)
+    front: list[Axis] = []
+    back: list[Axis] = []
+    for size in sizes[:split]:
+        taken, left = _dealt(left, size)
+        front.append(_merged(taken))
+    turned: list[Any] = [_Turned(each) for each in reversed(left)]
+    for size in reversed(sizes[split + 1 :]):
+        taken, turned = _dealt(turned, size)
+        back.insert(0, _merged([each.factor for each in reversed(taken)]))
+    middle = [_merged([each.factor for each in reversed(turned)])] if split < len(sizes) else []
+    if turned and not middle:
+        raise _UnknownError
+    return (*front, *middle, *back)
+
+
+def _summed_over(op: tf.Operation) -> int | None:
+    """How many numbers a matrix product sums over whose first factor a reshape makes, as a dense layer's does."""
+    products = [each for each in op.outputs[0].consumers() if each.type == "MatMul"]
+    kernels = [each.inputs[1].shape[1 if each.get_attr("transpose_b") else 0] for each in products]
+    return kernels[0] if len(set(kernels)) == 1 else None
+
+
+class _Turned(NamedTuple):
+    """A factor that is dealt out from its end."""
+
+    factor: Factor
+
+    @property
+    def size(self) -> int | None:
+        return self.factor.size
+
+
+def _dealt(factors: list[Any], size: int) -> tuple[list[Any], list[Any]]:
+    """The first factors, whose product is a size, and the rest; one of them may be cut in two."""
+    taken, left, open_ = [], list(factors), size
+    while open_ > 1:
+        if not left or left[0].size is None:
+            raise _UnknownError
+        first = left.pop(0)
+        if open_ % first.size == 0:
+            taken.append(first)
+            open_ //= first.size
+            continue
+        if first.size % open_ or _factor(first).axis == TOKENS:
+            raise _UnknownError
+        part, rest = _cut(first, open_)
+        taken.append(part)
+        left.insert(0, rest)
+        open_ = 1
+    return taken, left
+
+
+def _factor(each: Any) -> Factor:
+    return each.factor if isinstance(each, _Turned) else each
+
+
+def _cut(first: Any, size: int) -> tuple[Any, Any]:
+    """A factor in two: the part of that size which is dealt out first, and the other."""
+    if isinstance(first, _Turned):
+        factor = first.factor
+        inner = factor._replace(size=size)
+        return _Turned(inner), _Turned(factor._replace(size=factor.size // size, step=factor.step * size))  # type: ignore[operator]
+    rest = first.size // size
+    return first._replace(size=size, step=first.step * rest), first._replace(size=rest)
+
+
+def _merged(factors: Iterable[Factor]) -> Axis:
+    """Neighbours that are one factor, such as the windows of an axis and the places in each, are put together."""
+    merged: list[Factor] = []
+    for factor in factors:
+        last = merged[-1] if merged else None
+        if last is not None and last.axis == factor.axis != TOKENS and last.size and factor.size:
+            if factor.axis < 0 or (last.whole == factor.whole and last.step == factor.step * factor.size):
+                merged[-1] = factor._replace(size=last.size * factor.size)
+                continue
+        merged.append(factor)
+    return tuple(merged)
+
+
+def _joined(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Along one axis: tokens of no place in front and at the end of those of the input."""
+    *parts, _ = sources
+    axis = int(_constant(op.inputs[-1])) % len(shape)
+    known = [each for each in parts if each is not None]
+    result = [_agreed([each[place] for each in known], size) for place, size in enumerate(shape)]
+    of_input = [place for place, each in enumerate(parts) if each is not None and _is_of_input(each[axis])]
+    sizes = [source.shape[axis] for source in op.inputs[:-1]]
+    if len(of_input) == 1 and None not in sizes:
+        (place,) = of_input
+        result[axis] = _surrounded(_first([parts[place]])[axis], sum(sizes[:place]), sum(sizes[place + 1 :]))
+    else:
+        result[axis] = _of(UNKNOWN if of_input and shape[axis] is None else OTHER, shape[axis])
+    return tuple(result)
+
+
+def _sliced(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = _first(sources)
+    begins, ends, strides = (_constant(each).tolist() for each in op.inputs[1:])
+    masks = {name: op.get_attr(f"{name}_mask") for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
+    new = sum(masks["new_axis"] >> entry & 1 for entry in range(len(begins)))
+    result: list[Axis] = []
+    place = 0
+    for entry, (begin, end, stride) in enumerate(zip(begins, ends, strides, strict=True)):
+        marked = {name for name, mask in masks.items() if mask >> entry & 1}
+        if "ellipsis" in marked:
+            count = len(axes) - (len(begins) - 1 - new)
+            result += axes[place : place + count]
+            place += count
+        elif "new_axis" in marked:
+            result.append(())
+        else:
+            axis, length = axes[place], op.inputs[0].shape[place]
+            place += 1
+            if "shrink_axis" in marked:
+                continue
+            if {"begin", "end"} <= marked and stride == 1:
+                result.append(axis)
+                continue
+            if length is None:
+                raise _UnknownError
+            bounds = slice(None if "begin" in marked else begin, None if "end" in marked else end, stride)
+            result.append(_cropped(axis, range(length)[bounds], length))
+    return (*result, *axes[place:])
+
+
+def _cropped(axis: Axis, taken: range, length: int) -> Axis:
+    tokens, rest = tokens_of(axis), length - taken.stop
+    if taken.step == 1 and taken.start <= tokens.before and rest <= tokens.after:
+        return _surrounded(axis, -taken.start, -rest)
+    if taken.stop <= tokens.before or taken.start >= length - tokens.after:
+        return _of(OTHER, len(taken))
+    return _resized(axis, len(taken))
+
+
+def _part(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """``tf.slice``."""
+    axes, begins = _first(sources), _constant(op.inputs[1]).tolist()
+    return tuple(
+        axis if length == size else _cropped(axis, range(begin, begin + size), length)
+        for axis, begin, size, length in zip(axes, begins, shape, op.inputs[0].shape, strict=True)
+    )
+
+
+def _padded(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    pads = _constant(op.inputs[1]).tolist()
+    return tuple(
+        _surrounded(axis, before, after) if len(axis) > 1 else _resized(axis, size)
+        for axis, (before, after), size in zip(_first(sources), pads, shape, strict=True)
+    )
+
+
+def _split(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = next(each for each in sources if each is not None)
+    return tuple(
+        axis if size_of(axis) == size else _renewed(axis, size) for axis, size in zip(axes, shape, strict=True)
+    )
+
+
+def _gathered(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    values, indices, _ = sources
+    axis = int(_constant(op.inputs[2])) % op.inputs[0].shape.rank
+    if op.get_attr("batch_dims"):
+        raise _UnknownError
+    if values is None and indices is not None:
+        around = [_of(OTHER, size) for size in op.inputs[0].shape]
+        return (*around[:axis], *indices, *around[axis + 1 :])
+    if values is None or indices is not None:
+        raise _UnknownError
+    taken = [_renewed(values[axis], size) for size in op.inputs[1].shape]
+    return (*values[:axis], *taken, *values[axis + 1 :])
+
+
+def _matrix_product(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    flips = [
+        op.get_attr(name) for name in (("transpose_a", "transpose_b") if op.type == "MatMul" else ("adj_x", "adj_y"))
+    ]
+    rank = len(shape)
+    leading = [((),) * (rank - len(each)) + each[:-2] for each in sources if each is not None]
+    kept = [_agreed([each[place] for each in leading], size) for place, size in enumerate(shape[:-2])]
+    for number, (source, flip) in enumerate(zip(sources, flips, strict=True)):
+        # The rows of the first factor and the columns of the second are left.
+        kept.append(_of(OTHER, shape[rank - 2 + number]) if source is None else source[-1 if flip != number else -2])
+    return tuple(kept)
+
+
+def _einsum(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    left, result = op.get_attr("equation").decode().replace(" ", "").split("->")
+    if "." in left:
+        raise _UnknownError
+    pairs = [(subscript, axes) for subscript, axes in zip(left.split(","), sources, strict=True) if axes is not None]
+    return tuple(
+        _agreed([axes[subscript.index(label)] for subscript, axes in pairs if label in subscript], size)
+        for label, size in zip(result, shape, strict=True)
+    )
+
+
+def _packed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axis = op.get_attr("axis") % len(shape)
+    known = [each for each in sources if each is not None]
+    inner = [_agreed([each[place] for each in known], None) for place in range(len(shape) - 1)]
+    return (*inner[:axis], _of(OTHER, shape[axis]), *inner[axis:])
+
+
+def _unpacked(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = _first(sources)
+    axis = op.get_attr("axis") % len(axes)
+    return (*axes[:axis], *axes[axis + 1 :])
+
+
+def _repeated(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = ((),) * (len(shape) - len(_first(sources))) + _first(sources)
+    return tuple(
+        axis if size_of(axis) == size else _renewed(axis, size) for axis, size in zip(axes, shape, strict=True)
+    )
+
+
+_FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], Axes]] = {
+    **dict.fromkeys((*ELEMENTWISE, *NUMBER_BY_NUMBER), _number_by_number),
+    **dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, "ExtractImagePatches"), _moved),
+    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _moved),
+    **dict.fromkeys((*AVERAGE_POOLS, *MAX_POOLS, *RESIZES, "ScaleAndTranslate"), _pooled),
+    **dict.fromkeys(REDUCTIONS, _reduced),
+    **dict.fromkeys(("MatMul", "BatchMatMulV2", "BatchMatMulV3"), _matrix_product),
+    **dict.fromkeys(ALONG_AXES, _kept),
+    **dict.fromkeys(("Split", "SplitV"), _split),
+    **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), _padded),
+    **dict.fromkeys(("Tile", "BroadcastTo"), _repeated),
+    "ConcatV2": _joined,
+    "Einsum": _einsum,
+    "ExpandDims": _expanded,
+    "FusedBatchNormV3": _kept,
+    "GatherV2": _gathered,
+    "Pack": _packed,
+    "Reshape": _reshaped,
+    "Slice": _part,
+    "Squeeze": _squeezed,
+    "StridedSlice": _sliced,
+    "Transpose": _transposed,
+    "Unpack": _unpacked,
+}
