@@ -292,3 +292,13 @@ def test_one_row_too_many():
     model.built = True
     with pytest.raises(MemoryError, match="One row of the inputs alone"):
         tfs.Gradient(model).explain(np.ones((3, 2)))
+
+
+def test_the_reason_of_a_failure_is_not_lost_behind_blank_lines():
+    """TensorFlow has no gradient of a dilated convolution in float64 on a CPU, and says so after its frames."""
+    kernel = tf.ones([3, 3, 1, 2], tf.float64)
+    x = keras.Input((6, 6, 1), dtype="float64")
+    y = layers.Lambda(lambda y: tf.nn.conv2d(y, kernel, 1, "SAME", dilations=2), dtype="float64")(x)
+    model = keras.Model(x, layers.Flatten(dtype="float64")(y))
+    with pytest.raises(ValueError, match="failed on a batch of 2 rows.*dilation rates larger than 1"):
+        tfs.Gradient(model).explain(np.ones((2, 6, 6, 1)), 0)

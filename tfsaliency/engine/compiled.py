@@ -102,7 +102,7 @@ class Compiled:
 
 
 def _failed(rows: int, error: Exception) -> str:
-    reason = next((line for line in str(error).splitlines() if not line.startswith(_FRAME)), "")
+    reason = next((line for line in str(error).splitlines() if line.strip() and not line.startswith(_FRAME)), "")
     return (
         f"The model failed on a batch of {rows} rows, or on copies of them: {reason.strip()} If it takes a fixed "
         "number of rows (Input(batch_shape=...), a stateful layer, a reshape by a number of rows), build it again with "
