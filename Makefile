@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo demo-all docs check test test-oldest bench coverage-models clean
+.PHONY: help demo demo-all docs check test test-oldest bench fuzz coverage-models clean
 
 help:
 	@echo "make demo         explain real photographs with a real ImageNet model (about a minute); pictures go to demo/"
@@ -11,6 +11,7 @@ help:
 	@echo "make check        lint, types and the tests of what changed since the last commit (under 3 minutes)"
 	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
+	@echo "make fuzz         5,000 random networks against truths computed without the package (about an hour)"
 	@echo "make coverage-models"
 	@echo "                  write docs/model-coverage.md: methods with rules on 40 models (about an hour)"
 	@echo "make bench        speed, memory and what Integrated Gradients cost (about an hour and a half)"
@@ -57,6 +58,10 @@ tables: $(VENV)/.demo+test
 
 bench: $(VENV)/.demo
 	$(BIN)/python -m benchmarks
+
+# Other networks than in make test.
+fuzz: $(VENV)/.demo+test
+	$(BIN)/python -m tests.fuzz 5000
 
 coverage-models: $(VENV)/.demo
 	$(BIN)/python -m tests.coverage_models
