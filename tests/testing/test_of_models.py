@@ -19,14 +19,13 @@ NOT_PASSED = {
     "subclassed": SUBCLASSED,
     "subclassed_keras_ops": SUBCLASSED,
     "two_outputs": {"the top class": "does not apply", "the logits": "does not apply"},
-    "recurrent": LOOPS,
-    "one_unit": {"the logits": "does not apply"} | WITHOUT_PLACES,
+    "integer_series": LOOPS | WITHOUT_PLACES,
     "table": WITHOUT_PLACES,
     "multi_label": WITHOUT_PLACES,
 }
 SOUND = (
     *("functional", "sequential", "subclassed_keras_ops", "two_inputs_dict", "two_outputs", "mixed_precision"),
-    *("table", "multi_label", "recurrent", "integer_images"),
+    *("table", "multi_label", "integer_series", "integer_images"),
 )
 
 
@@ -51,8 +50,6 @@ def test_slopes_are_compared_to_seven_digits():
     assert float(outcome.message.removeprefix("within ")) < 2e-6
 
 
-# What random numbers in a model break.
-NOISY = {"no chance"}
 BROKEN = {}
 X = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
 
@@ -158,6 +155,9 @@ class Forgetful(layers.Layer):
     def call(self, x):
         return x * self.factor
 
+    def get_config(self):
+        return {"name": self.name}
+
 
 @breaks("save and load", "the same map of the model from a file")
 def forgotten_option():
@@ -202,6 +202,8 @@ def test_a_record_with_failures_raises_them():
 
 
 def test_an_excused_check_of_a_model():
-    record = check_model(noisy(), X, excuses={each: "it is noisy" for each in NOISY})
+    model = clipped_gradient()
+    failing = {each.name for each in check_model(model, X).failed}
+    record = check_model(model, X, excuses=dict.fromkeys(failing, "a gradient of half the slope is wanted"))
     assert record.failed == []
-    assert {each.name for each in record.outcomes if each.verdict == "excused"} == NOISY
+    assert {each.name for each in record.outcomes if each.verdict == "excused"} == failing
