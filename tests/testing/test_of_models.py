@@ -50,6 +50,21 @@ def test_slopes_are_compared_to_seven_digits():
     assert float(outcome.message.removeprefix("within ")) < 2e-6
 
 
+def test_a_black_picture_stands_at_the_edge_of_every_relu():
+    """There the differences to both sides are half of a slope, and no gradient is wrong."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            *(keras.Input((6, 6, 1)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten()),
+            *(layers.Dense(5, activation="relu"), layers.Dense(2)),
+        ]
+    )
+    pictures = np.zeros((2, 6, 6, 1))
+    pictures[:, 0, 0] = 1
+    outcome = {check.name: check for check in model_checks(model, pictures)}["slopes in float64"]()
+    assert outcome.verdict == "passed"
+
+
 BROKEN = {}
 X = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
 
