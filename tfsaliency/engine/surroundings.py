@@ -1,7 +1,6 @@
 """Where a question can be asked: where TensorFlow computes at once, and in a process that it works in."""
 
 import os
-from typing import NoReturn
 
 import tensorflow as tf
 
@@ -15,21 +14,17 @@ def check_surroundings() -> None:
         RuntimeError: within a graph that is being traced, or in a fork of a process in which TensorFlow ran.
     """
     if not tf.executing_eagerly():
-        _refuse_graph()
+        raise RuntimeError(
+            "An explanation holds arrays, and here TensorFlow only traces: within a tf.function, Dataset.map or a "
+            "Keras layer. Call it outside. In Dataset.map wrap it: "
+            "tf.numpy_function(lambda x: explainer.explain(x, target).values, [x], tf.float32)."
+        )
     if _stopped_by_fork:
         raise RuntimeError(
             "This process is a fork of one in which TensorFlow had already run (os.fork, or the start method 'fork' of "
             "multiprocessing). Its threads are missing here, so it would wait forever. Start processes by "
             "multiprocessing.get_context('spawn'), and load the model in each."
         )
-
-
-def _refuse_graph() -> NoReturn:
-    raise RuntimeError(
-        "An explanation holds arrays, and here TensorFlow only traces: within a tf.function, Dataset.map or a Keras "
-        "layer. Call it outside. In Dataset.map wrap it: "
-        "tf.numpy_function(lambda x: explainer.explain(x, target).values, [x], tf.float32)."
-    )
 
 
 def _after_fork() -> None:
