@@ -12,6 +12,7 @@ NAMES = [
     "overhead",
     "first_call",
     "class_visualization",
+    "soak",
 ]
 
 for name in sys.argv[1:] or NAMES:

@@ -26,7 +26,7 @@ FLOORS = [
     ["explanation", "baselines"],
     ["explainer"],
     ["methods"],
-    ["callbacks", "zoo"],
+    ["callbacks", "testing", "zoo"],
     ["public"],
     ["__init__"],
     ["cli"],

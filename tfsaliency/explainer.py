@@ -136,6 +136,8 @@ class Explainer(Method):
         Raises:
             ValueError: inputs, target or output do not fit; the message says what was received and what to do.
             MemoryError: one row alone does not fit into memory.
+            RuntimeError: it is called where TensorFlow only traces (within a ``tf.function`` or ``Dataset.map``), or in
+                a fork of a process in which TensorFlow ran.
 
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs

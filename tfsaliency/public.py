@@ -14,7 +14,7 @@ from tfsaliency.methods.paths import *
 from tfsaliency.model.black_box import BlackBox
 
 # Modules with public names of their own.
-MODULES = ["baselines", "callbacks", "plot", "rules", "target", "transforms", "zoo"]
+MODULES = ["baselines", "callbacks", "plot", "rules", "target", "testing", "transforms", "zoo"]
 
 __all__ = [
     "Attribution",

@@ -11,7 +11,7 @@ import pytest
 
 import tfsaliency as tfs
 from tests import tables
-from tfsaliency import baselines, callbacks, plot, rules, target, transforms, zoo
+from tfsaliency import baselines, callbacks, plot, rules, target, testing, transforms, zoo
 from tfsaliency.methods import METHODS
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -21,12 +21,13 @@ MODULES = {
     "plot": plot,
     "rules": rules,
     "target": target,
+    "testing": testing,
     "transforms": transforms,
     "zoo": zoo,
 }
 # Records, which are described and not made by hand. Those of rules exist only while a graph is traced: their methods
 # are used on the page "Extending".
-RECORDS = {"Affine", "Step", "Attribution", "Explanation", "Visualization"}
+RECORDS = {"Affine", "Step", "Attribution", "Explanation", "Visualization", "Check", "CheckFailed", "Outcome", "Record"}
 TRACED = ("rules.Affine.", "rules.Step.")
 # A transform's arguments are those of every transform: values and inputs.
 SHARED_ARGUMENTS = {name: {"values", "inputs"} for name in transforms.__all__}

@@ -1,12 +1,10 @@
 """What is compiled is compiled once, kept while the model lives, and never stale."""
 
-import ctypes
 import gc
 import multiprocessing
-import resource
 import weakref
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
+from functools import partial
 
 import keras
 import numpy as np
@@ -15,10 +13,12 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
+from benchmarks.soak import STATM, resident
 from tests.harness import EXPLAINERS
 from tfsaliency.engine import compiled
 from tfsaliency.engine.compiled import KEPT, MOST_ROWS, rows_for
 from tfsaliency.model import traced
+from tfsaliency.testing import samples
 from tfsaliency.transforms import absolute, clip_percentile
 
 
@@ -302,16 +302,6 @@ def test_compiled_functions_do_not_pile_up(model):
     assert len(kept) == KEPT
 
 
-STATM = Path("/proc/self/statm")
-
-
-def resident():
-    """MiB that this process holds now. What is free goes back to the system first."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    return int(STATM.read_text().split()[1]) * resource.getpagesize() / 2**20
-
-
 def in_a_new_process(function):
     """What a function returns there. The holes that other tests leave in the memory of this one could hide a leak."""
     if not STATM.exists():
@@ -355,6 +345,36 @@ def test_two_thousand_calls_leave_memory_flat():
     by_memory, by_objects = in_a_new_process(grown_by_two_thousand_calls)
     assert by_memory < 2, "MiB"
     assert by_objects < 100
+
+
+def grown_by_models(kept):
+    """MiB and objects that ten models leave, explained by three methods; kept alive, or dropped."""
+
+    def one():
+        picture = samples.picture_model()
+        for make in (tfs.Gradient, tfs.LRP, tfs.HiResCAM):
+            make(picture).explain(samples.inputs_for(picture), 1)
+        keras.backend.clear_session()
+        return picture
+
+    for _ in range(5):
+        one()
+    before, objects = resident(), len(gc.get_objects())
+    models = [one() if kept else weakref.ref(one()) for _ in range(10)]
+    return resident() - before, len(gc.get_objects()) - objects, len(models)
+
+
+def test_models_that_are_dropped_leave_nothing():
+    by_memory, by_objects, _ = in_a_new_process(partial(grown_by_models, kept=False))
+    assert by_memory < 8, "MiB"
+    assert by_objects < 1000
+
+
+def test_models_that_are_kept_are_seen():
+    """The same numbers, where something holds on to what was traced."""
+    by_memory, by_objects, _ = in_a_new_process(partial(grown_by_models, kept=True))
+    assert by_memory > 20
+    assert by_objects > 10_000
 
 
 def test_rows():

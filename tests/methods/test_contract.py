@@ -10,6 +10,7 @@ import tensorflow as tf
 import tfsaliency as tfs
 from tests.harness import BY_RULES, EXPLAINERS, OF_PLACES, OVER_A_LAYER, RECTIFYING, close
 from tests.kinds import KINDS, as_tensors
+from tfsaliency.testing import check_explainer
 
 TABLES = ("table", "multi_label", "log_softmax", "list_of_one", "no_link")
 LOOPS = ("recurrent", "integer_series")
@@ -125,22 +126,32 @@ def test_explainer(name, case):
         assert np.abs(part).max() > 0 or name in OVER_A_LAYER or unmoved
 
     tolerance = ROUNDING.get((name, kind_name), 3e-5)
-    close(explainer.explain(inputs, target).values, together.values, tolerance / 10)
     close(explainer.explain(inputs, target, batch_size=1).values, together.values, tolerance)
-    close(explainer.explain(inputs, target, batch_size=7).values, together.values, tolerance)
     alone = explainer.explain(tf.nest.map_structure(lambda part: part[1:2], inputs), target)
     close(alone.values, tf.nest.map_structure(lambda part: part[1:2], together.values), tolerance)
 
 
-@pytest.mark.filterwarnings("ignore:The sum along the path has not converged", "ignore:The values of the samples")
+# What a method owes and does not give, with the reason.
+FEW_STEPS = {"the sum": "the test takes few steps"}
+EXCUSES = {
+    "IntegratedGradients of rules": {"the sum": "rules of ReLU are no gradient, so no path is complete"},
+    "IntegratedGradients": FEW_STEPS,
+    "ExpectedGradients": FEW_STEPS,
+    "BlurIntegratedGradients": FEW_STEPS,
+    "GuidedIntegratedGradients": FEW_STEPS,
+    "EigenCAM": {
+        "the class matters": "it shows what a layer responds to, for every class",
+        "meaning": "a direction has no sign; of activations behind a ReLU it is not negative",
+        "a constant model": "a layer responds, whatever follows it",
+    },
+    "ScoreCAM": {"a constant model": "the softmax gives equal weights to channels of equal scores"},
+    "XRAI": {"meaning": "the largest value over the channels counts, which is seldom negative"},
+}
+
+
 @pytest.mark.parametrize("name", EXPLAINERS)
-def test_every_explainer_takes_copies(name):
-    """Under a wrapper the inputs are stacked copies of the samples: without noise each says what its sample does."""
-    kind = KINDS["sequential"]
-    model, _ = kind.models()
-    explainer, inputs = EXPLAINERS[name](model), kind.inputs(2)
-    copies = tfs.SmoothGrad(explainer, samples=3, noise=0).explain(inputs, [1, 2], batch_size=8)
-    close(copies.values, explainer.explain(inputs, [1, 2]).values, 1e-5)
+def test_every_explainer_passes_the_public_checks(name):
+    check_explainer(EXPLAINERS[name], excuses=EXCUSES.get(name))
 
 
 def state(model: keras.Model, inputs):

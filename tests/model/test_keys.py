@@ -4,6 +4,7 @@ import gc
 import weakref
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 import pytest
 
@@ -134,3 +135,16 @@ def test_a_key_keeps_no_object_alive():
     gc.collect()
     assert alive() is None
     assert len(keys) == 6
+
+
+def test_training_and_validation_are_no_change():
+    """Keras keeps the iterator of the validation on the model, which no computation reads."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    seen = [key_of(model)]
+    x, y = np.ones((4, 3)), np.ones((4, 2))
+    model.fit(x, y, epochs=1, verbose=0)
+    seen.append(key_of(model))
+    during = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(key_of(model)))
+    model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[during])
+    assert seen == [seen[0]] * 4

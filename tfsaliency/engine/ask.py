@@ -12,6 +12,7 @@ from tfsaliency.engine.chunks import Result, run_in_chunks
 from tfsaliency.engine.compiled import Compiled, compiled
 from tfsaliency.engine.inputs import Inputs, check_inputs
 from tfsaliency.engine.question import Question
+from tfsaliency.engine.surroundings import check_surroundings
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.target import Target, as_target
 
@@ -47,6 +48,7 @@ def ask(
     question: Question, inputs: Any, target: Any, *, batch_size: int | None = None, progress: bool = False
 ) -> Answer:
     """Asks a question about a batch; see `Explainer.explain` for the arguments and errors."""
+    check_surroundings()
     if batch_size is not None:
         check_count("batch_size", batch_size)
     check_built(question.model)

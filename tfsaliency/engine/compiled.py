@@ -14,6 +14,7 @@ from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import TracedScore
 from tfsaliency.model.fingerprint import anatomy
+from tfsaliency.model.kept import keep
 from tfsaliency.model.rows import cautions
 from tfsaliency.model.traced import forget_trace, traced_model
 from tfsaliency.target import Target
@@ -130,14 +131,12 @@ def compiled(question: Question, target: Target, inputs: Inputs, progress: bool)
     chosen = target.given(inputs.samples) is not None
     kind = question.key(), target.key, chosen, inputs.key, progress
     key = (*kind, anatomy(question.model))
-    if key not in functions:
-        made = Compiled(question, target, inputs, progress)
-        key = (*kind, made.anatomy)
-        functions[key] = made
-        if len(functions) > KEPT:
-            functions.popitem(last=False)
-    functions.move_to_end(key)
-    return functions[key]
+    found = functions.get(key)
+    if found is None:
+        found = Compiled(question, target, inputs, progress)
+        key = (*kind, found.anatomy)
+    keep(functions, key, found, KEPT)
+    return found
 
 
 def forget(model: keras.Model) -> None:

@@ -58,7 +58,8 @@ def same_object(value: Any) -> SameObject:
     """The same stand-in for an object each time, for as long as the object lives."""
     found = _stand_ins.get(id(value))
     if found is None:
-        found = _stand_ins[id(value)] = SameObject(value)
+        # In one step: another thread may have made one since.
+        found = _stand_ins.setdefault(id(value), SameObject(value))
     return found
 
 
@@ -83,6 +84,7 @@ _BOOKKEEPING = {
     *vars(keras.Model(name="bare")),
     "_compile_config",
     "_compiled_trainable_state",
+    "_eval_epoch_iterator",
     "_functional",
     "_inputs",
     "_inputs_struct",

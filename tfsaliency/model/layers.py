@@ -56,7 +56,6 @@ def watched_layers(model: keras.Model) -> Iterator[list[LayerCall]]:
     stack: list[keras.Layer] = []
     counts: Counter[int] = Counter()
     thread = threading.get_ident()
-    original = keras.Layer.__call__
 
     def watching(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() != thread:
@@ -82,6 +81,8 @@ def watched_layers(model: keras.Model) -> Iterator[list[LayerCall]]:
         return output
 
     with _watching:
+        # Only now: before, it can be the replacement of another thread's trace.
+        original = keras.Layer.__call__
         keras.Layer.__call__ = watching
         try:
             yield calls

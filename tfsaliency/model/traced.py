@@ -1,5 +1,6 @@
 """A Keras model, called once for each kind of input; what was traced serves every explainer of the model."""
 
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
@@ -14,6 +15,7 @@ from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.trace import Trace, Values
 from tfsaliency.model.fingerprint import anatomy
+from tfsaliency.model.kept import keep
 from tfsaliency.model.layers import LayerCall, watched_layers
 from tfsaliency.model.logits import Logits, logits
 
@@ -36,6 +38,8 @@ class TracedModel:
 
     def __init__(self, model: keras.Model, specs: Any):
         self._model = weakref.ref(model)
+        # All traces of a model write to the same variables: one call at a time.
+        self._writing = _writing.setdefault(model, threading.RLock())
         # Some layers complete themselves when they are called for the first time: only the second call tells.
         for _ in range(2):
             self.anatomy = anatomy(model)
@@ -68,12 +72,16 @@ class TracedModel:
     @contextmanager
     def state_put_back(self) -> Iterator[None]:
         """Puts back the variables that a call of the model changes, such as the state of a recurrent layer."""
-        state = [(each, each.numpy()) for each in self.trace.written]
-        try:
+        if not self.trace.written:
             yield
-        finally:
-            for variable, value in state:
-                variable.assign(value)
+            return
+        with self._writing:
+            state = [(each, each.numpy()) for each in self.trace.written]
+            try:
+                yield
+            finally:
+                for variable, value in state:
+                    variable.assign(value)
 
     def layers_of(self, operation: str) -> list[LayerCall]:
         """The calls that added an operation of that name to the trace, the innermost first."""
@@ -101,6 +109,7 @@ class TracedModel:
         return Values([*pairs, *self.trace.captured])
 
 
+_writing: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
 _kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, TracedModel]] = weakref.WeakKeyDictionary()
 
 
@@ -110,14 +119,12 @@ def traced_model(model: keras.Model, specs: Any) -> TracedModel:
     structure = repr(tf.nest.map_structure(lambda spec: 0, specs))
     kind = structure, tuple(tf.nest.flatten(specs))
     key = (*kind, anatomy(model))
-    if key not in traces:
-        made = TracedModel(model, specs)
-        key = (*kind, made.anatomy)
-        traces[key] = made
-        if len(traces) > KEPT:
-            traces.popitem(last=False)
-    traces.move_to_end(key)
-    return traces[key]
+    found = traces.get(key)
+    if found is None:
+        found = TracedModel(model, specs)
+        key = (*kind, found.anatomy)
+    keep(traces, key, found, KEPT)
+    return found
 
 
 def forget_trace(model: keras.Model) -> None:
