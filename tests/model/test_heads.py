@@ -245,6 +245,7 @@ PLAIN = {
     "rating": (1, lambda z: 1 + 4 * sigmoid(z)),
     "mean rating": (2, lambda z: 1 + 4 * tf.reduce_mean(sigmoid(z), -1, keepdims=True)),
     "position": (1, lambda z: 2 * sigmoid(z) - 1),
+    "gated log softmax": (1, lambda z: tf.nn.log_softmax(tf.concat([z, -z], 1))[:, :1] * sigmoid(z)),
     "constant share": (4, lambda z: z / 3 + 0.5),
 }
 

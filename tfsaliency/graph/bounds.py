@@ -180,7 +180,8 @@ def _at_ends(function: Callable[..., Any]) -> Rule:
             return None
         with np.errstate(all="ignore"):
             ends = [function(*each) for each in itertools.product(*(found[:2] for found in read))]
-        return Bounds(min(ends), max(ends), any(found.of_link for found in read))
+        # Infinity times zero may be anything.
+        return None if np.isnan(ends).any() else Bounds(min(ends), max(ends), any(found.of_link for found in read))
 
     return bounds
 

@@ -53,6 +53,12 @@ class BlackBox:
 
         Raises:
             ValueError: it is not one row of numbers for each row.
+
+        Example:
+            >>> import tensorflow as tf, tfsaliency as tfs
+            >>> tfs.BlackBox(lambda x: x.sum(axis=1, keepdims=True)).answer(tf.ones((2, 3)))
+            array([[3.],
+                   [3.]], dtype=float32)
         """
         rows = tf.nest.flatten(inputs)[0].shape[0]
         # A copy: the function may write to what it gets.
