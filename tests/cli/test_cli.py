@@ -227,7 +227,7 @@ def test_trusted_models(folder, tmp_path, model):
         expected = keras.saving.load_model(folder / "model.keras").get_layer("head").kernel.numpy()[:, 1]
         np.testing.assert_allclose(values.ravel(), expected, rtol=1e-5)
     else:
-        assert "hides its Softmax" in err
+        assert "softmax or sigmoid whose logits cannot be told" in err
 
 
 def test_tensorflow_does_not_greet_on_the_error_stream(folder, tmp_path):

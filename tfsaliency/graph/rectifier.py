@@ -85,7 +85,7 @@ class _Search:
             if step.type in RECTIFIERS:
                 part = Part(step.source, step.results[0], [step.results[0].op], {})
                 self._found[part.result.ref()] = _Unit(part, distance=0.0)
-            elif step.type in _OF_SINGLE_NUMBERS:
+            elif step.type in _OF_SINGLE_NUMBERS and step.results[0].dtype.is_floating:
                 self._judge(step.results[0])
         return [self._replaced(step) for step in steps]
 
