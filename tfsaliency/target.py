@@ -75,8 +75,8 @@ class ClassTarget(Target):
         if binary:
             half = 0.5 if _only(logits.links) == PROBABILITY else 0.0
             return tf.cast(values[:, 0] > half, tf.int32)
-        outputs = tf.reshape(_only(logits.outputs), tf.shape(values))
-        return tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        outputs = _only(logits.outputs)
+        return tf.argmax(outputs if outputs.shape.rank == 2 else outputs[:, None], axis=-1, output_type=tf.int32)
 
     def score(self, logits: Logits, index: tf.Tensor) -> tf.Tensor:
         values, binary = _class_logits(logits)

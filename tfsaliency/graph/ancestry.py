@@ -51,11 +51,6 @@ def descendants(operations: Iterable[tf.Operation], tensors: Iterable[tf.Tensor]
     return found
 
 
-def operations_between(outputs: list[tf.Tensor], inputs: list[tf.Tensor]) -> list[tf.Operation]:
-    """The operations on the way from the inputs to the outputs, in the order in which they were traced."""
-    return descendants(ancestors(*outputs), inputs)
-
-
 def first_without_gradient(y: tf.Tensor, x: tf.Tensor) -> tf.Operation | None:
     """The first operation from ``x`` to ``y`` that returns floats and has no gradient.
 

@@ -11,7 +11,7 @@ from tfsaliency.base.meaning import Meaning
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Forward, Score
 from tfsaliency.explainer import Explainer
-from tfsaliency.graph.ancestry import operations_between
+from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.gradients import without_gradient
 from tfsaliency.graph.operations import DENSE_HEAD
 from tfsaliency.methods.activations.layer_choice import Activation, check_layer, choose
@@ -290,7 +290,8 @@ class CAM(GradientWeighted):
         return "signed"
 
     def map(self, activation: Activation, forward: Forward, score: Score) -> tf.Tensor:
-        ops = operations_between([forward.score], [activation.output])
+        # The class is chosen by the model's output, behind its softmax: that is no way of the score.
+        ops = descendants(ancestors(forward.score, known=[score.index]), [activation.output])
         kinds = [op.type for op in ops if op.outputs[0].dtype.is_floating]
         if not kinds or kinds[0] != "Mean" or kinds.count("MatMul") != 1 or set(kinds[1:]) - set(DENSE_HEAD):
             raise ValueError(
