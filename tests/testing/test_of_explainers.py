@@ -12,20 +12,12 @@ import pytest
 import tensorflow as tf
 
 import tfsaliency as tfs
+from tests.testing.broken import registering_in
 from tfsaliency.testing import CheckFailed, check_explainer, explainer_checks
 from tfsaliency.testing.of_explainers import QUESTIONS
 
 BROKEN = {}
-
-
-def breaks(name, message):
-    """Registers a class that one check finds, with a part of what the check says."""
-
-    def register(broken):
-        BROKEN[f"{name}: {broken.__name__}"] = name, broken, message
-        return broken
-
-    return register
+breaks = registering_in(BROKEN)
 
 
 class Values(tfs.Gradient):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from tests.kinds import KINDS
+from tests.testing.broken import registering_in
 from tfsaliency.testing import CheckFailed, check_model, model_checks
 from tfsaliency.testing.of_models import QUESTIONS
 
@@ -66,17 +67,8 @@ def test_a_black_picture_stands_at_the_edge_of_every_relu():
 
 
 BROKEN = {}
+breaks = registering_in(BROKEN)
 X = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
-
-
-def breaks(name, message):
-    """Registers what makes a model that one check finds, with a part of what the check says."""
-
-    def register(make):
-        BROKEN[f"{name}: {make.__name__}"] = name, make, message
-        return make
-
-    return register
 
 
 class Around(keras.Model):

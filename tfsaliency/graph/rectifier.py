@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import descendants
 from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER, RECTIFIERS
 from tfsaliency.graph.sampled import Part, Parts
-from tfsaliency.graph.step import CustomGradient, Step, replay
+from tfsaliency.graph.step import CustomGradient, Step
 from tfsaliency.graph.trace import Trace
 
 RECTIFIER = "Rectifier"
@@ -41,11 +41,7 @@ class Rectifier(Step):
         self._part = part
 
     def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
-        computed = {self._part.source.ref(): inputs[0]}
-        for op in self._part.operations:
-            read = [computed[each.ref()] if each.ref() in computed else self._other(each) for each in op.inputs]
-            computed |= zip((each.ref() for each in op.outputs), replay(op, *read), strict=True)
-        return [computed[self._part.result.ref()]]
+        return [self._part.run(inputs[0], self._other)]
 
     def _other(self, traced: tf.Tensor) -> tf.Tensor:
         return self.precise(traced) if traced.dtype.is_floating else self.value(traced)
@@ -210,17 +206,21 @@ def _results(op: tf.Operation) -> list[Any]:
 
 def _before(part: Part, longer: Part) -> Part:
     """What a longer part does before another one that ends where it does."""
-    ours = set(part.operations)
-    return Part(longer.source, part.source, [op for op in longer.operations if op not in ours], longer.others)
+    return Part(longer.source, part.source, _rest(part, longer), longer.others)
 
 
 def _after(part: Part, longer: Part) -> Part | None:
     """What a longer part does after another one that begins where it does; None where it does more than that."""
-    ours = set(part.operations)
-    operations = [op for op in longer.operations if op not in ours]
+    operations = _rest(part, longer)
     made = {part.result.ref(), *longer.others, *(ref for op in operations for ref in _results(op))}
     is_all = part.source is longer.source and all(each.ref() in made for op in operations for each in op.inputs)
     return Part(part.result, longer.result, operations, longer.others) if is_all else None
+
+
+def _rest(part: Part, longer: Part) -> list[tf.Operation]:
+    """The operations that a longer part has more."""
+    ours = set(part.operations)
+    return [op for op in longer.operations if op not in ours]
 
 
 _OF_SINGLE_NUMBERS = {*ELEMENTWISE, *NUMBER_BY_NUMBER} - {"BiasAdd", "IdentityN", "EnsureShape"}

@@ -36,18 +36,25 @@ class Part(NamedTuple):
         # Out of the graph that is under construction.
         with tf.init_scope():
             try:
-                return np.asarray(self._run(tf.constant(numbers, self.source.dtype)), "float64")
+                result = self.run(
+                    tf.constant(numbers, self.source.dtype),
+                    lambda each: tf.constant(self.others[each.ref()], each.dtype),
+                )
+                return np.asarray(result, "float64")
             except tf.errors.InvalidArgumentError:
                 # The trace does not know each size of its tensors, and others than the real ones were tried.
                 return np.full(numbers.shape, np.nan)
 
-    def _run(self, source: tf.Tensor) -> tf.Tensor:
+    def run(self, source: tf.Tensor, other: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """The result for another value of the source.
+
+        Args:
+            source: that value.
+            other: gives the value of what else the operations read.
+        """
         values = {self.source.ref(): source}
         for op in self.operations:
-            read = [
-                values[each.ref()] if each.ref() in values else tf.constant(self.others[each.ref()], each.dtype)
-                for each in op.inputs
-            ]
+            read = [values[each.ref()] if each.ref() in values else other(each) for each in op.inputs]
             values |= zip((each.ref() for each in op.outputs), replay(op, *read), strict=True)
         return values[self.result.ref()]
 

@@ -24,7 +24,7 @@ from tfsaliency.explanation import Explanation
 from tfsaliency.methods.gradients import SmoothGrad
 from tfsaliency.testing import samples
 from tfsaliency.testing.compare import ROUNDING, distance, expect_refusal, expect_same, may_refuse, rows
-from tfsaliency.testing.record import Check, DoesNotApply, Record, expect, named, run_all
+from tfsaliency.testing.record import Check, DoesNotApply, Record, by_name, checks_of, expect, run_all
 from tfsaliency.testing.state import changed, state_of_chance, state_of_model
 
 Make = Callable[[Any], Explainer]
@@ -96,16 +96,7 @@ def explainer_checks(
     if (model is None) != (inputs is None):
         raise ValueError("model and inputs are given together, or neither of them.")
     case = _Case(make, model, inputs)
-    return named({name: _asked(case, question) for name, question in QUESTIONS.items()}, excuses or {})
-
-
-def _asked(case: "_Case", question: Callable[["_Case"], str | None]) -> Callable[[], str]:
-    def ask() -> str:
-        if question is not answers:
-            case.need_an_answer()
-        return question(case) or ""
-
-    return ask
+    return checks_of(QUESTIONS, case, excuses or {})
 
 
 def _name(make: Any) -> str:
@@ -596,37 +587,34 @@ def a_constant_model(case: _Case) -> str:
     return "with a warning" if said else "zeros"
 
 
-QUESTIONS: dict[str, Callable[[_Case], str | None]] = {
-    question.__name__.replace("_", " "): question
-    for question in (
-        answers,
-        the_score,
-        rows_alone,
-        order_of_rows,
-        device_batches,
-        one_class_per_row,
-        same_again,
-        traced_anew,
-        key,
-        leaves_the_model,
-        leaves_random_numbers,
-        leaves_the_explainer,
-        new_weights,
-        new_target,
-        the_class_matters,
-        margins,
-        meaning,
-        the_sum,
-        wrong_inputs,
-        wrong_targets,
-        model_without_weights,
-        save_and_load,
-        the_record,
-        under_a_wrapper,
-        followed_by_a_transform,
-        types_of_numbers,
-        lists_and_dicts,
-        a_table,
-        a_constant_model,
-    )
-}
+QUESTIONS = by_name(
+    answers,
+    the_score,
+    rows_alone,
+    order_of_rows,
+    device_batches,
+    one_class_per_row,
+    same_again,
+    traced_anew,
+    key,
+    leaves_the_model,
+    leaves_random_numbers,
+    leaves_the_explainer,
+    new_weights,
+    new_target,
+    the_class_matters,
+    margins,
+    meaning,
+    the_sum,
+    wrong_inputs,
+    wrong_targets,
+    model_without_weights,
+    save_and_load,
+    the_record,
+    under_a_wrapper,
+    followed_by_a_transform,
+    types_of_numbers,
+    lists_and_dicts,
+    a_table,
+    a_constant_model,
+)

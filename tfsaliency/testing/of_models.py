@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from tfsaliency.model.traced import traced_model
 from tfsaliency.target import as_target
 from tfsaliency.testing.compare import ROUNDING, distance, expect_same, may_refuse, rows
 from tfsaliency.testing.in_float64 import score_in_float64
-from tfsaliency.testing.record import Check, DoesNotApply, Record, expect, named, run_all
+from tfsaliency.testing.record import Check, DoesNotApply, Record, by_name, checks_of, expect, run_all
 from tfsaliency.testing.state import changed, state_of_chance, state_of_model
 
 # Part of the model computes in 16 bits: two units in the last place.
@@ -97,16 +97,7 @@ def model_checks(
         'passed'
     """
     case = _Case(model, inputs, target)
-    return named({name: _asked(case, question) for name, question in QUESTIONS.items()}, excuses or {})
-
-
-def _asked(case: "_Case", question: Callable[["_Case"], str | None]) -> Callable[[], str]:
-    def ask() -> str:
-        if question is not a_gradient:
-            case.need_a_gradient()
-        return question(case) or ""
-
-    return ask
+    return checks_of(QUESTIONS, case, excuses or {})
 
 
 class _Case:
@@ -145,7 +136,7 @@ class _Case:
         answer = self.model(tf.nest.map_structure(tf.convert_to_tensor, inputs), training=False)
         return tf.nest.map_structure(np.asarray, answer)
 
-    def need_a_gradient(self) -> None:
+    def need_an_answer(self) -> None:
         try:
             _ = self.map
         except Exception as error:
@@ -392,23 +383,20 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
-QUESTIONS: dict[str, Callable[[_Case], str | None]] = {
-    question.__name__.replace("_", " "): question
-    for question in (
-        a_gradient,
-        rows_alone,
-        no_chance,
-        the_top_class,
-        the_logits,
-        slopes_in_float64,
-        an_open_gradient,
-        device_batches,
-        new_weights,
-        left_alone,
-        a_path,
-        rules_of_deeplift,
-        rules_of_lrp,
-        an_activation_map,
-        save_and_load,
-    )
-}
+QUESTIONS = by_name(
+    a_gradient,
+    rows_alone,
+    no_chance,
+    the_top_class,
+    the_logits,
+    slopes_in_float64,
+    an_open_gradient,
+    device_batches,
+    new_weights,
+    left_alone,
+    a_path,
+    rules_of_deeplift,
+    rules_of_lrp,
+    an_activation_map,
+    save_and_load,
+)

@@ -3,7 +3,8 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, Protocol, TypeVar
 
 Verdict = Literal["passed", "failed", "refused", "excused", "does not apply"]
 
@@ -157,8 +158,27 @@ def run_all(subject: str, checks: Sequence[Check]) -> Record:
     return Record(subject, tuple(check.outcome() for check in checks))
 
 
-def named(questions: Mapping[str, Callable[[], str]], excuses: Mapping[str, str]) -> list[Check]:
-    """Questions as checks, with the excuses of those that may fail.
+class Case(Protocol):
+    """What questions are asked about."""
+
+    def need_an_answer(self) -> None:
+        """Raises `DoesNotApply` where there is no map to ask about."""
+
+
+Asked = TypeVar("Asked", bound=Case)
+# A question raises where the answer is wrong, and may return what it found out.
+Question = Callable[[Asked], str | None]
+
+
+def by_name(*questions: Question[Asked]) -> dict[str, Question[Asked]]:
+    """Questions by the names of their functions, in words."""
+    return {question.__name__.replace("_", " "): question for question in questions}
+
+
+def checks_of(questions: Mapping[str, Question[Asked]], case: Asked, excuses: Mapping[str, str]) -> list[Check]:
+    """Questions about a case as checks, with the excuses of those that may fail.
+
+    The first question is whether there is an answer; all others need one.
 
     Raises:
         ValueError: an excuse has the name of no check, or says nothing.
@@ -169,4 +189,11 @@ def named(questions: Mapping[str, Callable[[], str]], excuses: Mapping[str, str]
                 f"excuses are a dict, the name of a check -> why it may fail. Received: {name!r}: {reason!r}. "
                 f"The checks are: {', '.join(questions)}"
             )
-    return [Check(name, question, excuses.get(name, "")) for name, question in questions.items()]
+    first = next(iter(questions))
+
+    def ask(name: str) -> str:
+        if name != first:
+            case.need_an_answer()
+        return questions[name](case) or ""
+
+    return [Check(name, partial(ask, name), excuses.get(name, "")) for name in questions]
