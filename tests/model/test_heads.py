@@ -10,6 +10,7 @@ import tfsaliency as tfs
 
 softmax, sigmoid, ops = tf.nn.softmax, tf.sigmoid, keras.ops
 in_function = tf.function(lambda z: softmax(z))
+traced_softmax = in_function.get_concrete_function(tf.TensorSpec([None, 4]))
 switch = tf.Variable(True)
 X = np.random.default_rng(1).normal(size=(12, 4)).astype("float32")
 
@@ -111,6 +112,11 @@ FOUND = {
     "softmax of softmax": (4, lambda z: softmax(softmax(z)), softmax),
     "custom gradient": (4, softmax_with_gradient, lambda z: z),
     "computed again": (4, lambda z: tf.recompute_grad(softmax)(z), lambda z: z),
+    "function": (4, in_function, lambda z: z),
+    "grouped in a function": (6, tf.function(lambda z: flat(softmax(groups(z)))), lambda z: z),
+    "by hand in a function": (4, tf.function(lambda z: share(tf.exp(z))), lambda z: z),
+    "function, then a move": (4, lambda z: tf.reshape(in_function(z), [-1, 4]), lambda z: z),
+    "traced by the user": (4, traced_softmax, lambda z: z),
     "multi-label": (4, sigmoid, lambda z: z),
     "multi-label complement": (4, lambda z: 1 - sigmoid(z), lambda z: -z),
     "multi-label by hand": (4, lambda z: 1 / (1 + tf.exp(-z)), lambda z: z),
@@ -174,10 +180,6 @@ PROBABILITIES = {
     "beside logits": (6, lambda z: tf.concat([softmax(z[:, :3]), z[:, 3:]], 1)),
     "cumulated": (4, lambda z: tf.math.cumprod(sigmoid(z), axis=1)),
     "normalized softplus": (4, lambda z: share(tf.nn.softplus(z))),
-    "function": (4, in_function),
-    "grouped in a function": (6, tf.function(lambda z: flat(softmax(groups(z))))),
-    "by hand in a function": (4, tf.function(lambda z: tf.exp(z) / tf.reduce_sum(tf.exp(z), -1, keepdims=True))),
-    "function, then a move": (4, lambda z: tf.reshape(in_function(z), [-1, 4])),
     "condition": (4, lambda z: tf.cond(switch, lambda: softmax(z), lambda: z)),
     "loop": (4, lambda z: tf.map_fn(softmax, z)),
 }

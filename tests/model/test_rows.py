@@ -65,7 +65,7 @@ MEET = {
         "",
     ),
     "the mean of all numbers": (lambda y: y - tf.reduce_mean(tf.reshape(y, [-1])), TABLE, None, "Mean"),
-    "a mean in a function": (tf.function(lambda y: y - tf.reduce_mean(y, axis=0)), TABLE, None, "PartitionedCall"),
+    "a mean in a function": (tf.function(lambda y: y - tf.reduce_mean(y, axis=0)), TABLE, None, "Mean"),
     "a draw of each row from one seed": (
         lambda y: y + tf.random.stateless_normal(tf.shape(y), [1, 2]),
         TABLE,
@@ -149,7 +149,7 @@ CHANCE = {
     "TensorFlow": (lambda y: y + tf.random.normal(tf.shape(y)), None, "RandomStandardNormal"),
     "gamma": (lambda y: y * tf.random.gamma([], 2.0), None, "RandomGamma"),
     "choice": (lambda y: y * tf.cast(tf.random.categorical(y, 1), tf.float32), None, "Multinomial"),
-    "in a function": (tf.function(lambda y: y + tf.random.normal(tf.shape(y))), None, "PartitionedCall"),
+    "in a function": (tf.function(lambda y: y + tf.random.normal(tf.shape(y))), None, "RandomStandardNormal"),
     "generator": (lambda y: y + tf.random.get_global_generator().normal(tf.shape(y)), None, "RngReadAndSkip"),
     "keras": (lambda y: y + keras.random.normal(tf.shape(y)), None, "Stateless"),
 }

@@ -127,6 +127,9 @@ class AskedScore(Score):
     def forward(self, x: Any) -> Forward:
         raise self._asked.refuse()
 
+    def unrolled(self, x: Any, turns: int) -> Forward:
+        raise self._asked.refuse()
+
     def known(self, answer: np.ndarray) -> tf.Tensor:
         """Takes what the function has said about the inputs as given; returns their scores, ``(N,)``."""
         self._at_inputs = self._of(_logits(answer), self._inputs)

@@ -11,9 +11,13 @@ from tfsaliency.graph.gradients import gradient, slopes
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.trace import Trace, Values
 from tfsaliency.model.logits import Logits
-from tfsaliency.model.traced import TracedModel
+from tfsaliency.model.traced import Traced, TracedModel
 from tfsaliency.target import Target
 from tfsaliency.tensors.sums import samples_of
+
+
+# The most turns of a loop that methods with rules unroll by default.
+LOOPS = 512
 
 
 class Forward(NamedTuple):
@@ -31,7 +35,7 @@ class Forward(NamedTuple):
     logits: Logits
     inputs: Any
     values: Values
-    model: TracedModel
+    model: Traced
 
     def slopes(self, tensors: list[tf.Tensor]) -> list[tf.Tensor | None]:
         """The gradient of the score at tensors inside the model, float32; None where it does not depend on one."""
@@ -81,6 +85,10 @@ class Score(ABC):
     @abstractmethod
     def forward(self, x: Any) -> Forward:
         """The score with all that it was computed from, for methods that look inside the model."""
+
+    @abstractmethod
+    def unrolled(self, x: Any, turns: int) -> Forward:
+        """The same for methods with rules: each loop of no more turns than that unrolled, and without conditions."""
 
     @abstractmethod
     def resolve(self) -> tf.Tensor:
@@ -177,7 +185,8 @@ class TracedScore(Score):
         super().__init__(*others, **named)
         self._model = model
         self._graph = tf.compat.v1.get_default_graph()
-        self._at_inputs: Forward | None = None
+        # One for the model, and one with its loops unrolled.
+        self._at_inputs: dict[Traced, Forward] = {}
 
     @property
     def is_half(self) -> bool:
@@ -200,20 +209,27 @@ class TracedScore(Score):
         return function.get_concrete_function()(*tf.nest.flatten(x))
 
     def forward(self, x: Any) -> Forward:
-        is_given = self._resolved(x)
-        here = tf.compat.v1.get_default_graph() is self._graph
-        if is_given and here and self._at_inputs is not None:
-            return self._at_inputs
-        values = self._model.run(x)
-        traced = self._model.logits
-        logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))
-        found = Forward(self._of(logits, x), logits, x, values, self._model)
-        if is_given and here:
-            self._at_inputs = found
-        return found
+        return self._run(self._model, x)
+
+    def unrolled(self, x: Any, turns: int) -> Forward:
+        return self._run(self._model.unrolled(turns), x)
 
     def resolve(self) -> tf.Tensor:
-        return (self._at_inputs or self.forward(self._inputs)).score
+        known = next(iter(self._at_inputs.values()), None)
+        return (known or self.forward(self._inputs)).score
+
+    def _run(self, model: Traced, x: Any) -> Forward:
+        is_given = self._resolved(x)
+        here = tf.compat.v1.get_default_graph() is self._graph
+        if is_given and here and model in self._at_inputs:
+            return self._at_inputs[model]
+        values = model.run(x)
+        traced = model.logits
+        logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))
+        found = Forward(self._of(logits, x), logits, x, values, model)
+        if is_given and here:
+            self._at_inputs[model] = found
+        return found
 
     def _scored(self, x: Any) -> tf.Tensor:
         return self.forward(x).score

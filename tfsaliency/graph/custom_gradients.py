@@ -11,37 +11,54 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfsaliency.graph.grouped import GROUPED, is_grouped
+
 _GRADIENT = "TfsaliencyCustomGradient"
 _NUMBER = "_tfsaliency_custom_gradient"
 _numbers = itertools.count()
 
 
 class CustomGradients:
-    """The custom gradients of a traced graph.
+    """The custom gradients of traced graphs. What they are made of is added to the graphs."""
 
-    Args:
-        graph: the graph; what the gradients are made of is added to it.
-        operations: the operations of the graph.
-    """
+    def __init__(self) -> None:
+        self._of: dict[tf.Graph, dict[str, _CustomGradient]] = {}
 
-    def __init__(self, graph: tf.Graph, operations: list[tf.Operation]):
-        identities = [op for op in operations if op.type == "IdentityN"]
-        self._gradients = {
-            op.name: _CustomGradient(graph, op) for op in identities if "_gradient_op_type" in op.node_def.attr
+    def attributes(self, op: tf.Operation) -> dict[str, Any]:
+        """The attributes that let a copy of an operation have its traced gradient; none where it has TensorFlow's."""
+        if is_grouped(op):
+            return {"_gradient_op_type": tf.compat.v1.AttrValue(s=GROUPED.encode())}
+        custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
+        if custom is None:
+            return {}
+        return {
+            "_gradient_op_type": tf.compat.v1.AttrValue(s=_GRADIENT.encode()),
+            _NUMBER: tf.compat.v1.AttrValue(i=custom.number),
         }
-        if self._gradients:
-            # Described once for all of them: TensorFlow describes only whole graphs.
-            whole = graph.as_graph_def()
-            nodes = {node.name: node for node in whole.node}
-            for each in self._gradients.values():
-                each.define(whole, nodes)
 
-    def redirect(self, definition: tf.compat.v1.GraphDef) -> None:
+    def are_in(self, graph: tf.Graph) -> bool:
+        """Whether a graph has an operation with a custom gradient."""
+        return bool(self._in(graph))
+
+    def redirect(self, operations: list[tf.Operation], definition: tf.compat.v1.GraphDef) -> None:
         """Lets the operations of a graph definition, once imported, have the traced gradients."""
-        for node in definition.node:
-            if node.name in self._gradients:
-                node.attr["_gradient_op_type"].s = _GRADIENT.encode()
-                node.attr[_NUMBER].i = self._gradients[node.name].number
+        nodes = {node.name: node for node in definition.node}
+        for op in operations:
+            for name, value in self.attributes(op).items():
+                nodes[op.name].attr[name].CopyFrom(value)
+
+    def _in(self, graph: tf.Graph) -> "dict[str, _CustomGradient]":
+        if graph not in self._of:
+            identities = [op for op in graph.get_operations() if op.type == "IdentityN"]
+            found = {op.name: _CustomGradient(graph, op) for op in identities if "_gradient_op_type" in op.node_def.attr}
+            self._of[graph] = found
+            if found:
+                # Described once for all of them: TensorFlow describes only whole graphs.
+                whole = graph.as_graph_def()
+                nodes = {node.name: node for node in whole.node}
+                for each in found.values():
+                    each.define(whole, nodes)
+        return self._of[graph]
 
 
 class _CustomGradient:
@@ -61,7 +78,9 @@ class _CustomGradient:
         read = {source.ref(): source for each in added for source in each.inputs if source.op.name not in names}
         self._read = list(read.values())
         used = {*read, *(flow.ref() for flow in self._downstream if flow is not None)}
-        self._captures = {traced.ref(): outside for outside, traced in graph.captures if traced.ref() in used}
+        # What a body captures from the graph around it is an argument of the body.
+        captured = ((outside, traced) for outside, traced in graph.captures if traced.ref() in used)
+        self._captures = {traced.ref(): outside for outside, traced in captured if not tf.is_symbolic_tensor(outside)}
         self.number = next(_numbers)
         _known[self.number] = self
 

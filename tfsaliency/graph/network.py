@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from tfsaliency.graph.activation import joined_activations
 from tfsaliency.graph.ancestry import ancestors, descendants
-from tfsaliency.graph.grouped import grouped_convolution
 from tfsaliency.graph.joined_affine import joined_affine
-from tfsaliency.graph.operations import CALLS, IDENTITIES, LIST_READERS, MOVES, NESTED, PRODUCTS, SHAPE_READERS, STOPS
+from tfsaliency.graph.operations import IDENTITIES, LIST_READERS, MOVES, NESTED, PRODUCTS, SHAPE_READERS, STOPS
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.rectifier import with_rectifiers
 from tfsaliency.graph.step import Flows, Step, step_of
@@ -38,7 +37,7 @@ class Network:
     @cached_property
     def _operations(self) -> list[Step]:
         """The steps, one for each operation."""
-        return _steps(self._trace, self.inputs, self.outputs)
+        return _steps(self.inputs, self.outputs)
 
     @cached_property
     def with_activations(self) -> list[Step]:
@@ -171,7 +170,7 @@ def _is_followed(dtype: tf.DType) -> bool:
     return bool(dtype.is_floating or dtype.is_complex or dtype == tf.variant)
 
 
-def _steps(trace: Trace, inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Step]:
+def _steps(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Step]:
     """The steps from the inputs to the outputs, in the order in which they were traced."""
     dependent = {each.ref() for each in inputs}
     steps = []
@@ -181,7 +180,6 @@ def _steps(trace: Trace, inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> l
         results = [result for result in op.outputs if _is_followed(result.dtype)]
         if not any(depends) or not results or op.type in STOPS or any(each.ref() in dependent for each in results):
             continue
-        hidden = grouped_convolution(op, depends, trace.functions) if op.type in CALLS else None
-        steps.append(hidden or step_of(op, depends))
+        steps.append(step_of(op, depends))
         dependent.update(result.ref() for result in results)
     return steps

@@ -9,6 +9,7 @@ from typing import Any, Self
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, descendants
+from tfsaliency.graph.grouped import grouped_convolution, is_grouped
 from tfsaliency.graph.operations import COMPUTE_NOTHING
 from tfsaliency.graph.trace import Values
 from tfsaliency.tensors.precision import precise
@@ -194,8 +195,18 @@ class CustomGradient(Operation):
         return Operation(self._op, self.depends)
 
 
+class GroupedConvolution(Operation):
+    """A convolution in groups of channels."""
+
+    def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        x, w = inputs
+        return [grouped_convolution(self._op, x, tf.cast(w, x.dtype))]
+
+
 def step_of(op: tf.Operation, depends: list[bool]) -> Step:
     """The step that a single operation is."""
+    if is_grouped(op):
+        return GroupedConvolution(op, depends)
     return (CustomGradient if op.type == "IdentityN" else Operation)(op, depends)
 
 

@@ -12,7 +12,9 @@ import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.custom_gradients import CustomGradients
+from tfsaliency.graph.inlined import functions_inlined
 from tfsaliency.graph.operations import NESTED
+from tfsaliency.graph.replay import Replay
 
 Pairs = Sequence[tuple[tf.Tensor, tf.Tensor]]
 
@@ -48,15 +50,18 @@ class Trace:
         inputs: the arguments as traced tensors, one structure per argument.
         outputs: what the function returned.
         operations: all operations but placeholders, in the order in which they were traced.
+        gradients: their custom gradients.
     """
 
     def __init__(self, function: Callable[..., Any], *specs: Any):
         def record(*arguments: Any) -> None:
             self.inputs, self.outputs = arguments, function(*arguments)
 
-        traced = tf.function(record, autograph=False, input_signature=specs).get_concrete_function()
+        with functions_inlined() as self._inlined:
+            traced = tf.function(record, autograph=False, input_signature=specs).get_concrete_function()
         self.graph: tf.Graph = traced.graph
         self.operations = [op for op in self.graph.get_operations() if op.type != "Placeholder"]
+        self.gradients = CustomGradients()
 
     @cached_property
     def is_flat(self) -> bool:
@@ -102,7 +107,10 @@ class Trace:
         Args:
             inputs: pairs of a traced input and its value. Variables are read as they are.
         """
-        return _imported(self._everything, self.operations, [*inputs, *self.captured])
+        given = [*inputs, *self.captured]
+        if not self.is_flat:
+            return self._replayed(self.operations, given)
+        return _imported(self._everything, self.operations, given)
 
     @property
     def captured(self) -> Pairs:
@@ -127,7 +135,16 @@ class Trace:
         sources = {source.ref(): source for op in again for source in op.inputs if source.op.name not in names}
         others = [(source, known[source]) for ref, source in sources.items() if ref not in given]
         unchanged = [(each, known[each]) for each in wanted if each.op.name not in names and each.ref() not in given]
-        return _imported(self._part(again), again, [*replaced, *others, *unchanged])
+        given = [*replaced, *others, *unchanged]
+        if any(op.type in NESTED for op in again):
+            return self._replayed(again, given)
+        return _imported(self._part(again), again, given)
+
+    def _replayed(self, operations: list[tf.Operation], given: Pairs) -> Values:
+        pairs = [(traced, _here(value)) for traced, value in given]
+        with tf.name_scope("model"):
+            replay = Replay(self.gradients, pairs).run(operations)
+        return Values([*((each, replay[each]) for op in operations for each in op.outputs), *pairs])
 
     @cached_property
     def definition(self) -> tf.compat.v1.GraphDef:
@@ -137,12 +154,8 @@ class Trace:
     @cached_property
     def _everything(self) -> tf.compat.v1.GraphDef:
         part = self._part(self.operations)
-        self._custom_gradients.redirect(part)
+        self.gradients.redirect(self.operations, part)
         return part
-
-    @cached_property
-    def _custom_gradients(self) -> CustomGradients:
-        return CustomGradients(self.graph, self.operations)
 
     def _part(self, operations: list[tf.Operation]) -> tf.compat.v1.GraphDef:
         """The definition of some of the operations."""

@@ -24,7 +24,7 @@ _CAUTIONS = {
     PROBABILITY: (
         "The model's output is made of a softmax or sigmoid whose logits cannot be told from its trace: the output "
         "itself is explained, whose gradient vanishes where the model is sure. Explain a model that returns logits, "
-        "without @tf.function on its call, or a function of the output such as target=lambda p: tf.math.log(p[:, 0])."
+        "or a function of the output such as target=lambda p: tf.math.log(p[:, 0])."
     ),
     ONE_UNIT: (
         "The model ends in a softmax over one unit, which is 1 for every input: there is nothing to explain. A sigmoid "

@@ -1,5 +1,6 @@
 """A Keras model, called once for each kind of input; what was traced serves every explainer of the model."""
 
+import bisect
 import threading
 import weakref
 from collections import OrderedDict
@@ -13,7 +14,9 @@ import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.network import Network
+from tfsaliency.graph.operations import NESTED
 from tfsaliency.graph.trace import Trace, Values
+from tfsaliency.graph.unrolled import Unrolled
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.layers import LayerCall, watched_layers
@@ -23,46 +26,76 @@ from tfsaliency.model.logits import Logits, logits
 KEPT = 8
 
 
-class TracedModel:
-    """The trace of a model, for any batch size. It does not keep the model alive.
+class Traced:
+    """The trace of a model, for any batch size.
 
     Attributes:
         trace: the traced graph, from inputs to logits.
         inputs: the traced inputs, in the structure that the model takes.
         logits: the traced logits.
         calls: the layers that were called, inner calls first.
-        anatomy: of the model as it was traced.
-        is_restless: whether tracing changed what the model reads from Python.
-        cautions: what a user is warned of before trusting a map; None until it is found out.
     """
 
-    def __init__(self, model: keras.Model, specs: Any):
-        self._model = weakref.ref(model)
-        # All traces of a model write to the same variables: one call at a time.
-        self._writing = _writing.setdefault(model, threading.RLock())
-        # Some layers complete themselves when they are called for the first time: only the second call tells.
-        for _ in range(2):
-            self.anatomy = anatomy(model)
-            with watched_layers(model) as calls:
-                self.trace = Trace(lambda x: logits(model, x), specs)
-            self.is_restless = anatomy(model) != self.anatomy
-            if not self.is_restless:
-                break
-        self.calls: list[LayerCall] = calls
-        self.cautions: list[str] | None = None
-        (self.inputs,) = self.trace.inputs
-        self.logits: Logits = self.trace.outputs.doubted(self.trace.definition)
+    trace: Trace
+    inputs: Any
+    logits: Logits
+    calls: list[LayerCall]
 
     def run(self, x: Any) -> Values:
         """Runs the model again on other inputs, in the graph under construction: the value of every traced tensor."""
-        if not self.trace.is_flat:
-            return self._called_again(x)
         return self.trace.run(list(zip(tf.nest.flatten(self.inputs), tf.nest.flatten(x), strict=True)))
 
     @cached_property
     def network(self) -> Network:
         """The steps from the inputs to the logits."""
         return Network(self.trace, tf.nest.flatten(self.inputs), self.logits.floats)
+
+    def layers_of(self, operation: str) -> list[LayerCall]:
+        """The calls that added an operation of that name to the trace, the innermost first."""
+        raise NotImplementedError
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """The place of each operation in the trace, by its name."""
+        return {op.name: position for position, op in enumerate(self.trace.graph.get_operations())}
+
+
+class TracedModel(Traced):
+    """The trace of a model that was called. It does not keep the model alive.
+
+    Attributes:
+        anatomy: of the model as it was traced.
+        is_restless: whether tracing changed what the model reads from Python.
+        cautions: what a user is warned of before trusting a map; None until it is found out.
+    """
+
+    def __init__(self, model: keras.Model, specs: Any):
+        # All traces of a model write to the same variables: one call at a time.
+        self._writing = _writing.setdefault(model, threading.RLock())
+        # Some layers complete themselves when they are called for the first time: only the second call tells.
+        for _ in range(2):
+            self.anatomy = anatomy(model)
+            with watched_layers(model) as self.calls:
+                self.trace = Trace(lambda x: logits(model, x), specs)
+            self.is_restless = anatomy(model) != self.anatomy
+            if not self.is_restless:
+                break
+        self._specs = specs
+        self.cautions: list[str] | None = None
+        (self.inputs,) = self.trace.inputs
+        self.logits = self.trace.outputs.doubted(self.trace.definition)
+
+    def unrolled(self, turns: int) -> Traced:
+        """The same model with loops of no more turns than that unrolled, and without conditions; see `Unrolled`."""
+        if not any(op.type in NESTED for op in ancestors(*self.logits.floats)):
+            return self
+        if turns not in self._unrolled:
+            self._unrolled[turns] = _UnrolledModel(self, self._specs, turns)
+        return self._unrolled[turns]
+
+    @cached_property
+    def _unrolled(self) -> "dict[int, _UnrolledModel]":
+        return {}
 
     @cached_property
     def row_bytes(self) -> int:
@@ -84,29 +117,39 @@ class TracedModel:
                     variable.assign(value)
 
     def layers_of(self, operation: str) -> list[LayerCall]:
-        """The calls that added an operation of that name to the trace, the innermost first."""
-        position = self._positions[operation]
+        position = self.positions[operation]
         return [call for call in self.calls if call.graph is self.trace.graph and position in call.operations]
 
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {op.name: position for position, op in enumerate(self.trace.graph.get_operations())}
 
-    def _called_again(self, x: Any) -> Values:
-        """The values by calling the model once more, for a graph that cannot be imported."""
-        model, graph = self._model(), tf.compat.v1.get_default_graph()
-        assert model is not None, "the model lives as long as one of its explainers"
-        before = graph.version
-        again = logits(model, x)
-        known = tf.nest.flatten((self.inputs, self.logits.values, self.logits.outputs))
-        pairs = list(zip(known, tf.nest.flatten((x, again.values, again.outputs)), strict=True))
-        added, traced = graph.get_operations()[before:], self.trace.operations
-        # A graph makes constants and placeholders for what it captures, once: they are not the same in two calls.
-        added, traced = ([op for op in ops if op.type not in ("Placeholder", "Const")] for ops in (added, traced))
-        if [op.type for op in added] == [op.type for op in traced]:
-            results = zip(traced, added, strict=True)
-            pairs += [each for one, other in results for each in zip(one.outputs, other.outputs, strict=True)]
-        return Values([*pairs, *self.trace.captured])
+class _UnrolledModel(Traced):
+    """A traced model with its loops unrolled."""
+
+    def __init__(self, model: TracedModel, specs: Any, turns: int):
+        self._model, self.calls = model, model.calls
+        # Which operation of the model each one comes from: the first places, and the names.
+        self._places: list[int] = []
+        self._origins: list[str] = []
+        wanted = model.logits.values, model.logits.outputs
+
+        def again(x: Any) -> Any:
+            graph = tf.compat.v1.get_default_graph()
+            given = zip(tf.nest.flatten(model.inputs), tf.nest.flatten(x), strict=True)
+            unrolled = Unrolled(model.trace.gradients, [*given, *model.trace.captured], turns)
+            for op in ancestors(*tf.nest.flatten(wanted)):
+                if op.type != "Placeholder":
+                    self._places.append(graph.version)
+                    self._origins.append(op.name)
+                    unrolled.run([op])
+            return tf.nest.map_structure(unrolled.__getitem__, wanted)
+
+        self.trace = Trace(again, specs)
+        (self.inputs,) = self.trace.inputs
+        values, outputs = self.trace.outputs
+        self.logits = model.logits._replace(values=values, outputs=outputs)
+
+    def layers_of(self, operation: str) -> list[LayerCall]:
+        origin = bisect.bisect_right(self._places, self.positions[operation]) - 1
+        return self._model.layers_of(self._origins[origin])
 
 
 _writing: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
-from tfsaliency.engine.score import Forward, Head, Score
+from tfsaliency.engine.score import LOOPS, Forward, Head, Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.graph.activation import ACTIVATION
 from tfsaliency.graph.affine import Affine
@@ -64,14 +64,15 @@ class DeepLIFT(Explainer):
     model: keras.Model
     baseline: Any = 0.0
     rule: str = "rescale"
+    loops: int = LOOPS
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        forward = score.forward(x)
+        forward = score.unrolled(x, self.loops)
         forward.model.network.check_floats()
         head = score.head(forward)
 
         def against(x0: Any) -> tuple[Any, tf.Tensor]:
-            return self._against(score.forward(x0), forward, head)
+            return self._against(score.unrolled(x0, self.loops), forward, head)
 
         values, gap = baselines(self.baseline, x, score).mean_of(against, (x, forward.score))
         return Attribution(values, {"completeness_gap": gap})
@@ -83,9 +84,9 @@ class DeepLIFT(Explainer):
     )
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        forward = score.forward(x)
+        forward = score.unrolled(x, self.loops)
         head = score.head(forward)
-        reference = score.forward(baselines(self.baseline, x, score).at(0))
+        reference = score.unrolled(baselines(self.baseline, x, score).at(0), self.loops)
         lost: dict[str, tf.Tensor] = {}
 
         samples = samples_of(x)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.engine.question import Attribution
-from tfsaliency.engine.score import Score
+from tfsaliency.engine.score import LOOPS, Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.graph.gradients import in_structure
 from tfsaliency.graph.rectifier import RECTIFIER
@@ -19,13 +19,14 @@ class _Rectified(Explainer):
     """The gradient, with a different rule at every rectifying activation."""
 
     model: keras.Model
+    loops: int = LOOPS
 
     @abstractmethod
     def rectify(self, step: Step, upstream: tf.Tensor) -> tf.Tensor:
         """Replaces the gradient at a rectifying activation."""
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        forward = score.forward(x)
+        forward = score.unrolled(x, self.loops)
         network = forward.model.network
         steps = network.with_rectifiers
         rectified = []

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
-from tfsaliency.engine.score import Score
+from tfsaliency.engine.score import LOOPS, Forward, Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.graph.affine import Affine
 from tfsaliency.graph.gradients import in_structure
@@ -93,12 +93,13 @@ class LRP(Explainer):
     low: ArrayLike | None = None
     high: ArrayLike | None = None
     strict: bool = True
+    loops: int = LOOPS
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        return propagated(table_of(self.rules, self.low, self.high), self.strict, x, score)
+        return propagated(table_of(self.rules, self.low, self.high), self.strict, score.unrolled(x, self.loops))
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        return walked(table_of(self.rules, self.low, self.high), self.strict, x, score).lost
+        return walked(table_of(self.rules, self.low, self.high), self.strict, score.unrolled(x, self.loops)).lost
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,12 +137,13 @@ class DeepTaylor(Explainer):
     model: keras.Model
     low: ArrayLike | None = None
     high: ArrayLike | None = None
+    loops: int = LOOPS
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        return propagated(self._table(), True, x, score)
+        return propagated(self._table(), True, score.unrolled(x, self.loops))
 
     def losses(self, x: Any, score: Score) -> dict[str, tf.Tensor]:
-        return walked(self._table(), True, x, score).lost
+        return walked(self._table(), True, score.unrolled(x, self.loops)).lost
 
     def _table(self) -> Table:
         at_inputs = WSquare() if self.low is None else ZBox(self.low, self.high)
@@ -171,9 +173,9 @@ class Walk(NamedTuple):
     lost: dict[str, tf.Tensor]
 
 
-def propagated(table: Table, strict: bool, x: Any, score: Score) -> Attribution:
+def propagated(table: Table, strict: bool, forward: Forward) -> Attribution:
     """The relevance of the inputs, by the rules of a table."""
-    values, start, without, lost = walked(table, strict, x, score)
+    values, start, without, lost = walked(table, strict, forward)
     if without:
         warnings.warn(
             f"Operations without a rule shared their relevance in proportion to gradient times input: {without}",
@@ -185,12 +187,11 @@ def propagated(table: Table, strict: bool, x: Any, score: Score) -> Attribution:
     return Attribution(values, {"conservation_gap": gap, "unexplained_gap": unexplained, **counts})
 
 
-def walked(table: Table, strict: bool, x: Any, score: Score) -> Walk:
+def walked(table: Table, strict: bool, forward: Forward) -> Walk:
     """Takes the relevance of the logits back to the inputs, by the rules of a table."""
     without: list[str] = []
     lost: dict[str, tf.Tensor] = {}
-    forward = score.forward(x)
-    network = forward.model.network
+    x, network = forward.inputs, forward.model.network
     network.check_floats()
     steps = network.with_affine_maps
     rules = chosen_rules(table, steps, forward.model)

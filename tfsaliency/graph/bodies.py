@@ -1,0 +1,39 @@
+"""The bodies of functions, loops and conditions, as graphs."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import ancestors
+
+
+def body_of(op: tf.Operation, name: str) -> Any:
+    """The traced graph that an attribute of an operation names."""
+    return _traced(op, op.get_attr(name).name)
+
+
+def bodies_of(op: tf.Operation, name: str) -> list[Any]:
+    """The traced graphs that an attribute names, one for each branch."""
+    return [_traced(op, function.name) for function in op.get_attr(name)]
+
+
+def operations_of(graph: Any) -> list[tf.Operation]:
+    """The operations of a body that its results need, and those that run for their effect, such as an assignment."""
+    acting = {op.name for op in graph.control_outputs}
+    read = [source for op in graph.control_outputs for source in op.inputs]
+    needed = {op.name for op in ancestors(*graph.outputs, *read)} if graph.outputs or read else set()
+    return [op for op in graph.get_operations() if op.name in needed | acting and op.type != "Placeholder"]
+
+
+def _traced(op: tf.Operation, name: str) -> Any:
+    graph = op.graph
+    while graph is not None:
+        # TensorFlow has no public way from the name of a function to its graph.
+        found = getattr(graph._get_function(name), "graph", None)
+        if found is not None:
+            return found
+        graph = getattr(graph, "outer_graph", None)
+    raise ValueError(
+        f"{op.name!r}, an operation of type {op.type}, calls the function {name!r}, of which TensorFlow keeps no trace. "
+        "A SavedModel in the format of TensorFlow 1 has such functions: save it again with tf.saved_model.save."
+    )
