@@ -18,8 +18,9 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explanation import Explanation
-from tfsaliency.model.black_box import BlackBox
+from tfsaliency.model.foreign import as_model
 from tfsaliency.model.keys import key_of
+from tfsaliency.model.layers import is_layer
 from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
 
 
@@ -77,12 +78,9 @@ class Method(ABC):
                 value.check(inputs)
 
     def __post_init__(self) -> None:
-        """Checks the model. An option is checked by the class that defines it."""
-        if not isinstance(self.model, keras.Model | BlackBox):
-            raise TypeError(
-                f"{type(self).__name__} explains a keras.Model. Received: {type(self.model).__name__}. "
-                "A path or a URL goes through keras.saving.load_model first."
-            )
+        """Takes anything that can be called as a model. An option is checked by the class that defines it."""
+        if any(field.name == "model" for field in dataclasses.fields(self)):  # type: ignore[arg-type]
+            object.__setattr__(self, "model", as_model(self.model))
 
     def __str__(self) -> str:
         """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
@@ -260,7 +258,7 @@ MOST_NUMBERS = 8
 
 def _text(option: Any) -> str:
     """An option as it appears in the text of a method: short, however large the array or the layer."""
-    if isinstance(option, keras.Layer):
+    if is_layer(option):
         return repr(option.name)
     if isinstance(option, dict):
         return "{" + ", ".join(f"{_text(name)}: {_text(each)}" for name, each in option.items()) + "}"

@@ -12,6 +12,7 @@ from tfsaliency.methods.class_models import ClassVisualization
 from tfsaliency.methods.gradients import *
 from tfsaliency.methods.paths import *
 from tfsaliency.model.black_box import BlackBox
+from tfsaliency.model.foreign import as_model
 
 # Modules with public names of their own.
 MODULES = ["baselines", "callbacks", "plot", "rules", "target", "testing", "transforms", "zoo"]
@@ -24,6 +25,7 @@ __all__ = [
     "Explanation",
     "Visualization",
     "Wrapper",
+    "as_model",
     "forget",
 ]
 __all__ += gradients.__all__

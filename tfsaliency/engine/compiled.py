@@ -55,6 +55,7 @@ class Compiled:
         if model.cautions is None:
             model.cautions = cautions(model, inputs.rows(0, 2))
         scores: list[TracedScore] = []
+        units: list[int | None] = []
 
         def advance(share: tf.Tensor) -> None:
             if progress:
@@ -65,14 +66,15 @@ class Compiled:
         ) -> tuple[Any, tf.Tensor, tf.Tensor, dict[str, Any]]:
             score = TracedScore(model, target, index if resolved else None, x, rows, first, advance)
             values, diagnostics = question.attribute(x, score)
-            at_inputs = score.resolve()
+            at_inputs = score.at_inputs
             scores.append(score)
-            return values, at_inputs, score.index, diagnostics
+            units.append(target.units(at_inputs.logits))
+            return values, at_inputs.score, score.index, diagnostics
 
         signature = [inputs.specs, tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.int32)] * 2]
         self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
         self._model, self.is_coarse = model, model.trace.is_coarse
-        self.units = target.units(model.logits)
+        self.units = units[0]
         self.notes = scores[0].notes
         self.anatomy = model.anatomy
         self.cautions = [*target.cautions(model.logits), *model.cautions]

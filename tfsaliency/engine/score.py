@@ -15,9 +15,8 @@ from tfsaliency.model.traced import Traced, TracedModel
 from tfsaliency.target import Target
 from tfsaliency.tensors.sums import samples_of
 
-
 # The most turns of a loop that methods with rules unroll by default.
-LOOPS = 512
+LOOPS = 256
 
 
 class Forward(NamedTuple):
@@ -214,9 +213,13 @@ class TracedScore(Score):
     def unrolled(self, x: Any, turns: int) -> Forward:
         return self._run(self._model.unrolled(turns), x)
 
+    @property
+    def at_inputs(self) -> Forward:
+        """The score of the inputs as given; with loops unrolled where that is known and the other is not."""
+        return next(iter(self._at_inputs.values()), None) or self.forward(self._inputs)
+
     def resolve(self) -> tf.Tensor:
-        known = next(iter(self._at_inputs.values()), None)
-        return (known or self.forward(self._inputs)).score
+        return self.at_inputs.score
 
     def _run(self, model: Traced, x: Any) -> Forward:
         is_given = self._resolved(x)

@@ -34,6 +34,6 @@ def _traced(op: tf.Operation, name: str) -> Any:
             return found
         graph = getattr(graph, "outer_graph", None)
     raise ValueError(
-        f"{op.name!r}, an operation of type {op.type}, calls the function {name!r}, of which TensorFlow keeps no trace. "
-        "A SavedModel in the format of TensorFlow 1 has such functions: save it again with tf.saved_model.save."
+        f"{op.name!r}, an operation of type {op.type}, calls the function {name!r}, of which TensorFlow keeps no "
+        "trace. A SavedModel in the format of TensorFlow 1 has such functions: save it again with tf.saved_model.save."
     )

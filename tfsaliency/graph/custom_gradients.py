@@ -50,7 +50,8 @@ class CustomGradients:
     def _in(self, graph: tf.Graph) -> "dict[str, _CustomGradient]":
         if graph not in self._of:
             identities = [op for op in graph.get_operations() if op.type == "IdentityN"]
-            found = {op.name: _CustomGradient(graph, op) for op in identities if "_gradient_op_type" in op.node_def.attr}
+            custom = [op for op in identities if "_gradient_op_type" in op.node_def.attr]
+            found = {op.name: _CustomGradient(graph, op) for op in custom}
             self._of[graph] = found
             if found:
                 # Described once for all of them: TensorFlow describes only whole graphs.

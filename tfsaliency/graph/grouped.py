@@ -1,4 +1,4 @@
-"""Convolutions in groups of channels, as one convolution for each group: on some devices a grouped one has no gradient."""
+"""Convolutions in groups of channels, as one for each group: on some devices a grouped one has no gradient."""
 
 from typing import Any
 

@@ -77,7 +77,7 @@ def _has_python(function: Any) -> bool:
 
 
 def _converted(python: Any) -> Any:
-    """The function with its Python conditions and loops over tensors as those of TensorFlow, as far as it has source."""
+    """The function with Python's conditions and loops over tensors as those of TensorFlow, with a known source."""
     try:
         return tf.autograph.to_graph(python)
     except Exception:
@@ -92,6 +92,8 @@ def _as_tensors(arguments: Any) -> Any:
 
 def _operation_by_operation(call: Callable[[], Any], gradients: CustomGradients) -> Any:
     traced = tf.function(call, autograph=False).get_concrete_function()
+    for variable in traced.graph.variables:
+        tf.compat.v1.get_default_graph().watch_variable(variable)
     captured = [(inside, tf.convert_to_tensor(outside)) for outside, inside in traced.graph.captures]
     operations = [op for op in traced.graph.get_operations() if op.type != "Placeholder"]
     replay = Replay(gradients, captured).run(operations)

@@ -10,7 +10,16 @@ import tensorflow as tf
 from tfsaliency.graph.activation import joined_activations
 from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.joined_affine import joined_affine
-from tfsaliency.graph.operations import IDENTITIES, LIST_READERS, MOVES, NESTED, PRODUCTS, SHAPE_READERS, STOPS
+from tfsaliency.graph.operations import (
+    CONDITIONS,
+    IDENTITIES,
+    LIST_READERS,
+    LOOPS,
+    MOVES,
+    PRODUCTS,
+    SHAPE_READERS,
+    STOPS,
+)
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.rectifier import with_rectifiers
 from tfsaliency.graph.step import Flows, Step, step_of
@@ -73,7 +82,7 @@ class Network:
             The flow at each of the inputs, None for nothing.
 
         Raises:
-            ValueError: the walk meets a function, loop or condition that rules do not reach into.
+            ValueError: the walk meets a loop or condition that rules do not reach into.
         """
         flows: dict[Any, tf.Tensor] = {}
 
@@ -96,7 +105,7 @@ class Network:
         return [flows.get(each.ref()) for each in self.inputs]
 
     def _check_reached(self, step: Step) -> None:
-        """Raises where a step is a function, loop or condition, or reads the lists that a loop wrote to."""
+        """Raises where a step is a loop or condition, or reads the lists that a loop wrote to."""
         nested = step
         while nested.type in LIST_READERS and (maker := self._readers.maker(nested.source)) is not None:
             nested = maker
@@ -105,11 +114,17 @@ class Network:
                 f"Rules cannot follow complex numbers through {step.name!r}, an operation of type {step.type}. "
                 "Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
             )
-        if nested.type in NESTED:
+        if nested.type in LOOPS:
             raise ValueError(
-                f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a tf.function, loop "
-                "or condition within the model. Take @tf.function off the model's call, or unroll the loop (an LSTM "
-                "or GRU layer with unroll=True). Gradient methods (Gradient, SmoothGrad, ...) go through it."
+                f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a loop that goes on "
+                "until the data says stop, or that takes more turns than the option loops allows. Raise loops, or explain "
+                "a shorter series. Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
+            )
+        if nested.type in CONDITIONS:
+            raise ValueError(
+                f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a condition whose "
+                "branches assign variables or give results of different shapes. Gradient methods (Gradient, "
+                "SmoothGrad, IntegratedGradients) go through it."
             )
 
     @cached_property

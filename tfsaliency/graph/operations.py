@@ -149,11 +149,12 @@ MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "Re
 AVERAGE_POOLS = ("AvgPool", "AvgPool3D")
 RESIZES = ("ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor")
 MAX_POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D")
+# The sum of two sources, number by number.
+ADDITIONS = ("Add", "AddV2")
 # Each number of the result is a sum of numbers of the sources, with fixed weights.
 SUMS = (
-    "Add",
+    *ADDITIONS,
     "AddN",
-    "AddV2",
     *AVERAGE_POOLS,
     "BiasAdd",
     "Cumsum",

@@ -123,7 +123,8 @@ def branches_of(op: tf.Operation) -> list[Any]:
 
 def changing_places(body: Any) -> list[int]:
     """The numbers of the results of a turn that are not the argument at the same place."""
-    return [place for place, pair in enumerate(zip(body.inputs, body.outputs)) if _origin(pair[1]) is not pair[0]]
+    pairs = enumerate(zip(body.inputs, body.outputs, strict=True))
+    return [place for place, (argument, result) in pairs if _origin(result) is not argument]
 
 
 def _origin(tensor: tf.Tensor) -> tf.Tensor:

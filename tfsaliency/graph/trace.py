@@ -135,10 +135,10 @@ class Trace:
         sources = {source.ref(): source for op in again for source in op.inputs if source.op.name not in names}
         others = [(source, known[source]) for ref, source in sources.items() if ref not in given]
         unchanged = [(each, known[each]) for each in wanted if each.op.name not in names and each.ref() not in given]
-        given = [*replaced, *others, *unchanged]
+        pairs = [*replaced, *others, *unchanged]
         if any(op.type in NESTED for op in again):
-            return self._replayed(again, given)
-        return _imported(self._part(again), again, given)
+            return self._replayed(again, pairs)
+        return _imported(self._part(again), again, pairs)
 
     def _replayed(self, operations: list[tf.Operation], given: Pairs) -> Values:
         pairs = [(traced, _here(value)) for traced, value in given]

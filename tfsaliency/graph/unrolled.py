@@ -7,14 +7,18 @@ turns. One that goes on until the data says stop stays a loop, as does one of to
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.bodies import body_of
 from tfsaliency.graph.custom_gradients import CustomGradients
-from tfsaliency.graph.operations import CONDITIONS
+from tfsaliency.graph.operations import CONDITIONS, REARRANGEMENTS
 from tfsaliency.graph.replay import Pairs, Replay, branches_of
 from tfsaliency.graph.step import replay
+
+# The length of an axis that is not declared.
+UNKNOWN = -1
 
 
 class Listed:
@@ -109,14 +113,28 @@ def _counted(op: tf.Operation, inputs: list[Any]) -> list[tf.Tensor] | None:
         return None
     if not all(map(_is_index, op.outputs)) or not all(map(_is_index, op.inputs)):
         return None
-    known = [tf.get_static_value(each) for each in inputs]
+    known = [_known(each) for each in inputs]
     if any(each is None for each in known):
+        return None
+    moves = op.type in REARRANGEMENTS
+    if not moves and any(
+        each.op.type == "Shape" and UNKNOWN in value for each, value in zip(inputs, known, strict=True)
+    ):
         return None
     # Out of the graph that is under construction.
     with tf.init_scope():
         constants = [tf.constant(each, source.dtype) for each, source in zip(known, op.inputs, strict=True)]
         results = [each.numpy() for each in replay(op, *constants)]
+    if moves and any((each == UNKNOWN).any() for each in results):
+        return None
     return [tf.constant(each) for each in results]
+
+
+def _known(tensor: tf.Tensor) -> Any:
+    """The value of integers as far as it is known now: of a shape, the axes that are declared."""
+    if tensor.op.type == "Shape" and tensor.op.inputs[0].shape.rank is not None:
+        return np.array([UNKNOWN if size is None else size for size in tensor.op.inputs[0].shape], "int64")
+    return tf.get_static_value(tensor)
 
 
 def _is_index(tensor: tf.Tensor) -> bool:
@@ -181,7 +199,7 @@ def _length(op: tf.Operation, given: Any) -> tf.Tensor | None:
     return tf.constant(len(given.elements)) if isinstance(given, Listed) else None
 
 
-READERS = {
+READERS: dict[str, Callable[..., Any]] = {
     "TensorListGetItem": _element,
     "TensorListLength": _length,
     "TensorListStack": _together(tf.stack),

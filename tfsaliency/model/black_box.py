@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -71,13 +70,8 @@ class BlackBox:
         return numbers.astype("float32")
 
 
-def as_model(explained: Any) -> Any:
-    """The model itself, or what answers for arrays as a black box."""
-    is_model = isinstance(explained, keras.Model | BlackBox)
-    return BlackBox(explained) if not is_model and (callable(explained) or _methods(explained)) else explained
-
-
-def _methods(explained: Any) -> list[str]:
+def answering_methods(explained: Any) -> list[str]:
+    """The methods by which an object answers for arrays, as an estimator of scikit-learn does."""
     return [name for name in _METHODS if callable(getattr(explained, name, None))]
 
 
@@ -86,7 +80,7 @@ def _check_function(function: Any) -> None:
     if isinstance(function, type):
         raise TypeError(f"A function of arrays is explained. Received: the class {function.__name__}; pass an instance")
     if not callable(function):
-        methods = _methods(function)
+        methods = answering_methods(function)
         advice = f". Pass the method that answers for arrays, such as model.{methods[0]}" if methods else ""
         raise TypeError(f"A function of arrays is explained. Received: {name}, which cannot be called{advice}")
     positions, keywords = getattr(function, "structured_input_signature", None) or ((), {})

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfsaliency.model.foreign import ForeignModel
+
 
 def call(model: keras.Model, x: Any) -> Any:
     """The model's outputs in inference mode, for floats also where it declares integers.
@@ -14,7 +16,8 @@ def call(model: keras.Model, x: Any) -> Any:
     are run on the floats.
     """
     declared = declared_inputs(model)
-    if declared is None or all(tf.as_dtype(part.dtype).is_floating for part in tf.nest.flatten(declared)):
+    parts = [] if isinstance(model, ForeignModel) else tf.nest.flatten(declared)
+    if declared is None or all(tf.as_dtype(part.dtype).is_floating for part in parts):
         return model(x, training=False)
     outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
     return keras.Function(declared, outputs)(x)
@@ -22,6 +25,8 @@ def call(model: keras.Model, x: Any) -> Any:
 
 def declared_inputs(model: keras.Model) -> Any:
     """The symbolic inputs in the model's own structure, None for a model that declares none."""
+    if isinstance(model, ForeignModel):
+        return model.declared
     if isinstance(model, keras.Sequential):
         return model.inputs[0] if model.inputs else None
     try:

@@ -3,7 +3,7 @@
 import hashlib
 import weakref
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -57,7 +57,9 @@ def fingerprint(model: keras.Model) -> str:
     weights = model.weights
     known = tuple(map(same_object, weights))
     if model not in _readers or _readers[model].weights != known:
-        numeric = [weight.value for weight in weights if tf.as_dtype(weight.dtype).is_numeric]
+        # The variables of Keras 3 hold those of TensorFlow.
+        held = (weight.value if isinstance(weight, keras.Variable) else weight for weight in weights)
+        numeric = [variable for variable in held if tf.as_dtype(variable.dtype).is_numeric]
         _readers[model] = _Reader(known, _describe(weights), [(each.handle, each.dtype) for each in numeric])
     digest = hashlib.sha256(_readers[model].description)
     for handle, dtype in _readers[model].handles:
@@ -85,5 +87,7 @@ class _Reader(NamedTuple):
 _readers: weakref.WeakKeyDictionary[keras.Model, _Reader] = weakref.WeakKeyDictionary()
 
 
-def _describe(weights: list[keras.Variable]) -> bytes:
-    return "\n".join(f"{weight.path} {tuple(weight.shape)} {weight.dtype}" for weight in weights).encode()
+def _describe(weights: list[Any]) -> bytes:
+    names = [weight.path if isinstance(weight, keras.Variable) else weight.name for weight in weights]
+    pairs = zip(names, weights, strict=True)
+    return "\n".join(f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in pairs).encode()

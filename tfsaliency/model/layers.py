@@ -4,10 +4,12 @@ A layer is known by having been called, never by the name of an operation. Nothi
 time of one trace, and in this thread only, the ``__call__`` that all layers share is watched.
 """
 
+import functools
+import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -46,18 +48,18 @@ class LayerCall(NamedTuple):
 
 
 @contextmanager
-def watched_layers(model: keras.Model) -> Iterator[list[LayerCall]]:
+def watched_layers(model: Any) -> Iterator[list[LayerCall]]:
     """Records each call of a layer in this thread, in the order in which the calls end: inner ones first.
 
     Args:
         model: the model that is going to be called. Its own call is not recorded.
     """
     calls: list[LayerCall] = []
-    stack: list[keras.Layer] = []
+    stack: list[Any] = []
     counts: Counter[int] = Counter()
     thread = threading.get_ident()
 
-    def watching(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def watching(layer: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() != thread:
             return original(layer, *args, **kwargs)
         graph = tf.compat.v1.get_default_graph()
@@ -81,23 +83,37 @@ def watched_layers(model: keras.Model) -> Iterator[list[LayerCall]]:
         return output
 
     with _watching:
-        # Only now: before, it can be the replacement of another thread's trace.
-        original = keras.Layer.__call__
-        keras.Layer.__call__ = watching
+        # Only now: before, they can be the replacements of another thread's trace.
+        classes = _layer_classes()
+        originals = [each.__call__ for each in classes]
+        for each, original in zip(classes, originals, strict=True):
+            each.__call__ = functools.partialmethod(watching, original)
         try:
             yield calls
         finally:
-            keras.Layer.__call__ = original
+            for each, original in zip(classes, originals, strict=True):
+                each.__call__ = original
 
 
-def _is_builtin(layer: keras.Layer) -> bool:
+def is_layer(value: Any) -> bool:
+    """Whether something is a layer or a model, of Keras 3 or of tf_keras."""
+    return isinstance(value, _layer_classes())
+
+
+def _layer_classes() -> tuple[Any, ...]:
+    # Whoever has a layer of tf_keras has imported it.
+    legacy = sys.modules.get("tf_keras")
+    return (keras.Layer,) if legacy is None else (keras.Layer, legacy.layers.Layer)
+
+
+def _is_builtin(layer: Any) -> bool:
     """Whether Keras defines the layer, and it is not a model: its inner layers are details of its own."""
-    return type(layer).__module__.partition(".")[0] == "keras" and not isinstance(layer, keras.Model)
+    return type(layer).__module__.partition(".")[0] in ("keras", "tf_keras") and not hasattr(layer, "predict")
 
 
 def calls_of(wanted: Any, calls: Sequence[LayerCall]) -> list[LayerCall]:
     """The calls of a layer that is given as an object, by its name, or by its path or the end of it."""
-    if isinstance(wanted, keras.Layer):
+    if is_layer(wanted):
         return [call for call in calls if call.layer() is wanted]
     exact = [call for call in calls if call.path == wanted]
     return exact or [call for call in calls if call.path.endswith(f"/{wanted}")]

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from tfsaliency.graph.affine import CONVOLUTION, DENSE, KINDS, NORMALIZATION, Affine
 from tfsaliency.graph.step import Step
-from tfsaliency.model.layers import LayerCall, calls_of
-from tfsaliency.model.traced import TracedModel
+from tfsaliency.model.layers import LayerCall, calls_of, is_layer
+from tfsaliency.model.traced import Traced
 from tfsaliency.rules.relevance import AlphaBeta, Epsilon, Flat, Gamma, Pass, RelevanceRule, ZBox, ZPlus
 from tfsaliency.rules.selectors import OfType, Selector, first, kind, selectors_of
 
@@ -79,7 +78,7 @@ class Chosen(NamedTuple):
     operations: dict[str, Callable[..., Any]]
 
 
-def chosen_rules(table: Table, steps: list[Step], model: TracedModel) -> Chosen:
+def chosen_rules(table: Table, steps: list[Step], model: Traced) -> Chosen:
     """The rule of each step.
 
     The most special entry of the table counts: a layer, then a position, then the type of an operation, then a kind.
@@ -97,7 +96,7 @@ def chosen_rules(table: Table, steps: list[Step], model: TracedModel) -> Chosen:
         "first": set().union(*(_first_of(each, steps) for each in tf.nest.flatten(model.inputs))),
         "last": _outermost(model.logits.floats, steps[::-1], lambda step: (step.results, step.sources)),
     }
-    layers = {each: calls_of(each, model.calls) for each in table if isinstance(each, str | keras.Layer)}
+    layers = {each: calls_of(each, model.calls) for each in table if isinstance(each, str) or is_layer(each)}
     used: set[Any] = set()
     rules = {}
     for step in maps:
@@ -128,7 +127,7 @@ def chosen_rules(table: Table, steps: list[Step], model: TracedModel) -> Chosen:
     return Chosen(rules, operations)
 
 
-def _layers_of(step: Affine, model: TracedModel) -> list[LayerCall]:
+def _layers_of(step: Affine, model: Traced) -> list[LayerCall]:
     """The calls that made an affine map: around its operation with weights first, and the innermost first."""
     names = [step.name, *(name for name in step.names if name != step.name)]
     calls = (call for name in names for call in model.layers_of(name))
@@ -136,11 +135,11 @@ def _layers_of(step: Affine, model: TracedModel) -> list[LayerCall]:
 
 
 def _identity(entry: Any) -> Any:
-    return id(entry) if isinstance(entry, keras.Layer) else entry
+    return id(entry) if is_layer(entry) else entry
 
 
 def _text(entry: Any) -> str:
-    return repr(entry.name if isinstance(entry, keras.Layer) else entry)
+    return repr(entry.name if is_layer(entry) else entry)
 
 
 def _paths(calls: list[LayerCall]) -> str:

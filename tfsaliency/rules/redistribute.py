@@ -97,8 +97,8 @@ class Redistribution:
         if step.type == "RealDiv":
             gates = [False, True]
         if gates.count(True) == 1:
-            # The signal gets all the relevance, in proportion, because the signal may have been broadcast.
-            shares = in_proportion(step, relevance)
+            # The signal gets all the relevance, in proportion where it was broadcast.
+            shares = in_proportion(step, relevance) if step.spreads else relevance * 2
             return [None if gate else flow for gate, flow in zip(gates, shares, strict=True)]
         return halved(step, relevance)
 

@@ -59,10 +59,15 @@ def secant(x: tf.Tensor, x0: tf.Tensor, y: tf.Tensor, y0: tf.Tensor, derivative:
 
 
 def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A selection between ``x`` and a constant is a function of ``x``; a selection between two signals has no rule."""
-    if step.depends.count(True) != 1:
-        raise ValueError(f"There is no rule for {step.name!r}, which selects between two signals.")
-    return rescale(step, reference, multipliers)
+    """A selection between ``x`` and a constant is a function of ``x``.
+
+    Between two signals it hands on what it selects. Where it selects another one at the baseline each counts half, and
+    what the choice itself adds has no multiplier.
+    """
+    if step.depends.count(True) == 1:
+        return rescale(step, reference, multipliers)
+    pairs = zip(step.gradient(multipliers), reference.gradient(multipliers), strict=True)
+    return [None if here is None or there is None else (here + there) / 2 for here, there in pairs]
 
 
 def power(step: Step, reference: Step, multipliers: Flows) -> Flows:

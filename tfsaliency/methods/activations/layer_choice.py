@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import keras
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
@@ -10,7 +9,7 @@ from tfsaliency.graph.ancestry import ancestors, read_as_numbers
 from tfsaliency.graph.axes import followed_axes
 from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
 from tfsaliency.methods.activations.grid import Grid, grid_of
-from tfsaliency.model.layers import LayerCall, calls_of
+from tfsaliency.model.layers import LayerCall, calls_of, is_layer
 
 
 class Activation(NamedTuple):
@@ -98,6 +97,11 @@ class _Usable:
             activation = self._over_inputs(name, output)
             if any(activation.grids):
                 return activation
+        if not self._calls:
+            raise ValueError(
+                "The model calls no Keras layer, as a function or a SavedModel does not: there is no layer to map. "
+                "Explain the Keras model that it was made from, or use a gradient method."
+            )
         raise ValueError(
             "The model has no layer with places that lie over its input, so there is nothing to map. A class "
             "activation map needs a convolution, a sequence or tokens of a picture; use a gradient method."
@@ -175,7 +179,7 @@ def check_layer(layer: Any) -> None:
 
 def _names_a_layer(option: Any) -> bool:
     wanted, index = option if isinstance(option, tuple) and len(option) == 2 else (option, 0)
-    return isinstance(wanted, str | keras.Layer) and isinstance(index, int)
+    return (isinstance(wanted, str) or is_layer(wanted)) and isinstance(index, int)
 
 
 def _is_pooled(traced: tf.Tensor) -> bool:
@@ -191,4 +195,4 @@ def _is_learned(traced: tf.Tensor) -> bool:
 
 
 def _text(wanted: Any) -> str:
-    return repr(wanted.name if isinstance(wanted, keras.Layer) else wanted)
+    return repr(wanted.name if is_layer(wanted) else wanted)

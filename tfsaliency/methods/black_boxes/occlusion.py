@@ -11,7 +11,7 @@ from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
-from tfsaliency.model.black_box import as_model
+from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
 from tfsaliency.tensors.sums import repeated
 
@@ -61,7 +61,7 @@ class Occlusion(Explainer):
     baseline: Any = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", as_model(self.model))
+        object.__setattr__(self, "model", as_black_box(self.model))
         super().__post_init__()
 
     def attribute(self, x: Any, score: Score) -> Attribution:

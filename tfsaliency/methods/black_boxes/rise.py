@@ -11,7 +11,7 @@ from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
-from tfsaliency.model.black_box import as_model
+from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import drawn, stream
 from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
 from tfsaliency.tensors.sums import along, samples_of
@@ -59,7 +59,7 @@ class RISE(Explainer):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", as_model(self.model))
+        object.__setattr__(self, "model", as_black_box(self.model))
         super().__post_init__()
         check_count("samples", self.samples)
         check_count("cells", self.cells)
