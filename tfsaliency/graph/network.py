@@ -117,8 +117,8 @@ class Network:
         if nested.type in LOOPS:
             raise ValueError(
                 f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a loop that goes on "
-                "until the data says stop, or that takes more turns than the option loops allows. Raise loops, or explain "
-                "a shorter series. Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
+                "until the data says stop, or that takes more turns than the option loops allows. Raise loops, or "
+                "explain a shorter series. Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
             )
         if nested.type in CONDITIONS:
             raise ValueError(

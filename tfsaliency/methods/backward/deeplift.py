@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfsaliency.base.options import check_count
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
@@ -41,10 +42,12 @@ class DeepLIFT(Explainer):
             that returns one baseline per sample.
         rule: ``"rescale"``, or ``"reveal_cancel"``, which separates positive and negative contributions at each
             activation after a convolution or dense layer.
+        loops: the most turns that a loop may take, such as that of an LSTM along its series. Each turn is written out:
+            100 turns of an LSTM take some ten seconds at the first call, and no longer than a gradient at the next.
 
     Raises:
-        ValueError: on ``explain``, if the baseline does not fit, an operation has no rule, or the model hides
-            operations in its own ``tf.function``, loop or condition.
+        ValueError: on ``explain``, if the baseline does not fit, an operation has no rule, or the model has a loop that
+            the data stops or that takes more turns.
 
     ``diagnostics["completeness_gap"]`` is the sum of the values minus ``f(x) - f(x0)``. A gap above rounding gives a
     warning that names the operation which loses most, such as a choice that depends on the inputs.
@@ -161,6 +164,7 @@ class DeepLIFT(Explainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_count("loops", self.loops, 0)
         if self.rule not in NAMES:
             raise ValueError(f"rule is one of {', '.join(map(repr, NAMES))}. Received: {self.rule!r}")
 

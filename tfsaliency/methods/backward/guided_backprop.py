@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfsaliency.base.options import check_count
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import LOOPS, Score
 from tfsaliency.explainer import Explainer
@@ -20,6 +21,10 @@ class _Rectified(Explainer):
 
     model: keras.Model
     loops: int = LOOPS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("loops", self.loops, 0)
 
     @abstractmethod
     def rectify(self, step: Step, upstream: tf.Tensor) -> tf.Tensor:
@@ -66,10 +71,11 @@ class GuidedBackprop(_Rectified):
 
     Args:
         model: any Keras model.
+        loops: the most turns that a loop may take; see `DeepLIFT`.
 
     Raises:
-        ValueError: on ``explain``, if there is no rectifying activation, or the model hides operations in its own
-            ``tf.function``, loop or condition.
+        ValueError: on ``explain``, if there is no rectifying activation, or the model has a loop that the data stops or
+            that takes more turns.
 
     Source:
         Springenberg et al. 2015, Striving for Simplicity: The All Convolutional Net, section 3.4.
@@ -99,10 +105,11 @@ class DeconvNet(_Rectified):
 
     Args:
         model: any Keras model.
+        loops: the most turns that a loop may take; see `DeepLIFT`.
 
     Raises:
-        ValueError: on ``explain``, if there is no rectifying activation, or the model hides operations in its own
-            ``tf.function``, loop or condition.
+        ValueError: on ``explain``, if there is no rectifying activation, or the model has a loop that the data stops or
+            that takes more turns.
 
     Source:
         Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, section 2.1.

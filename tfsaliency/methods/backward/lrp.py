@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
+from tfsaliency.base.options import check_count
 from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import LOOPS, Forward, Score
@@ -63,10 +64,11 @@ class LRP(Explainer):
         high: largest value.
         strict: whether an operation without a rule is an error. If not, it shares in proportion to gradient times
             input, warns, and appears as a count in the diagnostics.
+        loops: the most turns that a loop may take; see `DeepLIFT`.
 
     Raises:
         ValueError: on ``explain``, if an operation has no rule (unless ``strict=False``), an entry of the table matches
-            no layer, or the model hides operations in its own ``tf.function``, loop or condition.
+            no layer, or the model has a loop that the data stops or that takes more turns.
 
     ``diagnostics["conservation_gap"]`` is the sum of the values minus the score: the biases absorb this difference.
     ``diagnostics["unexplained_gap"]`` is the part that no bias explains: relevance that arrives at a constant or at a
@@ -103,6 +105,7 @@ class LRP(Explainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_count("loops", self.loops, 0)
         table_of(self.rules, self.low, self.high)
 
 
@@ -117,6 +120,7 @@ class DeepTaylor(Explainer):
         model: any Keras model.
         low: smallest value that an input can have: a number, or an array that broadcasts to one input.
         high: largest value. Without bounds (both None) inputs can be any numbers.
+        loops: the most turns that a loop may take; see `DeepLIFT`.
 
     Raises:
         ValueError: one bound without the other; on ``explain`` as `LRP`.
@@ -151,6 +155,7 @@ class DeepTaylor(Explainer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_count("loops", self.loops, 0)
         if (self.low is None) != (self.high is None):
             raise ValueError(f"low and high come together. Received: low={self.low!r}, high={self.high!r}")
         if self.low is not None:

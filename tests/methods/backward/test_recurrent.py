@@ -1,0 +1,187 @@
+"""Rules go through LSTM, GRU and their like: against textbook twins, and against the same network without a loop."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfsaliency as tfs
+
+STEPS, WIDTH, UNITS, CLASSES = 6, 4, 5, 3
+X = np.random.default_rng(0).normal(size=(3, STEPS, WIDTH)).astype("float32")
+
+
+def recurrent(*stack, bias=0.1):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((STEPS, WIDTH)), *stack, layers.Dense(CLASSES)])
+    generator = np.random.default_rng(1)
+    model.set_weights([weight + bias * generator.normal(size=weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def shared(relevance, z):
+    """``R / z``, with the epsilon of the package."""
+    return relevance / (z + np.where(z >= 0, 1e-6, -1e-6))
+
+
+def lstm_twin(x, weights, target):
+    """Arras et al. 2017: the epsilon rule for products with weights, everything to the signal of a gated product."""
+    w, u, bias, head, head_bias = weights
+    hidden, cell, seen = np.zeros(UNITS), np.zeros(UNITS), []
+    for step in x:
+        z = step @ w + hidden @ u + bias
+        in_, forget, signal, out = np.split(z, 4)
+        before, in_, forget, signal, out = hidden, sigmoid(in_), sigmoid(forget), np.tanh(signal), sigmoid(out)
+        old, cell = cell, forget * cell + in_ * signal
+        hidden = out * np.tanh(cell)
+        seen.append((before, old, cell, in_ * signal, forget * old, np.split(z, 4)[2]))
+    y = hidden @ head + head_bias
+    of_hidden = hidden * head[:, target] * shared(y[target], y[target])
+    of_cell = np.zeros(UNITS)
+    columns = slice(2 * UNITS, 3 * UNITS)
+    relevance = np.zeros_like(x)
+    for place in reversed(range(len(x))):
+        before, old, cell, new, kept, z = seen[place]
+        ratio = shared(of_cell + of_hidden, cell)
+        of_signal, of_cell = new * ratio, kept * ratio
+        relevance[place] = x[place] * (w[:, columns] @ shared(of_signal, z))
+        of_hidden = before * (u[:, columns] @ shared(of_signal, z))
+    return relevance
+
+
+def gru_twin(x, weights, target):
+    """The same for the GRU of Cho et al. 2014."""
+    w, u, bias, head, head_bias = weights
+    hidden, seen = np.zeros(UNITS), []
+    for step in x:
+        of_x = step @ w + bias
+        update, reset = sigmoid(of_x[: 2 * UNITS] + hidden @ u[:, : 2 * UNITS]).reshape(2, UNITS)
+        z = of_x[2 * UNITS :] + (reset * hidden) @ u[:, 2 * UNITS :]
+        before, hidden = hidden, update * hidden + (1 - update) * np.tanh(z)
+        seen.append((before, reset, update * before, hidden, z))
+    y = hidden @ head + head_bias
+    of_hidden = hidden * head[:, target] * shared(y[target], y[target])
+    columns = slice(2 * UNITS, 3 * UNITS)
+    relevance = np.zeros_like(x)
+    for place in reversed(range(len(x))):
+        before, reset, kept, hidden, z = seen[place]
+        ratio = shared(of_hidden, hidden)
+        of_signal = (hidden - kept) * ratio
+        relevance[place] = x[place] * (w[:, columns] @ shared(of_signal, z))
+        of_hidden = kept * ratio + reset * before * (u[:, columns] @ shared(of_signal, z))
+    return relevance
+
+
+TWINS = {
+    "LSTM": (layers.LSTM(UNITS), lstm_twin),
+    "LSTM, unrolled by Keras": (layers.LSTM(UNITS, unroll=True), lstm_twin),
+    "GRU": (layers.GRU(UNITS, reset_after=False), gru_twin),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_relevance_goes_through_gates_as_in_the_textbook(name):
+    layer, twin = TWINS[name]
+    model = recurrent(layer)
+    found = tfs.LRP(model, "epsilon").explain(X, 1).values
+    weights = [weight.astype("float64") for weight in model.get_weights()]
+    expected = np.stack([twin(row, weights, 1) for row in X.astype("float64")])
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+NETWORKS = {
+    "LSTM": lambda unroll: [layers.LSTM(UNITS, unroll=unroll)],
+    "GRU": lambda unroll: [layers.GRU(UNITS, unroll=unroll)],
+    "SimpleRNN": lambda unroll: [layers.SimpleRNN(UNITS, "relu", unroll=unroll)],
+    "every step": lambda unroll: [layers.LSTM(UNITS, return_sequences=True, unroll=unroll), layers.Flatten()],
+    "bidirectional": lambda unroll: [layers.Bidirectional(layers.GRU(UNITS, unroll=unroll))],
+    "cells": lambda unroll: [layers.RNN([layers.LSTMCell(UNITS), layers.GRUCell(UNITS)], unroll=unroll)],
+    "SiLU": lambda unroll: [layers.LSTM(UNITS, activation="silu", unroll=unroll)],
+}
+METHODS = {
+    "gradient": tfs.Gradient,
+    "integrated gradients": tfs.IntegratedGradients,
+    "DeepLIFT": lambda model: tfs.DeepLIFT(model, 0.3),
+    "RevealCancel": lambda model: tfs.DeepLIFT(model, 0.3, "reveal_cancel"),
+    "LRP": lambda model: tfs.LRP(model, "epsilon"),
+    "LRP, default": tfs.LRP,
+    "Deep Taylor": tfs.DeepTaylor,
+    "guided": tfs.GuidedBackprop,
+}
+
+
+@pytest.mark.filterwarnings("ignore:The values of the samples")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_loop_and_its_turns_written_out_have_one_map(name):
+    looped, flat = (recurrent(*NETWORKS[name](unroll)) for unroll in (False, True))
+    flat.set_weights(looped.get_weights())
+    rectifies = name in ("SimpleRNN", "SiLU")
+    for label, method in METHODS.items():
+        if label == "guided" and not rectifies:
+            continue
+        found, expected = (method(model).explain(X, 1).values for model in (looped, flat))
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max(), err_msg=label)
+
+
+@pytest.mark.parametrize("baseline", [0.0, 0.3, -X[0]], ids=["zero", "number", "row"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_deeplift_is_complete(name, baseline):
+    model = recurrent(*NETWORKS[name](False))
+    explanation = tfs.DeepLIFT(model, baseline).explain(X, 1)
+    before = tfs.Gradient(model).scores(np.broadcast_to(baseline, X.shape), 1)
+    difference = explanation.scores - before
+    np.testing.assert_allclose(explanation.values.sum(axis=(1, 2)), difference, atol=1e-4 * np.abs(difference).max())
+
+
+def test_relevance_is_gradient_times_input_without_gates_and_biases():
+    """On a network of ReLU alone, LRP with a vanishing epsilon is the gradient times the input."""
+    model = recurrent(layers.SimpleRNN(UNITS, "relu"), bias=0.0)
+    relevance = tfs.LRP(model, {tfs.rules.kind("dense"): tfs.rules.Epsilon(1e-9)}).explain(X, 1).values
+    expected = tfs.GradientTimesInput(model).explain(X, 1).values
+    np.testing.assert_allclose(relevance, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_masked_series_is_that_of_its_own_length():
+    """What is masked gets nothing, and the rest what it gets alone."""
+    keras.utils.set_random_seed(0)
+    masked = recurrent(layers.Masking(), layers.LSTM(UNITS))
+    x = X.copy()
+    x[:, 4:] = 0
+    short = keras.Sequential([keras.Input((4, WIDTH)), layers.LSTM(UNITS), layers.Dense(CLASSES)])
+    short.set_weights(masked.get_weights())
+    for method in (tfs.Gradient, lambda model: tfs.LRP(model, "epsilon")):
+        values = method(masked).explain(x, 1).values
+        np.testing.assert_allclose(values[:, :4], method(short).explain(x[:, :4], 1).values, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(values[:, 4:], 0)
+
+
+def test_a_rule_for_a_layer_counts_in_each_turn():
+    model, gamma, kind = recurrent(layers.LSTM(UNITS, name="memory")), tfs.rules.Gamma(), tfs.rules.kind
+    everywhere = tfs.LRP(model, {kind("dense"): gamma, kind("normalization"): gamma}).explain(X, 1).values
+    by_layer = tfs.LRP(model, {"memory": gamma, kind("dense"): gamma}).explain(X, 1).values
+    np.testing.assert_array_equal(by_layer, everywhere)
+    head_alone = tfs.LRP(model, {"memory": tfs.rules.Epsilon(), kind("dense"): gamma}).explain(X, 1).values
+    assert np.abs(head_alone - everywhere).max() > 0.1 * np.abs(everywhere).max()
+
+
+def test_a_longer_series_than_loops_is_refused_and_the_remedies_work():
+    model = recurrent(layers.LSTM(UNITS))
+    with pytest.raises(ValueError, match="more turns than the option loops allows. Raise loops, or explain a shorter"):
+        tfs.LRP(model, loops=STEPS - 1).explain(X, 1)
+    assert tfs.LRP(model, loops=STEPS).explain(X, 1).values.shape == X.shape
+    with pytest.raises(ValueError, match="loops is a whole number, at least 0"):
+        tfs.DeepLIFT(model, loops=-1)
+
+
+def test_a_series_of_any_length():
+    """Each length is unrolled as it is given."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((None, WIDTH)), layers.GRU(UNITS), layers.Dense(CLASSES)])
+    for length in (2, 5):
+        explanation = tfs.DeepLIFT(model).explain(X[:, :length], 1)
+        assert explanation.values.shape == (3, length, WIDTH)
+        assert np.abs(explanation.diagnostics["completeness_gap"]).max() < 1e-5
