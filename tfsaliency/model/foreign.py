@@ -157,7 +157,9 @@ def _signature_of(loaded: Any, name: str) -> ForeignModel:
     if name not in loaded.signatures:
         raise TypeError(f"The SavedModel has no signature {name!r}. It has {list(loaded.signatures)}")
     signature = loaded.signatures[name]
-    return _of_signature(name, signature, *signature.structured_input_signature)
+    found = _of_signature(name, signature, *signature.structured_input_signature)
+    # A signature does not keep its variables alive.
+    return dataclasses.replace(found, source=loaded)
 
 
 def _of_signature(called: str, function: Any, positions: tuple[Any, ...], keywords: Mapping[str, Any]) -> ForeignModel:
@@ -214,6 +216,8 @@ def _variables(source: Any) -> list[Any]:
     """The variables of an object, or of what a function is bound to and reads from outside."""
     if isinstance(source, tf.Variable | keras.Variable):
         return [source]
+    if isinstance(signatures := getattr(source, "signatures", None), Mapping):
+        return [each for signature in signatures.values() for each in signature.variables]
     held = getattr(source, "weights", None) if is_layer(source) else getattr(source, "variables", None)
     if isinstance(held, list | tuple):
         return list(held)

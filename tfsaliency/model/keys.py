@@ -107,6 +107,8 @@ _BOOKKEEPING = {
     "stop_training",
 } - _READ_BY_CALL
 
+_BOOKKEEPING_OF_MODULES = frozenset(vars(tf.Module(name="bare")))
+
 # Classes whose code reads no attribute but those that Keras keeps.
 _PLAIN_BASES = {*keras.Model.__mro__}
 # What Keras calls of a layer while a model is traced.
@@ -194,6 +196,9 @@ class _Reading:
     def _partial(self, value: "functools.partial[Any]") -> Hashable:
         return type(value), *self._all((value.func, value.args, value.keywords))
 
+    def _weak(self, value: "weakref.ref[Any]") -> Hashable:
+        return type(value), self._of(value())
+
     def _module(self, value: types.ModuleType) -> Hashable:
         self._leave_open(value)
         return same_object(value)
@@ -254,6 +259,15 @@ class _Reading:
         parts = [value if kind in _PLAIN else self._of(value) for kind, value in zip(kinds, values, strict=True)]
         return same_object(layer), self._of(kind) if own else kind, names, kinds, *parts
 
+    def _tf_module(self, value: tf.Module) -> Hashable:
+        """A ``tf.Module``, such as a layer of tf_keras: by what its public attributes say, and its own private ones."""
+        own = bool(_own_classes(type(value)))
+        kept = (name for name in vars(value) if name not in _BOOKKEEPING_OF_MODULES and not name.startswith("_self_"))
+        names = sorted(name for name in kept if own or not name.startswith("_"))
+        layers = value.submodules if hasattr(type(value), "get_config") else ()
+        parts = self._all([*(vars(value)[name] for name in names), *layers])
+        return same_object(value), self._of(type(value)), tuple(names), *parts
+
     def _object(self, value: Any) -> Hashable:
         kind = type(value)
         if dataclass_fields := getattr(kind, "__dataclass_fields__", None):
@@ -268,7 +282,7 @@ class _Reading:
             return kind, self._of(vars(value))
         if (own := getattr(value, "python_function", None)) is not None:
             return same_object(value), self._of(own)
-        if kind.__module__.partition(".")[0] in ("keras", "tensorflow"):
+        if kind.__module__.partition(".")[0] in ("keras", "tensorflow", "tf_keras"):
             return same_object(value)
         return kind, self._content(value)
 
@@ -301,6 +315,7 @@ _READERS: list[tuple[Any, Callable[..., Hashable]]] = [
     (_BY_IDENTITY, same_object),
     ((tf.Tensor, keras.KerasTensor), _Reading._tensor),
     (keras.Layer, _Reading._layer),
+    (tf.Module, _Reading._tf_module),
     ((np.ndarray, np.generic), _Reading._array),
     ((list, tuple, deque), _Reading._items),
     ((dict, types.MappingProxyType), _Reading._pairs),
@@ -309,6 +324,7 @@ _READERS: list[tuple[Any, Callable[..., Hashable]]] = [
     (types.MethodType, _Reading._method),
     ((types.BuiltinFunctionType, types.MethodWrapperType), _Reading._builtin),
     (functools.partial, _Reading._partial),
+    (weakref.ReferenceType, _Reading._weak),
     (types.ModuleType, _Reading._module),
     (type, _Reading._class),
     (object, _Reading._object),
