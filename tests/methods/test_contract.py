@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfsaliency as tfs
-from tests.harness import BY_RULES, EXPLAINERS, OF_PLACES, OVER_A_LAYER, RECTIFYING, close
+from tests.harness import EXPLAINERS, OF_PLACES, OVER_A_LAYER, RECTIFYING, close
 from tests.kinds import KINDS, as_tensors
 from tfsaliency.testing import check_explainer
 
@@ -16,16 +16,14 @@ TABLES = ("table", "multi_label", "log_softmax", "list_of_one", "no_link")
 LOOPS = ("recurrent", "integer_series")
 SERIES = ("time_series", *LOOPS)
 WITHOUT_POOLING = ("functional", "reused", "two_inputs_list", "two_inputs_dict", "two_outputs", "mixed_precision")
-# What rules cannot answer, and say so: loops, and networks in which there is nothing to rectify.
+# What methods cannot answer, and say so: networks in which there is nothing to rectify, or without places.
 REFUSED = {
-    **{(name, kind): "Rules cannot reach" for name in (*BY_RULES, "GuidedGradCAM") for kind in LOOPS},
-    **{(name, "list_of_one"): "plain gradient" for name in RECTIFYING},
+    **{(name, kind): "plain gradient" for name in RECTIFYING for kind in ("list_of_one", *LOOPS)},
     **{("BlurIntegratedGradients", kind): "no space to blur" for kind in TABLES},
     **{("XRAI", kind): "XRAI is for pictures" for kind in (*TABLES, *SERIES, "volume", *WITHOUT_POOLING[2:4])},
     # No layer of a table has places, and an LSTM that returns its last state has none either.
     **{(name, kind): "no layer with places" for name in OVER_A_LAYER for kind in (*TABLES, "integer_series")},
-    ("GuidedGradCAM", "list_of_one"): "plain gradient",
-    ("GuidedGradCAM", "integer_series"): "Rules cannot reach",
+    **{("GuidedGradCAM", kind): "plain gradient" for kind in ("list_of_one", *LOOPS)},
     **{("CAM", kind): "pooling and one dense" for kind in (*WITHOUT_POOLING, *SERIES[:2], "integer_images")},
 }
 # How far a map may move with the size of the batch, where it may move further than 3e-5: sums in another order round

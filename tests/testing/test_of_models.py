@@ -12,7 +12,7 @@ from tfsaliency.testing import CheckFailed, check_model, model_checks
 from tfsaliency.testing.of_models import QUESTIONS
 
 # What refuses a kind of model, or does not apply to it.
-LOOPS = {"slopes in float64": "does not apply", "rules of deeplift": "refused", "rules of lrp": "refused"}
+LOOPS = {"slopes in float64": "does not apply"}
 WITHOUT_PLACES = {"an activation map": "refused"}
 # Their classes are made by a function, which no config describes.
 SUBCLASSED = {"save and load": "does not apply"}

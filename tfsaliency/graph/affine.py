@@ -65,17 +65,23 @@ def scale_and_shift(step: Step) -> ScaleAndShift | None:
     if step.type == "Neg":
         return ScaleAndShift(Extent.ONE, Extent.NONE)
     if step.type == "FusedBatchNormV3":
-        return None if step.attribute("is_training") else ScaleAndShift(Extent.PER_CHANNEL, Extent.PER_CHANNEL)
+        has_weights = not step.attribute("is_training") and not _channels_in_front(step)
+        return None if not has_weights else ScaleAndShift(Extent.PER_CHANNEL, Extent.PER_CHANNEL)
     if step.type not in _ARITHMETIC or (step.type == "RealDiv" and place):
         return None
     shape = _without_leading_ones(step.sources[1 - place].shape)
     if not shape.is_fully_defined():
         # A number of each sample, such as a mask or a count, is no weight.
         return None
-    extent = min(Extent(1 + shape.rank), Extent.PER_PLACE) if shape.rank < 2 else Extent.PER_PLACE
+    in_front = step.type == "BiasAdd" and _channels_in_front(step)
+    extent = Extent(1 + shape.rank) if shape.rank < 2 and not in_front else Extent.PER_PLACE
     if step.type in ("Mul", "RealDiv"):
         return ScaleAndShift(extent, Extent.NONE)
     return ScaleAndShift(Extent.ONE if step.type == "Sub" and place else Extent.NONE, extent)
+
+
+def _channels_in_front(step: Step) -> bool:
+    return bool(step.attribute("data_format").startswith(b"NC"))
 
 
 def _scale_of(step: Step) -> Scale:
@@ -89,6 +95,8 @@ def _scale_of(step: Step) -> Scale:
     place = step.depends.index(True)
     other = step.inputs[1 - place]
     other = tf.reshape(other, _without_leading_ones(other.shape))
+    if step.type == "BiasAdd" and _channels_in_front(step):
+        other = tf.reshape(other, [-1, *[1] * (step.results[0].shape.rank - 2)])
     return _ARITHMETIC[step.type](other, bool(place))
 
 

@@ -37,8 +37,8 @@ class Part(NamedTuple):
         with tf.init_scope():
             try:
                 result = self.run(
-                    tf.constant(numbers, self.source.dtype),
-                    lambda each: tf.constant(self.others[each.ref()], each.dtype),
+                    tf.constant(numbers, _precise(self.source.dtype)),
+                    lambda each: tf.constant(self.others[each.ref()], _precise(each.dtype)),
                 )
                 return np.asarray(result, "float64")
             except tf.errors.InvalidArgumentError:
@@ -55,8 +55,19 @@ class Part(NamedTuple):
         values = {self.source.ref(): source}
         for op in self.operations:
             read = [values[each.ref()] if each.ref() in values else other(each) for each in op.inputs]
-            values |= zip((each.ref() for each in op.outputs), replay(op, *read), strict=True)
+            results = read if _is_rounding(op, read) else replay(op, *read)
+            values |= zip((each.ref() for each in op.outputs), results, strict=True)
         return values[self.result.ref()]
+
+
+def _precise(dtype: tf.DType) -> tf.DType:
+    # In 16 bits no two slopes are the same.
+    return tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
+
+
+def _is_rounding(op: tf.Operation, read: list[tf.Tensor]) -> bool:
+    """Whether an operation rounds to 16 bits what came there in 16 bits, and comes in 32 now; or the other way."""
+    return bool(op.type == "Cast" and read[0].dtype.is_floating and _precise(op.outputs[0].dtype) == read[0].dtype)
 
 
 class Parts:

@@ -69,6 +69,7 @@ class _Usable:
         pairs = zip(model.logits.floats, forward.logits.floats, strict=True)
         self._logits = [traced for traced, value in pairs if value.op.name in reached]
         self._behind = ancestors(*self._logits)
+        _check_channels(self._behind)
         self._names = {op.name for op in self._behind}
         self._axes = [followed_axes(part, self._behind) for part in self._parts]
         self._calls = model.calls
@@ -165,6 +166,18 @@ class _Usable:
         if not paths:
             return "None of its layers has places that lie over an input; use a gradient method."
         return f"These would do: {', '.join(paths)}"
+
+
+def _check_channels(operations: list[tf.Operation]) -> None:
+    """Raises where channels are not the last axis, which every map over a layer takes for the channels."""
+    for op in operations:
+        layout = op.node_def.attr["data_format"].s if "data_format" in op.node_def.attr else b""
+        if layout.startswith(b"NC"):
+            raise ValueError(
+                f"{op.name!r}, an operation of type {op.type!r}, has its channels in front (channels_first), and "
+                "activation maps need them behind. Build the model with data_format='channels_last' and the same "
+                "weights, or use a gradient method."
+            )
 
 
 def check_layer(layer: Any) -> None:

@@ -1,0 +1,117 @@
+"""Policies of other number types, channels in front, quantized layers: the maps of the plain network."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+from tests.harness import close
+
+PICTURES = np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32")
+SERIES = np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
+METHODS = {
+    "gradient": tfs.Gradient,
+    "guided": tfs.GuidedBackprop,
+    "deconvolved": tfs.DeconvNet,
+    "LRP": lambda model: tfs.LRP(model, "epsilon_plus"),
+    "DeepLIFT": tfs.DeepLIFT,
+    "Grad-CAM": tfs.GradCAM,
+    "LayerCAM": tfs.LayerCAM,
+}
+# One class alone can have no channel that speaks for it.
+TARGET = 2
+# Two to four units in the last place of 16 bits, and sums of them.
+TOLERANCE = {"float64": 1e-5, "float16": 1e-2, "mixed_float16": 1e-2, "bfloat16": 8e-2, "mixed_bfloat16": 8e-2}
+
+
+def network(activation, dtype=None):
+    return keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(6, 3, activation=activation, dtype=dtype),
+            layers.MaxPooling2D(dtype=dtype),
+            layers.Conv2D(5, 3, activation=activation, dtype=dtype),
+            layers.GlobalAveragePooling2D(dtype=dtype),
+            layers.Dense(3, dtype=dtype),
+        ]
+    )
+
+
+def with_weights_of(model, other):
+    model.set_weights(other.get_weights())
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:The values of the samples")
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu"])
+@pytest.mark.parametrize("policy", TOLERANCE)
+def test_a_policy_changes_nothing_but_digits(policy, activation):
+    keras.utils.set_random_seed(0)
+    plain = network(activation)
+    other = with_weights_of(network(activation, policy), plain)
+    for name, method in METHODS.items():
+        found, expected = (method(model).explain(PICTURES, TARGET).values for model in (other, plain))
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert error <= TOLERANCE[policy], f"{name}: {error:.2g}"
+
+
+@pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_a_policy_of_a_recurrent_layer(layer, policy):
+    keras.utils.set_random_seed(0)
+    plain, other = (
+        keras.Sequential([keras.Input((6, 4)), layer(5, dtype=dtype), layers.Dense(3, dtype=dtype)])
+        for dtype in (None, policy)
+    )
+    with_weights_of(other, plain)
+    for name in ("gradient", "DeepLIFT"):
+        found, expected = (METHODS[name](model).explain(SERIES, 1).values for model in (other, plain))
+        close(found, expected, TOLERANCE[policy])
+
+
+def test_channels_in_front():
+    """What TensorFlow runs on this processor; it says itself where it has no kernel."""
+
+    def built(data_format, shape):
+        return keras.Sequential(
+            [
+                keras.Input(shape),
+                layers.Conv2D(6, 3, activation="relu", data_format=data_format),
+                layers.MaxPooling2D(data_format=data_format),
+                layers.Conv2D(5, 3, activation="silu", data_format=data_format),
+                layers.GlobalAveragePooling2D(data_format=data_format),
+                layers.Dense(3),
+            ]
+        )
+
+    keras.utils.set_random_seed(0)
+    last = built("channels_last", (12, 12, 3))
+    front = with_weights_of(built("channels_first", (3, 12, 12)), last)
+    pictures = np.moveaxis(PICTURES, -1, 1)
+    for name, method in METHODS.items():
+        if "CAM" not in name:
+            found = np.moveaxis(method(front).explain(pictures, 1).values, 1, -1)
+            close(found, method(last).explain(PICTURES, 1).values, 1e-5)
+    for layer in (None, front.layers[0]):
+        with pytest.raises(ValueError, match="has its channels in front .channels_first.*Build the model with"):
+            tfs.GradCAM(front, layer).explain(pictures, 1)
+
+
+def test_quantized_layers():
+    """The gradient is that of the quantized layers themselves; rules are refused by name."""
+    keras.utils.set_random_seed(0)
+    table = np.random.default_rng(0).normal(size=(4, 9)).astype("float32")
+    model = keras.Sequential([layers.Dense(16, "relu"), layers.Dense(3)])
+    model(table)
+    for layer in model.layers:
+        layer.quantize("int8")
+    x = tf.constant(table)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = model(x)[:, 1]
+    close(tfs.Gradient(model).explain(table, 1).values, tape.gradient(score, x).numpy(), 1e-5)
+    for method in (tfs.LRP, tfs.DeepLIFT):
+        with pytest.raises(ValueError, match="MatMul.*numbers, as quantized layers have. Explain the model before"):
+            method(model).explain(table, 1)
