@@ -53,6 +53,8 @@ COMPLETE = {
     "a quotient that is broadcast": (lambda a: tf.range(1.0, 7.0) / (2 + a), (1,)),
     "repeated places": (lambda a: tf.transpose(tf.scatter_nd([[0], [0], [1], [2], [2], [2]], tf.transpose(a),
                                                              [3, tf.shape(a)[0]])), (6,)),
+    "a quotient that may be of zero": (lambda a, b: tf.math.divide_no_nan(a, 2 + b), (6, 6)),
+    "a quotient of zero": (lambda a, b: a + tf.math.divide_no_nan(b, tf.nn.relu(b - 9)), (6, 6)),
     "a sort": (lambda a: tf.sort(a, axis=1), (6,)),
     "a roll": (lambda a: tf.roll(a, 2, axis=1), (6,)),
     "a square matrix behind a scale": (
@@ -164,3 +166,18 @@ def test_a_float64_model_has_the_map_of_its_float32_twin(preset):
         np.testing.assert_allclose(
             make(double).explain(X, 1).values, make(single).explain(X, 1).values, rtol=1e-3, atol=1e-5
         )
+
+
+class Cancelling(tfs.DeepLIFT):
+    """Values of both signs of which little is left."""
+
+    def attribute(self, x, score):
+        values = x * tf.constant([1e7, -1e7, 1.0])
+        return tfs.Attribution(values, {"completeness_gap": tf.fill(tf.shape(score.resolve()), 3.0)})
+
+
+def test_values_that_cancel_are_warned_of():
+    """Their rounding is as large as what they explain, however little of their size that is."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False)])
+    with pytest.warns(UserWarning, match="cancel: their rounding, 3, is larger than what they explain, 2"):
+        Cancelling(model).explain(np.ones((1, 3)), tfs.target.binary(1))

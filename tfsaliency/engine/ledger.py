@@ -17,6 +17,8 @@ from tfsaliency.engine.score import Score
 OF_SUM, OF_SIZES = 1e-3, 1e-5
 # 16 bits round by 1/2048 or more.
 COARSE = 100
+# Rounding is as large as what is explained above this share of it, which counts as this much at least.
+CANCELLING, SMALLEST = 0.5, 1e-2
 
 
 class Promise(NamedTuple):
@@ -77,6 +79,7 @@ def check_sum(method: Accountable, answer: Answer) -> None:
     limit *= COARSE if answer.function.is_coarse else 1
     missed = np.flatnonzero(np.abs(gap) > limit)
     if not missed.size:
+        _check_cancelling(gap, np.maximum(np.abs(whole), np.abs(answer.result.scores)))
         return
     worst = int(missed[np.argmax(np.abs(gap[missed]))])
     lost = ask(Ledger(method), answer.batch.given, answer.target).result.diagnostics
@@ -86,3 +89,16 @@ def check_sum(method: Accountable, answer: Answer) -> None:
         f"sum to {whole[worst] + gap[worst]:.3g}: more than rounding. Most is lost at {name}. {method.promise.cause}",
         stacklevel=3,
     )
+
+
+def _check_cancelling(gap: np.ndarray, meant: np.ndarray) -> None:
+    """Warns where values are so large, of both signs, that their rounding is larger than what they explain."""
+    lost = np.flatnonzero(np.abs(gap) > CANCELLING * np.maximum(meant, SMALLEST))
+    if lost.size:
+        worst = int(lost[np.argmax(np.abs(gap[lost]))])
+        warnings.warn(
+            f"The values of the samples {lost[:5].tolist()} cancel: their rounding, {abs(gap[worst]):.3g}, is larger "
+            f"than what they explain, {meant[worst]:.3g}. A baseline at which the model divides by almost nothing, "
+            "such as silence behind a logarithm, makes such values: choose another.",
+            stacklevel=4,
+        )

@@ -86,7 +86,8 @@ NUMBER_BY_NUMBER = (
     "ZerosLike",
 )
 # Functions of two numbers. With one of them fixed they are activations: a clip, or one over x.
-BINARY_CURVES = ("Maximum", "Minimum", "RealDiv", "SquaredDifference")
+QUOTIENTS = ("DivNoNan", "RealDiv")
+BINARY_CURVES = ("Maximum", "Minimum", *QUOTIENTS, "SquaredDifference")
 # Pass positive numbers and suppress negative ones: exactly, clipped, leaky or smooth.
 RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
 # Make gates: operands of a product that say how much of the other operand passes. The deviation that a normalization

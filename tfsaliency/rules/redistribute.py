@@ -18,6 +18,7 @@ from tfsaliency.graph.operations import (
     MOVES,
     MOVES_OF_GATES,
     PRODUCTS,
+    QUOTIENTS,
     SUMS,
 )
 from tfsaliency.graph.readers import Readers
@@ -82,7 +83,7 @@ class Redistribution:
 
     def rule(self, step: Step) -> Rule | None:
         """The rule for a step, None if there is none."""
-        if step.type in ("Mul", "RealDiv", "SquaredDifference") and step.depends.count(True) == 2:
+        if step.type in ("Mul", *QUOTIENTS, "SquaredDifference") and step.depends.count(True) == 2:
             return self._product
         if step.type in PRODUCTS and step.depends.count(True) == 2:
             return halved
@@ -94,7 +95,7 @@ class Redistribution:
 
     def _product(self, step: Step, relevance: Flows) -> Flows:
         gates = [self._is_gate(source) for source in step.sources]
-        if step.type == "RealDiv":
+        if step.type in QUOTIENTS:
             gates = [False, True]
         if gates.count(True) == 1:
             # The signal gets all the relevance, in proportion where it was broadcast.

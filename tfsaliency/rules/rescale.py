@@ -18,6 +18,7 @@ from tfsaliency.graph.operations import (
     MAXIMA,
     MOVES,
     PRODUCTS,
+    QUOTIENTS,
     SUMS,
     TRANSPOSED_CONVOLUTIONS,
 )
@@ -101,7 +102,8 @@ def _quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
         operands = tf.identity(a), tf.identity(b)
         tape.watch(operands)
         # Linear in both operands, with the slopes of the formula: the tape sums over axes that were broadcast.
-        y = operands[0] * (1 / b + 1 / b0) / 2 - (a + a0) / 2 * operands[1] / (b * b0)
+        over_b, over_b0 = tf.math.reciprocal_no_nan(b), tf.math.reciprocal_no_nan(b0)
+        y = operands[0] * (over_b + over_b0) / 2 - (a + a0) / 2 * operands[1] * over_b * over_b0
     return list(tape.gradient(y, operands, output_gradients=m))
 
 
@@ -231,7 +233,7 @@ RULES: dict[str, PairRule] = {
     "IdentityN": identities,
     "LogSoftmax": log_softmax,
     "Pow": power,
-    "RealDiv": quotient,
+    **dict.fromkeys(QUOTIENTS, quotient),
     "SelectV2": selection,
     "Softmax": softmax,
     "SquaredDifference": squared_difference,
