@@ -84,9 +84,9 @@ class Method(ABC):
 
     def __str__(self) -> str:
         """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
-        options = [
-            str(value) if isinstance(value, Method) else f"{name}={_text(value)}" for name, value in self._options()
-        ]
+        hidden = {each.name for each in dataclasses.fields(self) if not each.repr}  # type: ignore[arg-type]
+        shown = ((name, value) for name, value in self._options() if name not in hidden)
+        options = [str(value) if isinstance(value, Method) else f"{name}={_text(value)}" for name, value in shown]
         return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
 
     def _options(self) -> list[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -67,7 +67,8 @@ class DeepLIFT(Explainer):
     model: keras.Model
     baseline: Any = 0.0
     rule: str = "rescale"
-    loops: int = LOOPS
+    # It changes no value, and is left out of the text of the method.
+    loops: int = field(default=LOOPS, repr=False)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         forward = score.unrolled(x, self.loops)

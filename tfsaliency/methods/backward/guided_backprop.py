@@ -1,5 +1,5 @@
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -20,7 +20,8 @@ class _Rectified(Explainer):
     """The gradient, with a different rule at every rectifying activation."""
 
     model: keras.Model
-    loops: int = LOOPS
+    # It changes no value, and is left out of the text of the method.
+    loops: int = field(default=LOOPS, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

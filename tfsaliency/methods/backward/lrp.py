@@ -1,5 +1,5 @@
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import keras
@@ -95,7 +95,8 @@ class LRP(Explainer):
     low: ArrayLike | None = None
     high: ArrayLike | None = None
     strict: bool = True
-    loops: int = LOOPS
+    # It changes no value, and is left out of the text of the method.
+    loops: int = field(default=LOOPS, repr=False)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         return propagated(table_of(self.rules, self.low, self.high), self.strict, score.unrolled(x, self.loops))
@@ -141,7 +142,8 @@ class DeepTaylor(Explainer):
     model: keras.Model
     low: ArrayLike | None = None
     high: ArrayLike | None = None
-    loops: int = LOOPS
+    # It changes no value, and is left out of the text of the method.
+    loops: int = field(default=LOOPS, repr=False)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         return propagated(self._table(), True, score.unrolled(x, self.loops))
