@@ -26,6 +26,10 @@ def doubled_gradient(x):
     return tf.sin(x), lambda upstream: 2 * upstream * tf.cos(x)
 
 
+# More than TensorFlow writes into a graph as a constant.
+PLACES = tf.constant(np.arange(300))
+
+
 def counted(x):
     return tf.while_loop(lambda i, y: i < 5, lambda i, y: (i + 1, tf.sin(y) + x), (0, x))[1]
 
@@ -58,6 +62,7 @@ LOOPS = {
     "nested": lambda x: tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, counted(y) / 2), (0, x))[1],
     "no turn": lambda x: tf.while_loop(lambda i, y: i < 0, lambda i, y: (i + 1, 2 * y), (0, x + 1))[1],
     "written in Python": written_in_python,
+    "places from outside": lambda x: counted(tf.gather(x, PLACES[:, None][:, 0] % 7, axis=1)),
 }
 
 

@@ -116,6 +116,7 @@ def arrivals(tmp_path_factory):
         "tf_keras": legacy,
         "tf_keras from a file": tf_keras.models.load_model(file, {"silu": tf.nn.silu}),
         "tf_keras exported": tf.saved_model.load(of_tf_keras),
+        "tf_keras from a SavedModel": tf_keras.models.load_model(of_tf_keras),
         "tf.Module": module,
         "tf.Module exported": tf.saved_model.load(of_module),
         "traced": module.__call__.get_concrete_function(),
@@ -130,9 +131,12 @@ EIGHT = (
 )
 OTHERS = (
     *("under XLA", "a signature", "a restored function", "tf_keras from a file", "tf_keras exported", "tf.Module"),
-    *("tf.Module exported", "traced", "tf.function"),
+    *("tf.Module exported", "traced", "tf.function", "tf_keras from a SavedModel"),
 )
-WITH_LAYERS = ("functional", "subclassed", "under tf.function", "under XLA", "tf_keras", "tf_keras from a file")
+WITH_LAYERS = (
+    *("functional", "subclassed", "under tf.function", "under XLA", "tf_keras", "tf_keras from a file"),
+    "tf_keras from a SavedModel",
+)
 
 
 @pytest.mark.parametrize("way", EIGHT + OTHERS)
@@ -240,6 +244,24 @@ def test_several_outputs_keep_their_names(tmp_path):
     np.testing.assert_allclose(values[0], model.get_layer("kind").kernel[:, 2], rtol=1e-6)
 
 
+def test_a_saved_model_without_signatures_lives_as_long_as_its_explainer(tmp_path):
+    class Tripled(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = tf.Variable(3.0)
+
+        @tf.function
+        def __call__(self, x):
+            return self.weight * x
+
+    module = Tripled()
+    module(tf.ones([2, 3]))
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={})
+    explainer = tfs.Gradient(tf.saved_model.load(str(tmp_path / "model")))
+    np.testing.assert_allclose(explainer.explain(np.ones((2, 3)), 0).values[:, 0], 3)
+    assert [float(each) for each in explainer.model.weights] == [3.0]
+
+
 def test_a_layer():
     layer = layers.Dense(3)
     layer.build((None, 2))
@@ -309,6 +331,7 @@ def test_the_model_is_called_once_for_all_explainers(arrivals, way, monkeypatch)
     calls, call = [], ForeignModel.__call__
     monkeypatch.setattr(ForeignModel, "__call__", lambda *args, **kwargs: calls.append(1) or call(*args, **kwargs))
     model = tfs.as_model(arrivals[way])
+    tfs.forget(model)
     for make in (tfs.Gradient, tfs.LRP, tfs.Occlusion):
         make(model).explain(X, 1)
         make(model).explain(X[:1], 2)

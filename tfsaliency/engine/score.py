@@ -15,7 +15,8 @@ from tfsaliency.model.traced import Traced, TracedModel
 from tfsaliency.target import Target
 from tfsaliency.tensors.sums import samples_of
 
-# The most turns of a loop that methods with rules unroll by default.
+# The most turns of a loop that methods with rules unroll by default. An option changes no value: it is left out of the
+# text of a method.
 LOOPS = 256
 
 

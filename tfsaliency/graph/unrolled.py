@@ -7,7 +7,6 @@ turns. One that goes on until the data says stop stays a loop, as does one of to
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
@@ -113,28 +112,27 @@ def _counted(op: tf.Operation, inputs: list[Any]) -> list[tf.Tensor] | None:
         return None
     if not all(map(_is_index, op.outputs)) or not all(map(_is_index, op.inputs)):
         return None
-    known = [_known(each) for each in inputs]
+    known = [tf.get_static_value(each) for each in inputs]
+    is_part = known[0] is None and op.type in REARRANGEMENTS
+    if is_part:
+        # The length of an axis, where that of another one is not declared.
+        known[0] = _declared_shape(inputs[0])
     if any(each is None for each in known):
-        return None
-    moves = op.type in REARRANGEMENTS
-    if not moves and any(
-        each.op.type == "Shape" and UNKNOWN in value for each, value in zip(inputs, known, strict=True)
-    ):
         return None
     # Out of the graph that is under construction.
     with tf.init_scope():
         constants = [tf.constant(each, source.dtype) for each, source in zip(known, op.inputs, strict=True)]
         results = [each.numpy() for each in replay(op, *constants)]
-    if moves and any((each == UNKNOWN).any() for each in results):
+    if is_part and any((each == UNKNOWN).any() for each in results):
         return None
     return [tf.constant(each) for each in results]
 
 
-def _known(tensor: tf.Tensor) -> Any:
-    """The value of integers as far as it is known now: of a shape, the axes that are declared."""
-    if tensor.op.type == "Shape" and tensor.op.inputs[0].shape.rank is not None:
-        return np.array([UNKNOWN if size is None else size for size in tensor.op.inputs[0].shape], "int64")
-    return tf.get_static_value(tensor)
+def _declared_shape(tensor: tf.Tensor) -> list[int] | None:
+    """The shape that a tensor holds, as far as it is declared; None where it holds none."""
+    if not tf.is_symbolic_tensor(tensor) or tensor.op.type != "Shape" or tensor.op.inputs[0].shape.rank is None:
+        return None
+    return [UNKNOWN if size is None else size for size in tensor.op.inputs[0].shape]
 
 
 def _is_index(tensor: tf.Tensor) -> bool:

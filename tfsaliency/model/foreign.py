@@ -116,10 +116,10 @@ def _is_of_tensorflow(explained: Any) -> bool:
 def _foreign(model: Any) -> ForeignModel:
     if isinstance(model, tuple):
         return _signature_of(*_pair(model))
-    if isinstance(getattr(model, "signatures", None), Mapping):
-        return _serving(model)
     if is_layer(model):
         return ForeignModel(model.name, functools.partial(model, training=False), model, _declared(model))
+    if isinstance(getattr(model, "signatures", None), Mapping):
+        return _serving(model)
     if isinstance(model, type) or not callable(model):
         raise TypeError(_cannot_be_called(model))
     if isinstance(model, tf.Module):
@@ -146,7 +146,8 @@ def _serving(loaded: Any) -> ForeignModel:
     if "serving_default" in names or len(names) == 1:
         return _signature_of(loaded, "serving_default" if "serving_default" in names else names[0])
     if not names and callable(loaded):
-        return _foreign(loaded.__call__)
+        # A restored function does not keep its variables alive.
+        return dataclasses.replace(_foreign(loaded.__call__), function=lambda *x: loaded(*x))
     raise TypeError(
         f"The SavedModel has the signatures {names} and no serving_default among them. Say which: (loaded, "
         f"{(names or ['name'])[0]!r}), or pass one of its functions: {_functions(loaded)}"
@@ -158,7 +159,7 @@ def _signature_of(loaded: Any, name: str) -> ForeignModel:
         raise TypeError(f"The SavedModel has no signature {name!r}. It has {list(loaded.signatures)}")
     signature = loaded.signatures[name]
     found = _of_signature(name, signature, *signature.structured_input_signature)
-    # A signature does not keep its variables alive.
+    # Nor does a signature.
     return dataclasses.replace(found, source=loaded)
 
 
@@ -216,9 +217,11 @@ def _variables(source: Any) -> list[Any]:
     """The variables of an object, or of what a function is bound to and reads from outside."""
     if isinstance(source, tf.Variable | keras.Variable):
         return [source]
+    if is_layer(source):
+        return list(source.weights)
     if isinstance(signatures := getattr(source, "signatures", None), Mapping):
         return [each for signature in signatures.values() for each in signature.variables]
-    held = getattr(source, "weights", None) if is_layer(source) else getattr(source, "variables", None)
+    held = getattr(source, "variables", None)
     if isinstance(held, list | tuple):
         return list(held)
     traced = getattr(source, "concrete_functions", None)

@@ -67,7 +67,6 @@ class DeepLIFT(Explainer):
     model: keras.Model
     baseline: Any = 0.0
     rule: str = "rescale"
-    # It changes no value, and is left out of the text of the method.
     loops: int = field(default=LOOPS, repr=False)
 
     def attribute(self, x: Any, score: Score) -> Attribution:

@@ -20,7 +20,6 @@ class _Rectified(Explainer):
     """The gradient, with a different rule at every rectifying activation."""
 
     model: keras.Model
-    # It changes no value, and is left out of the text of the method.
     loops: int = field(default=LOOPS, repr=False)
 
     def __post_init__(self) -> None:

@@ -95,7 +95,6 @@ class LRP(Explainer):
     low: ArrayLike | None = None
     high: ArrayLike | None = None
     strict: bool = True
-    # It changes no value, and is left out of the text of the method.
     loops: int = field(default=LOOPS, repr=False)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
@@ -142,7 +141,6 @@ class DeepTaylor(Explainer):
     model: keras.Model
     low: ArrayLike | None = None
     high: ArrayLike | None = None
-    # It changes no value, and is left out of the text of the method.
     loops: int = field(default=LOOPS, repr=False)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
