@@ -55,6 +55,7 @@ COMPLETE = {
                                                              [3, tf.shape(a)[0]])), (6,)),
     "a quotient that may be of zero": (lambda a, b: tf.math.divide_no_nan(a, 2 + b), (6, 6)),
     "a quotient of zero": (lambda a, b: a + tf.math.divide_no_nan(b, tf.nn.relu(b - 9)), (6, 6)),
+    "a checked shape": (lambda a: tf.ensure_shape(tf.debugging.check_numerics(a, "bad"), [None, 6]), (6,)),
     "a sort": (lambda a: tf.sort(a, axis=1), (6,)),
     "a roll": (lambda a: tf.roll(a, 2, axis=1), (6,)),
     "a square matrix behind a scale": (
@@ -166,6 +167,21 @@ def test_a_float64_model_has_the_map_of_its_float32_twin(preset):
         np.testing.assert_allclose(
             make(double).explain(X, 1).values, make(single).explain(X, 1).values, rtol=1e-3, atol=1e-5
         )
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda method: tfs.SmoothGrad(method, samples=2),
+        lambda method: method.then(tfs.transforms.absolute),
+        lambda method: tfs.SmoothGrad(method.then(tfs.transforms.absolute), samples=2),
+    ],
+    ids=["SmoothGrad", "then", "both"],
+)
+def test_what_is_lost_inside_a_wrapper_is_warned_of(wrapped):
+    model = around(lambda a: a + tf.where(a > 0.1, 1.0, -1.0), 6)
+    _, said = explained(wrapped(tfs.DeepLIFT(model)))
+    assert len(said) == 1 and "SelectV2" in said[0]
 
 
 class Cancelling(tfs.DeepLIFT):

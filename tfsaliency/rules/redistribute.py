@@ -111,7 +111,22 @@ class Redistribution:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys((ACTIVATION, *CURVES, *INVERSES, "Abs", "Cast", "Identity", "Neg", "Pow", "Square"), unchanged),
+    **dict.fromkeys(
+        (
+            ACTIVATION,
+            *CURVES,
+            *INVERSES,
+            "Abs",
+            "Cast",
+            "CheckNumerics",
+            "EnsureShape",
+            "Identity",
+            "Neg",
+            "Pow",
+            "Square",
+        ),
+        unchanged,
+    ),
     **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2", "TopKV2"), moved),
     **dict.fromkeys((*SUMS, "Einsum", "LogSoftmax", "Mul"), in_proportion),
     "IdentityN": handed_on,

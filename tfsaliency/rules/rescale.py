@@ -226,7 +226,20 @@ def _half_way(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 RULES: dict[str, PairRule] = {
     **dict.fromkeys((ACTIVATION, *CURVES, *INVERSES, "Abs", "Square"), rescale),
-    **dict.fromkeys((*MOVES, *SUMS, *TRANSPOSED_CONVOLUTIONS, "Cast", "FusedBatchNormV3", "Identity", "Neg"), linear),
+    **dict.fromkeys(
+        (
+            *MOVES,
+            *SUMS,
+            *TRANSPOSED_CONVOLUTIONS,
+            "Cast",
+            "CheckNumerics",
+            "EnsureShape",
+            "FusedBatchNormV3",
+            "Identity",
+            "Neg",
+        ),
+        linear,
+    ),
     **dict.fromkeys((*PRODUCTS, "Mul"), product),
     **dict.fromkeys((*MAXIMA, "Maximum"), largest),
     **dict.fromkeys(("Min", "Minimum"), smallest),

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from keras import layers
 
 import tfsaliency as tfs
@@ -28,6 +29,13 @@ def model():
     model = keras.Sequential(
         [keras.Input((6, 7, 2)), layers.Flatten(), layers.Dense(4, activation="tanh", use_bias=False)]
     )
+    model.set_weights([WEIGHTS])
+    return model
+
+
+def in_tf_keras():
+    of = tf_keras.layers
+    model = tf_keras.Sequential([of.InputLayer((6, 7, 2)), of.Flatten(), of.Dense(4, "tanh", use_bias=False)])
     model.set_weights([WEIGHTS])
     return model
 
@@ -61,6 +69,8 @@ FUNCTIONS = {
     "numpy": lambda model, folder: numbers,
     "call": lambda model, folder: lambda x: model(x),
     "bound call": lambda model, folder: model.__call__,
+    "tf_keras": lambda model, folder: lambda x: in_tf_keras()(x),
+    "predict of tf_keras": lambda model, folder: in_tf_keras().predict,
     "predict": lambda model, folder: model.predict,
     "predict on batch": lambda model, folder: model.predict_on_batch,
     "function": lambda model, folder: tf.function(lambda x: model(x, training=False)),

@@ -61,7 +61,7 @@ def _mask(maps: tf.Tensor, grid: Grid) -> tf.Tensor:
     axes = inner_axes(resized)
     low, high = (reduce(resized, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
     scaled = tf.math.divide_no_nan(resized - low, high - low)
-    return scaled[..., None] if grid.channels else scaled
+    return grid.with_channels(scaled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,13 +92,15 @@ class AblationCAM(ActivationMap):
     def map(self, activation: Activation, forward: Forward, score: Score) -> tf.Tensor:
         x = forward.inputs
         output = activation.output
-        channels = output.shape[-1]
+        axis = activation.grid.of_channels
+        channels = output.shape[axis]
+        along = [channels if place == axis % output.shape.rank else 1 for place in range(output.shape.rank)]
 
         def ask(block: Block) -> tf.Tensor:
             first, count = block
             # Rows in the order of stacked copies: all samples without the first channel, then without the second.
             kept = 1 - tf.one_hot(tf.range(first, first + count), channels, dtype=output.dtype)
-            ablated = output * tf.reshape(kept, [count, *[1] * (output.shape.rank - 1), channels])
+            ablated = output * tf.reshape(kept, [count, *along])
             ablated = tf.reshape(ablated, [-1, *output.shape[1:]])
             return score.altered(forward, repeated(x, count), activation.traced, ablated)
 

@@ -74,7 +74,7 @@ class ActivationMap(Explainer):
                 values.append(tf.zeros_like(part))
                 continue
             resized = grid.over_input(places) if self.upsample else places
-            values.append(resized[..., None] if grid.channels else resized)
+            values.append(grid.with_channels(resized))
         return values
 
     def __post_init__(self) -> None:

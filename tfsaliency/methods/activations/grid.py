@@ -16,16 +16,25 @@ class Grid(NamedTuple):
         shape: of the grid, one axis per spatial axis of the input.
         extra: how many tokens in front have no place: class, distillation and register tokens.
         extent: of the input, in the same order of axes.
-        channels: whether the input has an axis of channels behind its spatial axes.
+        channels: whether the input has an axis of channels.
+        in_front: whether channels come before places, in the layer and in the input; by default behind.
     """
 
     shape: tuple[int, ...]
     extra: int
     extent: tuple[int, ...]
     channels: bool
+    in_front: bool = False
+
+    @property
+    def of_channels(self) -> int:
+        """The axis of the layer's channels, and of the input's where it has one."""
+        return 1 if self.in_front else -1
 
     def fold(self, activations: tf.Tensor) -> tf.Tensor:
-        """``(N, tokens, K)`` or ``(N, *shape, K)`` as ``(N, *shape, K)``, without tokens of no place."""
+        """What lies over the layer as ``(N, *shape, K)``, without tokens of no place."""
+        if self.in_front:
+            return tf.experimental.numpy.moveaxis(activations, 1, -1)
         if activations.shape.rank == 3:
             activations = activations[:, self.extra : self.extra + math.prod(self.shape)]
         return tf.reshape(activations, [-1, *self.shape, activations.shape[-1]])
@@ -34,16 +43,27 @@ class Grid(NamedTuple):
         """``(N, *shape)`` maps, resized linearly to ``(N, *extent)``."""
         return resize(maps, self.extent)
 
+    def with_channels(self, maps: tf.Tensor) -> tf.Tensor:
+        """Maps ``(N, ...)`` with one channel, where the input has channels."""
+        return tf.expand_dims(maps, self.of_channels) if self.channels else maps
 
-def grid_of(activations: tf.TensorShape, axes: Axes | None, part: tf.TensorShape) -> Grid | None:
+
+def grid_of(
+    activations: tf.TensorShape, axes: Axes | None, part: tf.TensorShape, in_front: bool = False
+) -> Grid | None:
     """How activations ``(N, ..., K)`` lie over a part of the inputs ``(N, ...)``; None where they do not.
 
     Args:
         activations: their shape.
         axes: where the axes of the part are in them, as the trace shows it; None where they do not depend on the part.
         part: the shape of the part.
+        in_front: whether every operation on the way has its channels in front: ``(N, K, ...)``.
     """
-    if axes is None or len(axes) < 3 or activations[-1] is None or not _is_batch(axes[0]):
+    if axes is None or len(axes) < 3 or not _is_batch(axes[0]):
+        return None
+    if in_front:
+        return _behind_channels(activations, part)
+    if activations[-1] is None:
         return None
     places, channels = axes[1:-1], True
     extent = tuple(part[1:-1])
@@ -55,6 +75,16 @@ def grid_of(activations: tf.TensorShape, axes: Axes | None, part: tf.TensorShape
     if len(places) == len(extent) and all(_may_be(axis, place) for place, axis in enumerate(places, start=1)):
         return Grid(tuple(activations[1:-1]), 0, extent, channels)
     return _folded(places[0], extent, channels) if len(places) == 1 else None
+
+
+def _behind_channels(activations: tf.TensorShape, part: tf.TensorShape) -> Grid | None:
+    """The grid of places that come after the channels. Convolutions alone have made them."""
+    shape = activations[2:]
+    channels = part.rank == activations.rank
+    extent = part[2:] if channels else part[1:]
+    if extent.rank != shape.rank or None in (*activations[1:], *extent) or shape.num_elements() == 1:
+        return None
+    return Grid(tuple(shape), 0, tuple(extent), channels, True)
 
 
 def _is_batch(axis: Axis) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
@@ -69,7 +70,7 @@ class _Usable:
         pairs = zip(model.logits.floats, forward.logits.floats, strict=True)
         self._logits = [traced for traced, value in pairs if value.op.name in reached]
         self._behind = ancestors(*self._logits)
-        _check_channels(self._behind)
+        self._layouts = _layouts(self._behind)
         self._names = {op.name for op in self._behind}
         self._axes = [followed_axes(part, self._behind) for part in self._parts]
         self._calls = model.calls
@@ -159,7 +160,12 @@ class _Usable:
     def _grids(self, output: tf.Tensor) -> list[Grid | None]:
         """How a tensor lies over each part of the inputs."""
         parts = zip(self._axes, self._parts, strict=True)
-        return [grid_of(output.shape, axes.get(output.ref()), part.shape) for axes, part in parts]
+        layouts = self._layouts.get(output.op.name, set())
+        if len(layouts) > 1:
+            # What was joined of both has its channels nowhere.
+            return [None] * len(self._parts)
+        in_front = "front" in layouts
+        return [grid_of(output.shape, axes.get(output.ref()), part.shape, in_front) for axes, part in parts]
 
     def _offer(self) -> str:
         paths = list(dict.fromkeys(call.path for call in self._usable))
@@ -168,16 +174,24 @@ class _Usable:
         return f"These would do: {', '.join(paths)}"
 
 
-def _check_channels(operations: list[tf.Operation]) -> None:
-    """Raises where channels are not the last axis, which every map over a layer takes for the channels."""
+def _layouts(operations: list[tf.Operation]) -> dict[str, set[str]]:
+    """For each operation, in the order of the trace, where its results have their channels: "front", "behind".
+
+    A convolution or pooling says it, a transpose moves them, and all else leaves them where they are.
+    """
+    found: dict[str, set[str]] = {}
     for op in operations:
-        layout = op.node_def.attr["data_format"].s if "data_format" in op.node_def.attr else b""
-        if layout.startswith(b"NC"):
-            raise ValueError(
-                f"{op.name!r}, an operation of type {op.type!r}, has its channels in front (channels_first), and "
-                "activation maps need them behind. Build the model with data_format='channels_last' and the same "
-                "weights, or use a gradient method."
-            )
+        rank = op.outputs[0].shape.rank
+        layouts = set().union(*(found.get(source.op.name, set()) for source in op.inputs))
+        # Vectors have no places.
+        if "data_format" in op.node_def.attr and rank != 2:
+            layouts = {"front" if op.get_attr("data_format").startswith(b"NC") else "behind"}
+        elif op.type == "Transpose" and rank:
+            order = np.asarray(tf.get_static_value(op.inputs[1])).tolist()
+            to_front, to_behind = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
+            layouts = {"front"} if order == to_front else {"behind"} if order == to_behind else layouts
+        found[op.name] = layouts
+    return found
 
 
 def check_layer(layer: Any) -> None:
