@@ -89,7 +89,7 @@ def test_from_the_middle_on_only_what_depends_on_it_runs():
     ("function", "flat"),
     [
         (tf.nn.relu, True),
-        (tf.function(tf.nn.relu), False),
+        (tf.function(tf.nn.relu), True),
         (lambda x: tf.cond(tf.reduce_sum(x) > 0, lambda: x, lambda: 2 * x), False),
         (lambda x: tf.while_loop(lambda i, y: i < 2, lambda i, y: (i + 1, y * 2), (0, x))[1], False),
     ],

@@ -110,7 +110,9 @@ def as_black_box(explained: Any) -> Any:
 def _is_of_tensorflow(explained: Any) -> bool:
     traced = tf.types.experimental.ConcreteFunction, tf.types.experimental.PolymorphicFunction
     is_loaded = isinstance(explained, tuple) or isinstance(getattr(explained, "signatures", None), Mapping)
-    return is_loaded or is_layer(explained) or isinstance(explained, tf.Module | traced[0] | traced[1])
+    # A layer alone may be as new, and be asked all the same.
+    is_model = is_layer(explained) and hasattr(explained, "predict")
+    return is_loaded or is_model or isinstance(explained, tf.Module | traced[0] | traced[1])
 
 
 def _foreign(model: Any) -> ForeignModel:

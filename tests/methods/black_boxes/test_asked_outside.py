@@ -245,9 +245,13 @@ def test_wrong_functions(model, tmp_path):
         tfs.Occlusion(Forest)
     with pytest.raises(TypeError, match="Received: int, which cannot be called"):
         tfs.BlackBox(3)
-    signature = saved(model, tmp_path).signatures["serving_default"]
+    loaded = saved(model, tmp_path)
+    signature = loaded.signatures["serving_default"]
     with pytest.raises(TypeError, match=r"\['x'\].*lambda x: signature\(x=tf.constant\(x\)\)\['output_0'\]"):
-        tfs.Occlusion(signature)
+        tfs.BlackBox(signature)
+    # As a model it needs no such words.
+    alike = (tfs.Occlusion(each, window=3).explain(X, 1).values for each in (signature, model))
+    close(next(alike), next(alike), 1e-5)
 
 
 def test_a_function_whose_rows_meet_or_that_draws_is_warned_of():

@@ -183,7 +183,7 @@ def test_one_picture_per_class_however_the_classes_are_given(network):
 
 
 def test_not_a_model():
-    with pytest.raises(TypeError, match="explains a keras.Model. Received: str"):
+    with pytest.raises(TypeError, match="A model is explained. Received: str"):
         tfs.ClassVisualization("model")
 
 
