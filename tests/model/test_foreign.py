@@ -174,6 +174,7 @@ def test_activation_maps_where_layers_can_be_known(arrivals, way):
     for layer in (None, "first", "last"):
         found, expected = (tfs.GradCAM(arrivals[each], layer).explain(X, 1).values for each in (way, "Sequential"))
         close(found, expected, 1e-4)
+    assert tfs.GradCAM(arrivals[way]).explain(X, 1).provenance["layer"] == "last"
 
 
 def test_a_layer_of_tf_keras_is_known_as_an_object_and_in_tables_of_rules(arrivals):

@@ -130,7 +130,7 @@ class Step:
         """Whether broadcasting may make copies of the numbers of a source. Only axis 0, the batch, has no length."""
         shape = self.results[0].shape
         known = shape.rank is not None and shape.rank > 0 and None not in shape[1:]
-        return not known or any(source.shape != shape for source in self.sources)
+        return not known or any(repr(source.shape) != repr(shape) for source in self.sources)
 
     def to_sources(self, flow: tf.Tensor | None) -> Flows:
         """``flow`` for the only source that depends on the inputs, None for the others."""

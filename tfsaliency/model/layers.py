@@ -54,6 +54,7 @@ def watched_layers(model: Any) -> Iterator[list[LayerCall]]:
     Args:
         model: the model that is going to be called. Its own call is not recorded.
     """
+    own = model, getattr(model, "source", None)
     calls: list[LayerCall] = []
     stack: list[Any] = []
     counts: Counter[int] = Counter()
@@ -70,8 +71,8 @@ def watched_layers(model: Any) -> Iterator[list[LayerCall]]:
             output = original(layer, *args, **kwargs)
         finally:
             stack.pop()
-        if layer is not model:
-            around = [each for each in stack if each is not model]
+        if not any(layer is each for each in own):
+            around = [each for each in stack if not any(each is other for other in own)]
             path = "/".join(each.name for each in (*around, layer))
             in_builtin = any(_is_builtin(each) for each in around)
             returned = output if tf.is_tensor(output) else None
