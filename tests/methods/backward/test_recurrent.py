@@ -77,6 +77,48 @@ def gru_twin(x, weights, target):
     return relevance
 
 
+def deeplift_of_lstm(x, x0, weights, target):
+    """Shrikumar et al. 2017: ``dy / dx`` at each activation, the mean of the other factor in a product."""
+    w, u, bias, head, _ = weights
+
+    def forward(x):
+        hidden, cell, turns = np.zeros(UNITS), np.zeros(UNITS), []
+        for step in x:
+            z = np.split(step @ w + hidden @ u + bias, 4)
+            parts = [sigmoid(z[0]), sigmoid(z[1]), np.tanh(z[2]), sigmoid(z[3])]
+            old, cell = cell, parts[1] * cell + parts[0] * parts[2]
+            hidden = parts[3] * np.tanh(cell)
+            turns.append((z, parts, old, cell, np.tanh(cell)))
+        return turns
+
+    def slope(y, y0, z, z0):
+        return (y - y0) / (z - z0)
+
+    m_hidden, m_cell, multipliers = head[:, target], np.zeros(UNITS), np.zeros_like(x)
+    turns = list(zip(forward(x), forward(x0), strict=True))
+    for place in reversed(range(len(x))):
+        (z, (i, f, g, o), old, cell, bent), (z0, (i0, f0, g0, o0), old0, cell0, bent0) = turns[place]
+        m_cell = m_cell + m_hidden * (o + o0) / 2 * slope(bent, bent0, cell, cell0)
+        at_parts = [
+            m_cell * (g + g0) / 2,
+            m_cell * (old + old0) / 2,
+            m_cell * (i + i0) / 2,
+            m_hidden * (bent + bent0) / 2,
+        ]
+        pairs = zip(at_parts, (i, f, g, o), (i0, f0, g0, o0), z, z0, strict=True)
+        m_z = np.concatenate([m * slope(y, y0, a, a0) for m, y, y0, a, a0 in pairs])
+        multipliers[place], m_hidden, m_cell = w @ m_z, u @ m_z, m_cell * (f + f0) / 2
+    return multipliers * (x - x0)
+
+
+def test_deeplift_of_an_lstm_is_that_of_the_textbook():
+    model = recurrent(layers.LSTM(UNITS))
+    baseline = np.random.default_rng(5).normal(size=(STEPS, WIDTH))
+    weights = [weight.astype("float64") for weight in model.get_weights()]
+    expected = np.stack([deeplift_of_lstm(row, baseline, weights, 1) for row in X.astype("float64")])
+    close(tfs.DeepLIFT(model, baseline).explain(X, 1).values, expected, 1e-4)
+
+
 TWINS = {
     "LSTM": (layers.LSTM(UNITS), lstm_twin),
     "LSTM, unrolled by Keras": (layers.LSTM(UNITS, unroll=True), lstm_twin),
