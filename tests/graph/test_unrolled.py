@@ -71,7 +71,7 @@ def unrolled(trace, turns=20):
 
     def again(x):
         graph = Unrolled(trace.gradients, [(trace.inputs[0], x), *trace.captured], turns)
-        return graph.run([op for op in ancestors(trace.outputs) if op.type != "Placeholder"])[trace.outputs]
+        return graph.run(ancestors(trace.outputs))[trace.outputs]
 
     return Trace(again, SPEC)
 

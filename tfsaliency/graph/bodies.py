@@ -22,7 +22,12 @@ def operations_of(graph: Any) -> list[tf.Operation]:
     acting = {op.name for op in graph.control_outputs}
     read = [source for op in graph.control_outputs for source in op.inputs]
     needed = {op.name for op in ancestors(*graph.outputs, *read)} if graph.outputs or read else set()
-    return [op for op in graph.get_operations() if op.name in needed | acting and op.type != "Placeholder"]
+    return [op for op in graph.get_operations() if op.name in needed | acting]
+
+
+def captured(graph: Any) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Pairs of a traced placeholder and what it stands for outside of the graph, such as a variable."""
+    return [(traced, tf.convert_to_tensor(outside)) for outside, traced in graph.captures]
 
 
 def _traced(op: tf.Operation, name: str) -> Any:

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.operations import (
-    CALLS,
     CONDITIONS,
     IDENTITIES,
     JOINS,
@@ -151,10 +150,6 @@ def _joined(scope: _Scope, node: Any, sources: list[str], place: int) -> Bounds 
     return _any([scope.bounds(each) for each in sources])
 
 
-def _called(scope: _Scope, node: Any, sources: list[str], place: int) -> Bounds | None:
-    return scope.returned(node.attr["f"].func.name, sources, place)
-
-
 def _branched(scope: _Scope, node: Any, sources: list[str], place: int) -> Bounds | None:
     names = [each.name for attribute in node.attr.values() for each in (attribute.func, *attribute.list.func)]
     # The first source chooses the branch.
@@ -203,7 +198,6 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys((*IDENTITIES, *MOVES, *LIST_READERS, *REDUCTIONS, *RUNNING), _of_source(0)),
     **dict.fromkeys(PADS, _padded),
     **dict.fromkeys(JOINS, _joined),
-    **dict.fromkeys(CALLS, _called),
     **dict.fromkeys(CONDITIONS, _branched),
     **dict.fromkeys(LOOPS, _looped),
     **dict.fromkeys(LINKS, lambda scope, node, sources, place: _PROBABILITIES),

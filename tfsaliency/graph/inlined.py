@@ -6,7 +6,6 @@ Python, from a SavedModel or traced by its user, runs operation by operation.
 """
 
 import functools
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +13,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.base.calls import calls_replaced
+from tfsaliency.graph.bodies import captured
 from tfsaliency.graph.custom_gradients import CustomGradients
 from tfsaliency.graph.replay import Replay
-
-# Held while the classes of functions are changed, because the change is global.
-_changing = threading.RLock()
-_active: CustomGradients | None = None
 
 
 @contextmanager
@@ -29,36 +26,10 @@ def functions_inlined() -> Iterator[CustomGradients]:
     Yields:
         The custom gradients of what was traced before. They live as long as they may be asked for.
     """
-    global _active
-    with _changing:
-        if _active is not None:
-            yield _active
-            return
-        _active = CustomGradients()
-        classes = _classes()
-        originals = [each.__call__ for each in classes]
-        for each, original in zip(classes, originals, strict=True):
-            each.__call__ = _in_place(original, _active)
-        try:
-            yield _active
-        finally:
-            _active = None
-            for each, original in zip(classes, originals, strict=True):
-                each.__call__ = original
+    gradients = CustomGradients()
 
-
-@functools.cache
-def _classes() -> tuple[Any, Any]:
-    """The classes of what ``tf.function`` makes, and of what is traced from it."""
-    function = tf.function(lambda: 0)
-    return type(function), type(function.get_concrete_function())
-
-
-def _in_place(original: Callable[..., Any], gradients: CustomGradients) -> Callable[..., Any]:
-    thread = threading.get_ident()
-
-    def call(function: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() != thread or tf.executing_eagerly():
+    def in_place(original: Callable[..., Any], function: Any, *args: Any, **kwargs: Any) -> Any:
+        if tf.executing_eagerly():
             return original(function, *args, **kwargs)
         if _has_python(function):
             try:
@@ -68,7 +39,15 @@ def _in_place(original: Callable[..., Any], gradients: CustomGradients) -> Calla
                 pass
         return _operation_by_operation(lambda: original(function, *args, **kwargs), gradients)
 
-    return call
+    with calls_replaced(_classes(), in_place):
+        yield gradients
+
+
+@functools.cache
+def _classes() -> tuple[Any, Any]:
+    """The classes of what ``tf.function`` makes, and of what is traced from it."""
+    function = tf.function(lambda: 0)
+    return type(function), type(function.get_concrete_function())
 
 
 def _has_python(function: Any) -> bool:
@@ -94,9 +73,7 @@ def _operation_by_operation(call: Callable[[], Any], gradients: CustomGradients)
     traced = tf.function(call, autograph=False).get_concrete_function()
     for variable in traced.graph.variables:
         tf.compat.v1.get_default_graph().watch_variable(variable)
-    captured = [(inside, tf.convert_to_tensor(outside)) for outside, inside in traced.graph.captures]
-    operations = [op for op in traced.graph.get_operations() if op.type != "Placeholder"]
-    replay = Replay(gradients, captured).run(operations)
+    replay = Replay(gradients, captured(traced.graph)).run(traced.graph.get_operations())
     return tf.nest.map_structure(
         lambda each: replay[each] if tf.is_tensor(each) else each, traced.graph.structured_outputs
     )

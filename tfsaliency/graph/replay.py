@@ -32,8 +32,10 @@ class Replay:
         return self._values[traced.ref()]
 
     def run(self, operations: Iterable[tf.Operation]) -> Self:
-        """Computes the results of operations, given in the order in which they were traced."""
+        """Computes the results of operations, in the order in which they were traced. Placeholders are given."""
         for op in operations:
+            if op.type == "Placeholder":
+                continue
             results = self.results(op, [self[source] for source in op.inputs])
             self._values.update(zip((each.ref() for each in op.outputs), results, strict=True))
         return self

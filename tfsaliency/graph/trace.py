@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, descendants
+from tfsaliency.graph.bodies import captured
 from tfsaliency.graph.custom_gradients import CustomGradients
 from tfsaliency.graph.inlined import functions_inlined
 from tfsaliency.graph.operations import NESTED
@@ -115,7 +116,7 @@ class Trace:
     @property
     def captured(self) -> Pairs:
         """Pairs of a traced placeholder and what it stands for outside of the graph, such as a variable."""
-        return [(traced, tf.convert_to_tensor(outside)) for outside, traced in self.graph.captures]
+        return captured(self.graph)
 
     def run_from(self, replaced: Pairs, known: Values, wanted: list[tf.Tensor]) -> Values:
         """Runs only the operations between some tensors and the wanted ones, for other values of the former.

@@ -93,7 +93,7 @@ class Unrolled(Replay):
 
     def operations_of(self, graph: Any) -> list[tf.Operation]:
         # Not what runs for its effect: a check belongs to the branch that is taken.
-        return [op for op in ancestors(*graph.outputs) if op.type != "Placeholder"]
+        return ancestors(*graph.outputs)
 
     def _of_list(self, op: tf.Operation, inputs: list[Any]) -> list[Any]:
         elements = LISTS[op.type](op, *inputs)

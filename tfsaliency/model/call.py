@@ -16,8 +16,9 @@ def call(model: keras.Model, x: Any) -> Any:
     are run on the floats.
     """
     declared = declared_inputs(model)
-    parts = [] if isinstance(model, ForeignModel) else tf.nest.flatten(declared)
-    if declared is None or all(tf.as_dtype(part.dtype).is_floating for part in parts):
+    if isinstance(model, ForeignModel) or declared is None:
+        return model(x, training=False)
+    if all(tf.as_dtype(part.dtype).is_floating for part in tf.nest.flatten(declared)):
         return model(x, training=False)
     outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
     return keras.Function(declared, outputs)(x)

@@ -5,7 +5,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +13,9 @@ import tensorflow as tf
 
 from tfsaliency.model.black_box import BlackBox, answering_methods
 from tfsaliency.model.layers import is_layer
+
+# What ``tf.function`` makes, and what is traced from it.
+FUNCTION, TRACED = tf.types.experimental.PolymorphicFunction, tf.types.experimental.ConcreteFunction
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +27,21 @@ class ForeignModel:
         function: takes float tensors with the batch first, and returns tensors.
         source: what the user gave: it holds the variables.
         declared: ``tf.TensorSpec`` in the structure of the inputs; None where nothing declares them.
-        takes: how the function takes several inputs: as one list or dict, each by itself, or by their names.
+        takes_each: whether the function takes each of several inputs as an argument of its own, by name where they are
+            a dict; if not, it takes them as one list or dict.
     """
 
     name: str
     function: Callable[..., Any]
     source: Any
     declared: Any = None
-    takes: Literal["one", "each", "names"] = "one"
+    takes_each: bool = False
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """What the function says about inputs, in inference mode."""
         x = x if self.declared is None else tf.nest.map_structure(_as_declared, self.declared, x)
         try:
-            if self.takes == "one":
+            if not self.takes_each:
                 return _alone(self.function(x))
             return _alone(self.function(**x) if isinstance(x, Mapping) else self.function(*tf.nest.flatten(x)))
         except Exception as error:
@@ -94,10 +98,7 @@ def as_model(model: Any, inputs: Any = None) -> Any:
             raise ValueError(f"{type(model).__name__} {model.name!r} declares its inputs itself: leave inputs out.")
         return model
     found = _foreign(model)
-    if inputs is None:
-        return found
-    takes: Any = "names" if found.takes == "names" and isinstance(inputs, Mapping) else found.takes
-    return dataclasses.replace(found, declared=inputs, takes=takes)
+    return found if inputs is None else dataclasses.replace(found, declared=inputs)
 
 
 def as_black_box(explained: Any) -> Any:
@@ -108,11 +109,15 @@ def as_black_box(explained: Any) -> Any:
 
 
 def _is_of_tensorflow(explained: Any) -> bool:
-    traced = tf.types.experimental.ConcreteFunction, tf.types.experimental.PolymorphicFunction
-    is_loaded = isinstance(explained, tuple) or isinstance(getattr(explained, "signatures", None), Mapping)
     # A layer alone may be as new, and be asked all the same.
     is_model = is_layer(explained) and hasattr(explained, "predict")
-    return is_loaded or is_model or isinstance(explained, tf.Module | traced[0] | traced[1])
+    is_loaded = isinstance(explained, tuple) or _is_loaded(explained)
+    return is_loaded or is_model or isinstance(explained, tf.Module | TRACED | FUNCTION)
+
+
+def _is_loaded(explained: Any) -> bool:
+    """Whether something is what ``tf.saved_model.load`` returns."""
+    return isinstance(getattr(explained, "signatures", None), Mapping)
 
 
 def _foreign(model: Any) -> ForeignModel:
@@ -120,22 +125,22 @@ def _foreign(model: Any) -> ForeignModel:
         return _signature_of(*_pair(model))
     if is_layer(model):
         return ForeignModel(model.name, functools.partial(model, training=False), model, _declared(model))
-    if isinstance(getattr(model, "signatures", None), Mapping):
+    if _is_loaded(model):
         return _serving(model)
     if isinstance(model, type) or not callable(model):
         raise TypeError(_cannot_be_called(model))
     if isinstance(model, tf.Module):
         return dataclasses.replace(_foreign(model.__call__), name=type(model).__name__, source=model)
-    if isinstance(model, tf.types.experimental.ConcreteFunction):
+    if isinstance(model, TRACED):
         return _of_signature(_name(model), model, *model.structured_input_signature)
     signature = getattr(model, "input_signature", None)
     if signature is not None:
         return _of_signature(_name(model), model, signature, {})
-    return ForeignModel(_name(model), model, model, None, "each" if _arguments(model) > 1 else "one")
+    return ForeignModel(_name(model), model, model, takes_each=_arguments(model) > 1)
 
 
 def _pair(model: tuple[Any, ...]) -> tuple[Any, str]:
-    if len(model) == 2 and isinstance(getattr(model[0], "signatures", None), Mapping) and isinstance(model[1], str):
+    if len(model) == 2 and _is_loaded(model[0]) and isinstance(model[1], str):
         return model
     raise TypeError(
         "A pair is what tf.saved_model.load returned and the name of a signature. Received: "
@@ -169,12 +174,12 @@ def _of_signature(called: str, function: Any, positions: tuple[Any, ...], keywor
     if keywords and not positions:
         (name, *others) = keywords
         if others:
-            return ForeignModel(called, function, function, dict(keywords), "names")
+            return ForeignModel(called, function, function, dict(keywords), takes_each=True)
         return ForeignModel(called, lambda x: function(**{name: x}), function, keywords[name])
     if len(positions) == 1 and not keywords:
         return ForeignModel(called, function, function, positions[0])
     if not keywords and all(isinstance(each, tf.TensorSpec) for each in positions):
-        return ForeignModel(called, function, function, list(positions), "each")
+        return ForeignModel(called, function, function, list(positions), takes_each=True)
     raise TypeError(
         f"The signature takes {positions} and {dict(keywords)}: more than inputs. Explain a function of the inputs "
         "alone: lambda x: function(x, ...)"
@@ -221,8 +226,8 @@ def _variables(source: Any) -> list[Any]:
         return [source]
     if is_layer(source):
         return list(source.weights)
-    if isinstance(signatures := getattr(source, "signatures", None), Mapping):
-        return [each for signature in signatures.values() for each in signature.variables]
+    if _is_loaded(source):
+        return [each for signature in source.signatures.values() for each in signature.variables]
     held = getattr(source, "variables", None)
     if isinstance(held, list | tuple):
         return list(held)
@@ -239,12 +244,12 @@ def _variables(source: Any) -> list[Any]:
 
 
 def _holds(part: Any) -> bool:
-    return is_layer(part) or isinstance(part, tf.Module | tf.Variable | keras.Variable) or hasattr(part, "signatures")
+    return is_layer(part) or isinstance(part, tf.Module | tf.Variable | keras.Variable) or _is_loaded(part)
 
 
 def _functions(model: Any) -> list[str]:
-    kind = tf.types.experimental.PolymorphicFunction
-    return [name for name in dir(model) if not name.startswith("__") and isinstance(_attribute(model, name), kind)]
+    names = (name for name in dir(model) if not name.startswith("__"))
+    return [name for name in names if isinstance(_attribute(model, name), FUNCTION)]
 
 
 def _attribute(model: Any, name: str) -> Any:

@@ -4,9 +4,7 @@ A layer is known by having been called, never by the name of an operation. Nothi
 time of one trace, and in this thread only, the ``__call__`` that all layers share is watched.
 """
 
-import functools
 import sys
-import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-# Held while `keras.Layer.__call__` is replaced, because the replacement is global.
-_watching = threading.RLock()
+from tfsaliency.base.calls import calls_replaced
 
 
 class LayerCall(NamedTuple):
@@ -58,11 +55,8 @@ def watched_layers(model: Any) -> Iterator[list[LayerCall]]:
     calls: list[LayerCall] = []
     stack: list[Any] = []
     counts: Counter[int] = Counter()
-    thread = threading.get_ident()
 
-    def watching(layer: Any, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() != thread:
-            return original(layer, *args, **kwargs)
+    def watching(original: Callable[..., Any], layer: Any, *args: Any, **kwargs: Any) -> Any:
         graph = tf.compat.v1.get_default_graph()
         # The version of a graph is the number of its operations.
         first = graph.version
@@ -83,17 +77,8 @@ def watched_layers(model: Any) -> Iterator[list[LayerCall]]:
             counts[id(layer)] += 1
         return output
 
-    with _watching:
-        # Only now: before, they can be the replacements of another thread's trace.
-        classes = _layer_classes()
-        originals = [each.__call__ for each in classes]
-        for each, original in zip(classes, originals, strict=True):
-            each.__call__ = functools.partialmethod(watching, original)
-        try:
-            yield calls
-        finally:
-            for each, original in zip(classes, originals, strict=True):
-                each.__call__ = original
+    with calls_replaced(_layer_classes(), watching):
+        yield calls
 
 
 def is_layer(value: Any) -> bool:

@@ -55,7 +55,7 @@ class Traced:
         raise NotImplementedError
 
     @cached_property
-    def positions(self) -> dict[str, int]:
+    def _positions(self) -> dict[str, int]:
         """The place of each operation in the trace, by its name."""
         return {op.name: position for position, op in enumerate(self.trace.graph.get_operations())}
 
@@ -81,6 +81,7 @@ class TracedModel(Traced):
             if not self.is_restless:
                 break
         self._specs = specs
+        self._unrolled: dict[int, _UnrolledModel] = {}
         self.cautions: list[str] | None = None
         (self.inputs,) = self.trace.inputs
         self.logits = self.trace.outputs.doubted(self.trace.definition)
@@ -92,10 +93,6 @@ class TracedModel(Traced):
         if turns not in self._unrolled:
             self._unrolled[turns] = _UnrolledModel(self, self._specs, turns)
         return self._unrolled[turns]
-
-    @cached_property
-    def _unrolled(self) -> "dict[int, _UnrolledModel]":
-        return {}
 
     @cached_property
     def row_bytes(self) -> int:
@@ -117,7 +114,7 @@ class TracedModel(Traced):
                     variable.assign(value)
 
     def layers_of(self, operation: str) -> list[LayerCall]:
-        position = self.positions[operation]
+        position = self._positions[operation]
         return [call for call in self.calls if call.graph is self.trace.graph and position in call.operations]
 
 
@@ -136,10 +133,9 @@ class _UnrolledModel(Traced):
             given = zip(tf.nest.flatten(model.inputs), tf.nest.flatten(x), strict=True)
             unrolled = Unrolled(model.trace.gradients, [*given, *model.trace.captured], turns)
             for op in ancestors(*tf.nest.flatten(wanted)):
-                if op.type != "Placeholder":
-                    self._places.append(graph.version)
-                    self._origins.append(op.name)
-                    unrolled.run([op])
+                self._places.append(graph.version)
+                self._origins.append(op.name)
+                unrolled.run([op])
             return tf.nest.map_structure(unrolled.__getitem__, wanted)
 
         self.trace = Trace(again, specs)
@@ -148,7 +144,7 @@ class _UnrolledModel(Traced):
         self.logits = model.logits._replace(values=values, outputs=outputs)
 
     def layers_of(self, operation: str) -> list[LayerCall]:
-        origin = bisect.bisect_right(self._places, self.positions[operation]) - 1
+        origin = bisect.bisect_right(self._places, self._positions[operation]) - 1
         return self._model.layers_of(self._origins[origin])
 
 

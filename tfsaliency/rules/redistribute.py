@@ -99,7 +99,7 @@ class Redistribution:
             gates = [False, True]
         if gates.count(True) == 1:
             # The signal gets all the relevance, in proportion where it was broadcast.
-            shares = in_proportion(step, relevance) if step.spreads else relevance * 2
+            shares = in_proportion(step, relevance) if step.spreads else [relevance[0], relevance[0]]
             return [None if gate else flow for gate, flow in zip(gates, shares, strict=True)]
         return halved(step, relevance)
 
