@@ -18,6 +18,7 @@ from tfsaliency.graph.operations import (
     TRANSPOSED_CONVOLUTIONS,
 )
 from tfsaliency.graph.sampled import Part, Parts
+from tfsaliency.graph.softmax import without_common
 from tfsaliency.graph.step import replay
 
 # Rounding in float32, as a share of a function's range; where part of it computes in 16 bits, the other one.
@@ -143,7 +144,7 @@ class _Search:
     def _link(self, z: tf.Tensor, type: str, axes: tuple[int, ...] = (-1,)) -> Link | None:
         if type == "Sigmoid":
             return Link(z, type)
-        z = _without_common(z, axes)
+        z = without_common(z, axes)
         classes = [z.shape[axis] for axis in axes]
         if not self._is_one:
             # Over a single unit it is 1 for every input.
@@ -162,18 +163,6 @@ def _sets_of_axes(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """The axes that a softmax may be taken over together, one of them at first."""
     axes = [axis for axis in range(1, len(shape)) if shape[axis] > 1]
     return itertools.chain.from_iterable(itertools.combinations(axes, count) for count in range(1, len(axes) + 1))
-
-
-def _without_common(z: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
-    """Logits without what is added to all of them: a softmax is the same for any, as for minus the largest."""
-    while z.op.type in ("Sub", "Add", "AddV2"):
-        first, second = z.op.inputs
-        if first.shape.rank != z.shape.rank or second.shape.rank != z.shape.rank:
-            break
-        if any(second.shape[axis] != 1 or first.shape[axis] == 1 for axis in axes):
-            break
-        z = first
-    return z
 
 
 def _is_coarse(part: Part) -> bool:

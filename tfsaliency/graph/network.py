@@ -22,6 +22,7 @@ from tfsaliency.graph.operations import (
 )
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.rectifier import with_rectifiers
+from tfsaliency.graph.softmax import joined_softmaxes
 from tfsaliency.graph.step import Flows, Step, step_of
 from tfsaliency.graph.trace import Trace, Values
 
@@ -50,8 +51,8 @@ class Network:
 
     @cached_property
     def with_activations(self) -> list[Step]:
-        """The steps, where several operations that are one activation (SiLU, GELU, PReLU) are one step."""
-        return joined_activations(self._operations)
+        """The steps, where several operations that are one activation (SiLU, GELU, softmax) are one step."""
+        return joined_activations(joined_softmaxes(self._operations))
 
     @cached_property
     def with_rectifiers(self) -> list[Step]:

@@ -22,6 +22,7 @@ from tfsaliency.graph.operations import (
     SUMS,
 )
 from tfsaliency.graph.readers import Readers
+from tfsaliency.graph.softmax import axes_of
 from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.tensors.sums import unspread
@@ -71,7 +72,7 @@ def halved(step: Step, relevance: Flows) -> Flows:
 def attention(step: Step, relevance: Flows) -> Flows:
     """``R_i = x_i (R_i - p_i sum_j R_j)``: the Taylor expansion of a softmax ``p`` at its inputs ``x``."""
     (flow,) = relevance
-    total = tf.reduce_sum(flow, axis=-1, keepdims=True)
+    total = tf.reduce_sum(flow, axis=axes_of(step), keepdims=True)
     return [step.input * (flow - step.output * total)]
 
 

@@ -22,6 +22,7 @@ from tfsaliency.graph.operations import (
     SUMS,
     TRANSPOSED_CONVOLUTIONS,
 )
+from tfsaliency.graph.softmax import axes_of
 from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.redistribute import handed_on
 from tfsaliency.rules.relevance import negative, positive
@@ -145,7 +146,7 @@ def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """A softmax as an exponential, a sum and a quotient, each by its own rule."""
     (m,) = multipliers
     (e, e0), (s, s0), growth = _exponentials(step, reference)
-    of_sum = tf.reduce_sum(m * (e + e0) / 2, axis=-1, keepdims=True) / (s * s0)
+    of_sum = tf.reduce_sum(m * (e + e0) / 2, axis=axes_of(step), keepdims=True) / (s * s0)
     return [(m * (1 / s + 1 / s0) / 2 - of_sum) * growth]
 
 
@@ -160,11 +161,11 @@ def log_softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 def _exponentials(step: Step, reference: Step) -> tuple[tuple[Any, ...], tuple[Any, ...], tf.Tensor]:
     """The exponentials at both points, their sums, and the multiplier of the exponential."""
-    x, x0 = step.input, reference.input
+    x, x0, axes = step.input, reference.input, axes_of(step)
     # The same shift at both points changes neither softmax.
-    top = tf.reduce_max(tf.maximum(x, x0), axis=-1, keepdims=True)
+    top = tf.reduce_max(tf.maximum(x, x0), axis=axes, keepdims=True)
     powers = tf.exp(x - top), tf.exp(x0 - top)
-    sums = tuple(tf.reduce_sum(each, axis=-1, keepdims=True) for each in powers)
+    sums = tuple(tf.reduce_sum(each, axis=axes, keepdims=True) for each in powers)
     return powers, sums, secant(x, x0, *powers, powers[0])
 
 
