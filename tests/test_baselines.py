@@ -16,11 +16,15 @@ X = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype("float32")
 PARTS = {"picture": X, "table": np.random.default_rng(1).normal(size=(3, 6)).astype("float32")}
 
 
+def score_of(numbers):
+    """What baselines ask of a score: which samples these are, and the inputs as they were passed."""
+    return SimpleNamespace(numbers=tf.constant(numbers), passed=lambda x: x, looked_up=lambda passed: passed)
+
+
 def read(baseline, x=X, numbers=(0, 1, 2)):
     """All baselines of all samples, ``(K, N, ...)``, in the structure of the inputs."""
     x = tf.nest.map_structure(tf.constant, x)
-    # Of a score, baselines ask only which samples these are.
-    found = baselines(baseline, x, SimpleNamespace(numbers=tf.constant(numbers)))
+    found = baselines(baseline, x, score_of(numbers))
     each = [tf.nest.map_structure(np.asarray, found.at(i)) for i in range(found.number)]
     return tf.nest.map_structure(lambda *rows: np.stack(rows), *each)
 
@@ -90,7 +94,7 @@ def test_copies_of_a_sample_have_its_baseline():
 
 def test_the_mean_over_several_is_that_of_each():
     x = tf.constant(X)
-    several = baselines(SEVERAL, x, None)
+    several = baselines(SEVERAL, x, score_of([0]))
     mean = several.mean_of(lambda x0: {"squares": tf.square(x0), "sum": tf.reduce_sum(x0)}, {"squares": x, "sum": 0.0})
     np.testing.assert_allclose(mean["squares"], np.broadcast_to((SEVERAL**2).mean(axis=0), X.shape), rtol=1e-5)
     np.testing.assert_allclose(mean["sum"], 3 * SEVERAL.sum() / 7, rtol=1e-4)

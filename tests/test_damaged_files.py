@@ -397,7 +397,7 @@ def test_headers_of_any_text_are_refused(header, path, members):
         ("{}", "it has format None"),
         ('{"format": [2]}', r"it has format [2]"),
         ('{"format": "2"}', "it has format '2'"),
-        ('{"format": 99}', "it has format 99, and the formats (1, 2, 3) are read"),
+        ('{"format": 99}', "it has format 99, and the formats (1, 2, 3, 4) are read"),
         ('{"format": 3}', "its record has changed"),
         ('{"format": 2}', "the entry 'kind' of its record is of type NoneType"),
     ],

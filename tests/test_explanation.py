@@ -114,10 +114,10 @@ def test_a_file_of_something_else(tmp_path):
 
 
 def test_a_file_of_another_format(explanation, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 4)
+    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 5)
     explanation.save(tmp_path / "map.npz")
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"it has format 4, and the formats \(1, 2, 3\) are read"):
+    with pytest.raises(ValueError, match=r"it has format 5, and the formats \(1, 2, 3, 4\) are read"):
         tfs.Explanation.load(tmp_path / "map.npz")
 
 

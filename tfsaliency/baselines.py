@@ -19,7 +19,7 @@ from tfsaliency.tensors.sums import inner_axes, samples_of
 
 _VARIABLES = (tf.Variable, keras.Variable)
 
-__all__ = ["blurred", "extremes", "per_sample", "pixels", "uniform"]
+__all__ = ["blurred", "extremes", "per_sample", "pixels", "uniform", "zeros"]
 
 
 class Baselines(NamedTuple):
@@ -98,6 +98,32 @@ def blurred(sigma: float = 20.0) -> Made:
     """
     check_amount("sigma", sigma)
     return _Blurred(sigma)
+
+
+@dataclass(frozen=True)
+class _Zeros(Made):
+    number = 1
+
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+        return tf.zeros_like(part)
+
+    def __repr__(self) -> str:
+        return "zeros()"
+
+
+def zeros() -> Made:
+    """Zeros, also in the place of the vectors that a model looks up for ids: of no id at all.
+
+    By default padding or the mean of a table stands for nothing: a vector of zeros is one that the network never saw.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((5,)), keras.layers.Embedding(9, 4), keras.layers.Flatten()])
+        >>> model.add(keras.layers.Dense(2))
+        >>> tfs.DeepLIFT(model, tfs.baselines.zeros()).explain(np.array([[3, 8, 1, 0, 0]])).values.shape
+        (1, 5)
+    """
+    return _Zeros()
 
 
 @dataclass(frozen=True)
@@ -241,9 +267,11 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     """Converts the ``baseline`` of the user to `Baselines`.
 
     Args:
-        baseline: a number for all inputs; an array or variable, or several in the structure of the inputs: of the shape
-            of one input (an axis may be 1), or with a new first axis for several baselines; a function of the inputs
-            ``(N, ...)`` that returns one baseline per sample; or a `Made`.
+        baseline: None for what stands for nothing: zero, or for what is looked up for ids the vector of the id that
+            fills up short rows, else the mean of the table. Or, in the form of the inputs (ids for ids, texts for
+            texts): a number or text for all; an array or variable, or several in the structure of the inputs, of the
+            shape of one input (an axis may be 1), or with a new first axis for several baselines. Or a function of
+            ``x`` that returns one baseline per sample; or a `Made`.
         x: tensors in the structure of the model's inputs, ``(N, ...)``, or copies of them.
         score: the explained score, which knows the numbers of these samples in the batch.
 
@@ -262,21 +290,25 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
         return Baselines(baseline.number, made)
     if callable(baseline):
         return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
+    if baseline is None:
+        return Baselines(1, lambda i: score.neutral(x))
+    # The user gives a baseline in the form of the inputs: ids for ids.
+    passed = score.passed(x)
     if not isinstance(baseline, (dict, list, tuple, *_VARIABLES)) and np.ndim(baseline) == 0:
-        baseline = tf.nest.map_structure(lambda part: baseline, x)
+        baseline = tf.nest.map_structure(lambda part: baseline, passed)
     try:
-        given = tf.nest.map_structure(_as_array, _in_structure(baseline, x))
-        tf.nest.assert_same_structure(given, x)
+        given = tf.nest.map_structure(_as_array, _in_structure(baseline, passed))
+        tf.nest.assert_same_structure(given, passed)
     except (ValueError, TypeError) as error:
-        shapes = tf.nest.map_structure(lambda part: tuple(part.shape[1:]), x)
+        shapes = tf.nest.map_structure(lambda part: tuple(part.shape[1:]), passed)
         raise ValueError(f"The baseline has the structure of one input, {shapes}. Received: {baseline!r}") from error
-    rows = tf.nest.map_structure(_rows, given, x)
+    rows = tf.nest.map_structure(_rows, given, passed)
     counts = {part.shape[0] for part in tf.nest.flatten(rows)} - {1}
     if len(counts) > 1:
         raise ValueError(f"Each part of the inputs needs the same number of baselines. Received: {sorted(counts)}")
     return Baselines(
         max(counts, default=1),
-        lambda i: tf.nest.map_structure(lambda part, of: _spread(part, i, of), rows, x),
+        lambda i: score.looked_up(tf.nest.map_structure(lambda part, of: _spread(part, i, of), rows, passed)),
     )
 
 
@@ -295,8 +327,8 @@ def _as_array(part: Any) -> Any:
 def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:
     """The baselines of one part of the inputs, ``(K, ...)``."""
     shape, given = tuple(of.shape[1:]), tuple(part.shape)
-    if isinstance(part, np.ndarray) and (part.dtype.kind not in "fiu" or not np.isfinite(part).all()):
-        raise ValueError(f"A baseline is made of finite numbers. Received: {part!r}")
+    if isinstance(part, np.ndarray):
+        _check_type(part, of.dtype)
     rows = (1, *given) if len(given) <= len(shape) else given
     fits = not given or len(rows) == len(shape) + 1
     if not fits or rows[0] == 0 or any(a not in (1, b) for a, b in zip(rows[1:], shape, strict=False) if b):
@@ -304,12 +336,27 @@ def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:
             f"A baseline for inputs of shape {shape} is a number, an array of that shape (axes may be 1), or several "
             f"of them, {(' K', *shape)}. Received: shape {given}"
         )
-    return tf.reshape(tf.cast(part, of.dtype), [rows[0], *(rows[1:] or [1] * len(shape))])
+    typed = tf.constant(part, tf.string) if of.dtype == tf.string else tf.cast(part, of.dtype)
+    return tf.reshape(typed, [rows[0], *(rows[1:] or [1] * len(shape))])
+
+
+def _check_type(part: np.ndarray, wanted: tf.DType) -> None:
+    """Raises where a baseline is of another type than the inputs."""
+    if wanted == tf.string:
+        if part.dtype.kind not in "US":
+            raise ValueError(f"A baseline for a text is a text. Received: {part!r}")
+    elif part.dtype.kind not in "fiub" or not np.isfinite(part).all():
+        raise ValueError(f"A baseline is made of finite numbers. Received: {part!r}")
+    elif wanted.is_integer and not np.array_equal(part, np.trunc(part)):
+        raise ValueError(
+            f"A baseline for ids is made of ids, which are whole numbers. Received: {part!r}. For vectors of zeros in "
+            "the place of those that are looked up: tfsaliency.baselines.zeros()"
+        )
 
 
 def _spread(rows: tf.Tensor, i: Any, of: tf.Tensor) -> tf.Tensor:
     """Row ``i`` for every sample; a single row serves every ``i``."""
-    return rows[i if rows.shape[0] > 1 else 0] + tf.zeros_like(of)
+    return tf.broadcast_to(rows[i if rows.shape[0] > 1 else 0], tf.shape(of))
 
 
 def _as_given(part: Any, of: tf.Tensor) -> tf.Tensor:

@@ -21,7 +21,7 @@ from tfsaliency.explanation import Explanation
 from tfsaliency.model.foreign import as_model
 from tfsaliency.model.keys import key_of
 from tfsaliency.model.layers import is_layer
-from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
+from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input
 
 
 class Method(ABC):
@@ -55,6 +55,11 @@ class Method(ABC):
     def meaning(self) -> Meaning:
         """What the values mean; see `Explanation`. By default they are signed."""
         return "signed"
+
+    @property
+    def gives_slopes(self) -> bool:
+        """Whether values are slopes, of which a looked-up vector shows the length, and not contributions to add up."""
+        return False
 
     def key(self) -> Hashable:
         """A value that is equal for methods on one model that compute the same: they share a compiled function.
@@ -119,8 +124,8 @@ class Explainer(Method):
         """Explains a batch.
 
         Args:
-            inputs: what ``model(inputs)`` takes, batch first: an array, or a list or dict of arrays. Integers are
-                explained where the model casts them to float.
+            inputs: what ``model(inputs)`` takes, batch first: an array, or a list or dict of arrays, of numbers, ids
+                or texts. Ids, categories and texts are explained by what the model looks up for them.
             target: what is explained: None for the top class of each sample, a class index, one index per sample, a
                 function of the logits (in the model's output structure, any number of rows) that returns ``(N,)``, or
                 what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1.
@@ -157,10 +162,11 @@ class Explainer(Method):
             target=answer.classes,
             scores=answer.result.scores,
             method=str(self),
-            meaning=self.meaning,
+            meaning="magnitude" if self.gives_slopes and answer.function.is_of_ids else self.meaning,
             diagnostics=answer.result.diagnostics,
             explained=answer.function.explained,
             provenance=provenance(self.model, answer.target, seconds) | answer.notes,
+            tokens=answer.tokens,
         )
 
     def _innermost(self) -> "Explainer":
@@ -235,6 +241,10 @@ class Wrapper(Explainer):
     def meaning(self) -> Meaning:
         return self.inner.meaning
 
+    @property
+    def gives_slopes(self) -> bool:
+        return self.inner.gives_slopes
+
 
 @dataclass(frozen=True, eq=False)
 class Then(Wrapper):
@@ -249,6 +259,11 @@ class Then(Wrapper):
     @property
     def meaning(self) -> Meaning:
         return meaning_after(self.transform, self.inner.meaning)
+
+    @property
+    def gives_slopes(self) -> bool:
+        # A slope times its number is a contribution.
+        return self.inner.gives_slopes and self.transform is not times_input
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -17,9 +17,10 @@ from tfsaliency.transforms import Transform, check_transform, meaning_after, nam
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = 3
-# Files of the first format do not contain the meaning of their values, and those of the first two have no checksums.
-READ = (1, 2, 3)
+FORMAT = 4
+# Files of the first format do not contain the meaning of their values, those of the first two have no checksums, and
+# those of the first three no words of texts.
+READ = (1, 2, 3, 4)
 CHECKED = 3
 # Kinds of dtype: truth, integers, floats.
 NUMBERS = "biuf"
@@ -33,7 +34,7 @@ class Explanation:
 
     Attributes:
         values: float32, in the structure and shape of the inputs, or with one channel if a method gives values to
-            places: signed, never rescaled.
+            places: signed, never rescaled. One number for each id or category, and for a text one for each word.
         inputs: the inputs as the user passed them.
         target: ``(N,)`` explained classes, None for a function of the logits.
         scores: ``(N,)`` float32, the explained scores.
@@ -45,7 +46,9 @@ class Explanation:
         diagnostics: name -> ``(N,)`` numbers about each sample's values.
         explained: whether the scores are logits under a softmax or sigmoid, or the model's output itself.
         provenance: versions, the model's name and fingerprint, the target and the time in seconds; ``"layer"`` for a
-            map over the places of a layer.
+            map over the places of a layer; ``"held"``: the parts of the inputs that nothing is explained of, and why.
+        tokens: the words of a text that the model splits, ``(N, T)``, filled up with ``""``; in the structure of the
+            inputs, with None for a part that is no text. None where no part is a text.
     """
 
     values: Any
@@ -57,11 +60,15 @@ class Explanation:
     explained: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     meaning: Meaning = "signed"
+    tokens: Any = None
 
     def __post_init__(self) -> None:
         check_meaning(self.meaning, self.values)
         for name in ("values", "inputs"):
             object.__setattr__(self, name, map_parts(_frozen, getattr(self, name)))
+        if self.tokens is not None:
+            tokens = map_parts(lambda part, given: None if part is None else _frozen(part), self.tokens, self.inputs)
+            object.__setattr__(self, "tokens", tokens)
         object.__setattr__(self, "target", None if self.target is None else _frozen(self.target))
         object.__setattr__(self, "scores", _frozen(self.scores))
         diagnostics = {name: _frozen(array) for name, array in self.diagnostics.items()}
@@ -138,7 +145,8 @@ class Explanation:
     def __repr__(self) -> str:
         shapes = map_parts(lambda part: part.shape, self.values)
         target = None if self.target is None else self.target.tolist() if len(self) <= 8 else f"({len(self)},)"
-        return f"{type(self).__name__}({self.method}, values={shapes}, target={target})"
+        held = f", held={list(self.provenance['held'])}" if "held" in self.provenance else ""
+        return f"{type(self).__name__}({self.method}, values={shapes}, target={target}{held})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one ``.npz`` file that `load` reads back exactly, without pickle.
@@ -173,6 +181,8 @@ class Explanation:
             arrays["target"] = self.target
         for name in ("values", "inputs"):
             arrays |= {f"{name}/{place}": part for place, part in enumerate(flatten(getattr(self, name)))}
+        words = [] if self.tokens is None else flatten(self.tokens)
+        arrays |= {f"tokens/{place}": part for place, part in enumerate(words) if part is not None}
         arrays |= {f"diagnostics/{name}": array for name, array in self.diagnostics.items()}
         _check_arrays(arrays)
         with appearing_whole(path) as unfinished, open(unfinished, "wb") as file:
@@ -248,7 +258,9 @@ def _read(file: BinaryIO) -> Explanation:
     }
     diagnostics = [name for name in names if name.startswith("diagnostics/")]
     targets = [name for name in ("target",) if name in names]
-    used = ["scores", *targets, *diagnostics, *flatten(structures["values"]), *flatten(structures["inputs"])]
+    parts = range(_count(names, "inputs"))
+    words = [name for name in (f"tokens/{place}" for place in parts) if name in names]
+    used = ["scores", *targets, *words, *diagnostics, *flatten(structures["values"]), *flatten(structures["inputs"])]
     for name in used:
         if name not in names:
             raise ValueError(f"the array {name!r} is missing")
@@ -265,6 +277,7 @@ def _read(file: BinaryIO) -> Explanation:
         diagnostics={name.removeprefix("diagnostics/"): arrays[name] for name in diagnostics},
         explained=_entry(record, "explained", str),
         provenance=_entry(record, "provenance", dict),
+        tokens=unflatten(record["inputs"], [arrays.get(f"tokens/{place}") for place in parts]) if words else None,
     )
 
 
@@ -285,10 +298,10 @@ def _check_arrays(arrays: Mapping[str, Any]) -> None:
     if len(samples) != 1:
         raise ValueError(f"Scores have the shape (N,). Received: {samples}")
     for name, array in arrays.items():
-        shape = array.shape[:1] if name.startswith(("values/", "inputs/")) else array.shape
+        shape = array.shape[:1] if name.startswith(("values/", "inputs/", "tokens/")) else array.shape
         if shape != samples:
             raise ValueError(f"There are {samples[0]} scores, and the array {name!r} has the shape {array.shape}")
-        if array.dtype.kind not in NUMBERS and not name.startswith("inputs/"):
+        if array.dtype.kind not in NUMBERS and not name.startswith(("inputs/", "tokens/")):
             raise ValueError(f"The array {name!r} holds numbers. Received: {array.dtype}")
 
 

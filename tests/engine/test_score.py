@@ -9,6 +9,7 @@ from keras import layers
 import tfsaliency as tfs
 from tests.harness import tape_gradient
 from tfsaliency.engine.score import TracedScore
+from tfsaliency.model.point import point_of
 from tfsaliency.model.traced import traced_model
 from tfsaliency.target import as_target
 
@@ -33,7 +34,8 @@ def asked(model, x, question, target=None, first=0):
         # A function of the logits has no use for classes: it gets zeros.
         index = chosen.given(3) if chosen.chooses else np.zeros(3, "int32")
         index = None if index is None else tf.constant(index)
-        score = TracedScore(traced_model(model, specs), chosen, index, x, rows=tf.constant(8), first=tf.constant(first))
+        point = point_of(traced_model(model, specs))
+        score = TracedScore(point, point.enter(x), chosen, index, tf.constant(8), tf.constant(first))
         return question(score, x)
 
     return tf.nest.map_structure(np.asarray, run(tf.nest.map_structure(tf.constant, x)))

@@ -1,6 +1,6 @@
 """Inputs with several parts: lists, tuples and dicts of arrays, also inside each other.
 
-`tf.nest` does this inside the graph. An explanation is read and saved without TensorFlow, so it has its own four
+`tf.nest` does this inside the graph. An explanation is read and saved without TensorFlow, so it has its own
 functions.
 """
 
@@ -16,6 +16,17 @@ def flatten(structure: Any) -> list[Any]:
     if isinstance(structure, list | tuple):
         return [part for item in structure for part in flatten(item)]
     return [structure]
+
+
+def names(structure: Any) -> list[str]:
+    """The place of each part in words, in the order of `flatten`: ``"user/age"``; empty for a single part."""
+    if isinstance(structure, dict):
+        items = [(str(key), structure[key]) for key in sorted(structure)]
+    elif isinstance(structure, list | tuple):
+        items = [(str(place), item) for place, item in enumerate(structure)]
+    else:
+        return [""]
+    return [f"{name}/{inner}" if inner else name for name, item in items for inner in names(item)]
 
 
 def map_parts(function: Callable[..., Any], structure: Any, *others: Any) -> Any:

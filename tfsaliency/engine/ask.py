@@ -4,13 +4,14 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from tfsaliency.base.options import check_count
 from tfsaliency.engine.asked import Asked
 from tfsaliency.engine.checks import check_built, check_converged, check_range, check_scores, check_values
 from tfsaliency.engine.chunks import Result, run_in_chunks
 from tfsaliency.engine.compiled import Compiled, compiled
-from tfsaliency.engine.inputs import Inputs, check_inputs
+from tfsaliency.engine.inputs import Inputs, as_texts, check_inputs, check_whole
 from tfsaliency.engine.question import Question
 from tfsaliency.engine.surroundings import check_surroundings
 from tfsaliency.model.black_box import BlackBox
@@ -35,8 +36,16 @@ class Answer(NamedTuple):
     @property
     def notes(self) -> dict[str, Any]:
         """What was found out about the model, for the provenance."""
-        cautions = {"cautions": self.function.cautions} if self.function.cautions else {}
-        return self.function.notes | cautions
+        found = {"cautions": self.function.cautions, "held": self.function.held}
+        return self.function.notes | {name: each for name, each in found.items() if each}
+
+    @property
+    def tokens(self) -> Any:
+        """The words of texts, in the structure of the inputs, None for other parts; None where no part is a text."""
+        if not self.result.words:
+            return None
+        places = range(len(tf.nest.flatten(self.batch.given)))
+        return tf.nest.pack_sequence_as(self.batch.given, [as_texts(self.result.words.get(place)) for place in places])
 
     @property
     def classes(self) -> np.ndarray | None:
@@ -57,6 +66,7 @@ def ask(
     question.check_options(batch.given)
     index = chosen.given(batch.samples)
     function = _function(question, chosen, batch, batch_size, progress)
+    check_whole(batch, function.specs)
     check_range(index, function.units)
     if index is None:
         index = np.zeros(batch.samples, "int32")

@@ -43,18 +43,20 @@ class Asked:
         ValueError: the function does not answer with one row of numbers for each row.
     """
 
-    is_coarse = False
+    is_coarse = is_of_ids = False
+    held: dict[str, str] = {}
     explained = "the output itself: what the function returned"
 
     def __init__(self, question: Question, box: BlackBox, target: Target, inputs: Inputs, rows: int | None):
         self._question, self._box, self._target = question, box, target
         self._resolved = not target.chooses or target.given(inputs.samples) is not None
         check_integers_of_function(box, inputs)
+        self.specs = inputs.as_numbers
         self.rows = rows_for(sum(4 * part[0].size for part in tf.nest.flatten(inputs.given)))
         # The function is asked about the first batch once, and about its first row alone: what a single row shows of
         # the answer's form, more of them can hide.
-        alone = box.answer(inputs.rows(0, 1))
-        self._first = box.answer(inputs.rows(0, min(rows or self.rows, inputs.samples)))
+        alone = box.answer(inputs.rows(0, 1, self.specs))
+        self._first = box.answer(inputs.rows(0, min(rows or self.rows, inputs.samples), self.specs))
         self._row = alone.shape[1:]
         self._check(self._first)
         self.units = target.units(_logits(self._first))
@@ -62,15 +64,15 @@ class Asked:
         self.notes: dict[str, str] = {}
         self.on_progress: Callable[[float], None] = lambda share: None
 
-    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, Any, Any, Any]:
-        """Values, scores, classes and diagnostics, as tensors, of samples from number ``first`` of a batch on."""
+    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, ...]:
+        """What `Compiled` returns, for samples from number ``first`` of a batch on."""
         chosen = tf.constant(index) if self._resolved else None
         score = AskedScore(self, self._target, chosen, x, tf.constant(rows), tf.constant(first), self._advance)
         is_first = first == 0 and len(index) == len(self._first)
         at_inputs = score.known(self._first) if is_first else score.resolve()
         values, diagnostics = self._question.attribute(x, score)
         self.notes |= score.notes
-        return values, at_inputs, score.index, diagnostics
+        return values, at_inputs, score.index, diagnostics, {}
 
     def answer(self, x: Any) -> np.ndarray:
         """What the function says about some rows, in the form of its first answer."""

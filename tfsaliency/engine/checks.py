@@ -27,12 +27,15 @@ def check_built(model: keras.Model | BlackBox) -> None:
         raise ValueError(f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights.")
 
 
-def check_integers(model: keras.Model, traced: TracedModel, inputs: Inputs) -> None:
+def check_integers(model: keras.Model, traced: TracedModel, inputs: Inputs, specs: Any) -> None:
     """Raises where the model answers differently to integers and to the same numbers as floats.
 
-    Integers are explained as floats. A model that scales by the type of its input, as
+    Integers that are numbers are explained as floats. A model that scales by the type of its input, as
     ``tf.image.convert_image_dtype`` does, is another function of floats.
     """
+    types = [spec.dtype for spec in tf.nest.flatten(specs)]
+    if any(dtype not in (tf.float32, tf.string) for dtype in types):
+        return
 
     def answer(ask: Callable[[Any], Any], given: Any) -> list[np.ndarray]:
         with traced.state_put_back():
@@ -58,7 +61,7 @@ def check_integers_of_function(box: BlackBox, inputs: Inputs) -> None:
 def _check_integers(
     inputs: Inputs, of_floats: Callable[[Any], Any], of_integers: Callable[[Any], Any], name: str
 ) -> None:
-    if all(part.dtype.kind == "f" for part in tf.nest.flatten(inputs.given)):
+    if all(part.dtype.kind in "fU" for part in tf.nest.flatten(inputs.given)):
         return
     integers = tf.nest.map_structure(lambda part: tf.convert_to_tensor(_telling_rows(part)), inputs.given)
     try:

@@ -20,6 +20,7 @@ class Result(NamedTuple):
     scores: np.ndarray
     classes: np.ndarray
     diagnostics: dict[str, np.ndarray]
+    words: dict[int, np.ndarray]
 
 
 def run_in_chunks(
@@ -50,7 +51,7 @@ def run_in_chunks(
             stop = min(done + size, batch.samples)
             function.on_progress = partial(_advance, progress, stop - done, stop)
             try:
-                piece = function(batch.rows(done, stop), index[done:stop], size, done)
+                piece = function(batch.rows(done, stop, function.specs), index[done:stop], size, done)
             except tf.errors.ResourceExhaustedError as error:
                 if size == 1:
                     raise MemoryError("One row of the inputs alone does not fit into the device's memory.") from error
@@ -62,10 +63,21 @@ def run_in_chunks(
             pieces.append(Result(*tf.nest.map_structure(np.asarray, piece)))
             progress.update(stop - progress.n)
             done = stop
-    whole = pieces[0] if len(pieces) == 1 else tf.nest.map_structure(lambda *parts: np.concatenate(parts), *pieces)
+    whole = pieces[0] if len(pieces) == 1 else tf.nest.map_structure(_together, *pieces)
     for array in tf.nest.flatten(whole):
         array.flags.writeable = False
     return whole
+
+
+def _together(*parts: np.ndarray) -> np.ndarray:
+    """The parts of a batch as one array. The texts of one part may have more words than those of another."""
+    longest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+
+    def filled(part: np.ndarray) -> np.ndarray:
+        missing = [(0, 0), *((0, length - size) for length, size in zip(longest, part.shape[1:], strict=True))]
+        return np.pad(part, missing, constant_values=b"" if part.dtype.kind == "O" else 0) if np.any(missing) else part
+
+    return np.concatenate([filled(part) for part in parts])
 
 
 def _advance(bar: "tqdm[Any]", samples: int, end: int, share: float) -> None:

@@ -15,8 +15,9 @@ from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import TracedScore
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
+from tfsaliency.model.point import point_of
 from tfsaliency.model.rows import cautions
-from tfsaliency.model.traced import forget_trace, traced_model
+from tfsaliency.model.traced import TracedModel, forget_trace, traced_model
 from tfsaliency.target import Target
 
 # Functions kept per model: a loop that passes a new lambda as target at each call must not fill the memory.
@@ -44,16 +45,20 @@ class Compiled:
         anatomy: of the model as it was traced.
         cautions: what the user is warned of before trusting a map.
         rows: how many rows go through the model at once.
+        specs: the types that the inputs enter the model with.
+        is_of_ids: whether everything that is explained is looked up for ids.
+        held: why nothing is explained of a part of the inputs, by its name.
         is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
 
     def __init__(self, question: Question, target: Target, inputs: Inputs, progress: bool):
         resolved = not target.chooses or target.given(inputs.samples) is not None
-        model = traced_model(question.model, inputs.specs)
-        check_integers(question.model, model, inputs)
+        model, self.specs = traced(question.model, inputs)
+        point = point_of(model)
+        check_integers(question.model, model, inputs, self.specs)
         if model.cautions is None:
-            model.cautions = cautions(model, inputs.rows(0, 2))
+            model.cautions = cautions(model, inputs.rows(0, 2, self.specs))
         scores: list[TracedScore] = []
         units: list[int | None] = []
 
@@ -62,16 +67,21 @@ class Compiled:
                 tf.numpy_function(self._advance, [share], [])
 
         def run(
-            x: Any, index: tf.Tensor, rows: tf.Tensor, first: tf.Tensor
-        ) -> tuple[Any, tf.Tensor, tf.Tensor, dict[str, Any]]:
-            score = TracedScore(model, target, index if resolved else None, x, rows, first, advance)
-            values, diagnostics = question.attribute(x, score)
+            given: Any, index: tf.Tensor, rows: tf.Tensor, first: tf.Tensor
+        ) -> tuple[Any, tf.Tensor, tf.Tensor, dict[str, Any], dict[int, tf.Tensor]]:
+            entered = point.enter(given)
+            score = TracedScore(point, entered, target, index if resolved else None, rows, first, advance)
+            values, diagnostics = question.attribute(entered.x, score)
+            if tf.nest.flatten(values):
+                values, words = point.folded(values, entered, by_norm=question.gives_slopes)
+            else:
+                words = {}
             at_inputs = score.at_inputs
             scores.append(score)
             units.append(target.units(at_inputs.logits))
-            return values, at_inputs.score, score.index, diagnostics
+            return values, at_inputs.score, score.index, diagnostics, words
 
-        signature = [inputs.specs, tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.int32)] * 2]
+        signature = [self.specs, tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.int32)] * 2]
         self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
         self._model, self.is_coarse = model, model.trace.is_coarse
         self.units = units[0]
@@ -79,14 +89,15 @@ class Compiled:
         self.anatomy = model.anatomy
         self.cautions = [*target.cautions(model.logits), *model.cautions]
         self.explained = model.logits.describe()
+        self.is_of_ids, self.held = point.is_of_ids, point.why_held
         self.rows = rows_for(model.row_bytes)
         self.on_progress: Callable[[float], None] = lambda share: None
 
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
 
-    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, Any, Any, Any]:
-        """Values, scores, classes and diagnostics, as tensors, of samples from number ``first`` of a batch on.
+    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, ...]:
+        """Values, scores, classes, diagnostics and words, as tensors, of samples from number ``first`` of a batch on.
 
         Raises:
             ValueError: the model cannot compute these numbers, or so many rows.
@@ -94,12 +105,31 @@ class Compiled:
         with self._model.state_put_back():
             scalars = tf.constant(rows, tf.int32), tf.constant(first, tf.int32)
             try:
-                results: tuple[Any, Any, Any, Any] = self._graph(x, tf.constant(index), *scalars)
+                results: tuple[Any, ...] = self._graph(x, tf.constant(index), *scalars)
             except tf.errors.ResourceExhaustedError:
                 raise
             except tf.errors.OpError as error:
                 raise ValueError(_failed(len(index), error)) from error
             return results
+
+
+def traced(model: keras.Model, inputs: Inputs) -> tuple[TracedModel, Any]:
+    """The trace of a model for some inputs, and the types that they enter it with.
+
+    Integers enter as floats, which can be changed a little, where the model computes with them as numbers. Ids enter as
+    they are: a float cannot hold all of them, and some operations take no float for one.
+    """
+    if all(part.dtype.kind in "fU" for part in tf.nest.flatten(inputs.given)):
+        return traced_model(model, inputs.as_numbers), inputs.as_numbers
+    try:
+        found = traced_model(model, inputs.as_numbers)
+        point = point_of(found)
+        if point.is_inputs and point.is_reached:
+            return found, inputs.as_numbers
+    except ValueError:
+        # Whatever is wrong with floats, the trace for what was passed tells.
+        pass
+    return traced_model(model, inputs.as_passed), inputs.as_passed
 
 
 def _failed(rows: int, error: Exception) -> str:

@@ -25,22 +25,29 @@ class Inputs:
     samples: int
 
     @property
-    def specs(self) -> Any:
-        """The argument of a compiled function for such batches: float32 of any batch size."""
-        return tf.nest.map_structure(lambda part: tf.TensorSpec((None, *part.shape[1:]), tf.float32), self.given)
+    def as_numbers(self) -> Any:
+        """Specs of such batches, of any batch size, with every number as float32."""
+        return tf.nest.map_structure(
+            lambda part: _spec(part, tf.float32 if _is_number(part) else tf.string), self.given
+        )
+
+    @property
+    def as_passed(self) -> Any:
+        """Specs of such batches, of any batch size, with integers as integers."""
+        return tf.nest.map_structure(
+            lambda part, spec: spec if part.dtype.kind in "fU" else _spec(part, tf.as_dtype(part.dtype)),
+            self.given,
+            self.as_numbers,
+        )
 
     @property
     def key(self) -> Any:
         """Equal for batches that share one compiled function; a dict and a list of the same parts differ."""
-        kinds = tuple(part.dtype.kind for part in tf.nest.flatten(self.given))
-        return repr(tf.nest.map_structure(lambda part: 0, self.given)), kinds, tuple(tf.nest.flatten(self.specs))
+        return repr(tf.nest.map_structure(lambda part: 0, self.given)), tuple(tf.nest.flatten(self.as_passed))
 
-    def rows(self, start: int, stop: int) -> Any:
-        """Samples ``start`` to ``stop``, as float32 tensors."""
-        return tf.nest.map_structure(
-            lambda part: tf.convert_to_tensor(part[start:stop].astype("float32", copy=False)),
-            self.given,
-        )
+    def rows(self, start: int, stop: int, specs: Any) -> Any:
+        """Samples ``start`` to ``stop``, as tensors of these types."""
+        return tf.nest.map_structure(lambda part, spec: _tensor(part[start:stop], spec.dtype), self.given, specs)
 
 
 def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
@@ -53,9 +60,11 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     parts = tf.nest.flatten(given)
     for part in parts:
         if part.ndim == 0:
+            alone, several = ("number", "numbers") if _is_number(part) else ("text", "texts")
             raise ValueError(
-                f"Each input is an array with the batch first. Received: the number {part}. "
-                "A nested list of numbers must become an array: numpy.asarray(inputs)."
+                f"Each input is an array with the batch first. Received: the {alone} {part}. A {alone} alone "
+                f"is a batch of one, numpy.array([{alone}]). A nested list of {several} must become an array: "
+                "numpy.asarray(inputs)."
             )
     _check_against_model(model, given, parts)
     sizes = {len(part) for part in parts}
@@ -64,12 +73,6 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     if sizes == {0}:
         raise ValueError("The batch is empty: there is nothing to explain. Received: " + _shapes(parts))
     for part in parts:
-        if part.dtype.kind in "iu" and np.abs(_extremes(part)).max() > LARGEST_WHOLE:
-            raise ValueError(
-                f"Inputs are computed in float32, which holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: "
-                f"integers from {part.min():,} to {part.max():,}. Pass smaller numbers, such as ids counted from 0, or "
-                "floats if their last digits do not matter."
-            )
         if part.dtype.kind == "f" and not np.isfinite(_extremes(part)).all():
             rows = np.unique(np.argwhere(~np.isfinite(part) | (np.abs(part) > np.finfo("float32").max))[:, 0])
             raise ValueError(
@@ -77,6 +80,29 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
                 f"{' and more' if len(rows) > 5 else ''}. Replace these values first, e.g. with numpy.nan_to_num."
             )
     return Inputs(given, sizes.pop())
+
+
+def _is_number(part: np.ndarray) -> bool:
+    return part.dtype.kind != "U"
+
+
+def _spec(part: np.ndarray, dtype: tf.DType) -> tf.TensorSpec:
+    return tf.TensorSpec((None, *part.shape[1:]), dtype)
+
+
+def _tensor(part: np.ndarray, dtype: tf.DType) -> tf.Tensor:
+    return tf.convert_to_tensor(part.astype(dtype.as_numpy_dtype, copy=False) if _is_number(part) else part, dtype)
+
+
+def check_whole(inputs: Inputs, specs: Any) -> None:
+    """Raises where integers that are computed as float32 would lose their last digits."""
+    for part, spec in zip(tf.nest.flatten(inputs.given), tf.nest.flatten(specs), strict=True):
+        if part.dtype.kind in "iu" and spec.dtype == tf.float32 and np.abs(_extremes(part)).max() > LARGEST_WHOLE:
+            raise ValueError(
+                f"Inputs are computed in float32, which holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: "
+                f"integers from {part.min():,} to {part.max():,}. Pass smaller numbers, such as ids counted from 0, or "
+                "floats if their last digits do not matter."
+            )
 
 
 def _extremes(part: np.ndarray) -> np.ndarray:
@@ -90,12 +116,22 @@ def _as_array(part: Any) -> np.ndarray:
         array = np.asarray(part)
     except (ValueError, TypeError) as error:
         raise ValueError(f"An input of type {type(part).__name__} is not an array: {error}") from error
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind in "SO":
+        array = as_texts(array)
+    if array.dtype.kind not in "fiubU":
         raise ValueError(
-            f"Inputs are numbers. Received: {type(part).__name__} of dtype {array.dtype}. "
+            f"Inputs are numbers, or texts. Received: {type(part).__name__} of dtype {array.dtype}. "
             "Anything else goes through the model's own preprocessing first."
         )
     return array
+
+
+def as_texts(array: Any) -> Any:
+    """An array of texts, or of bytes of texts, as an array of texts; anything else as it is."""
+    if array is None:
+        return None
+    flat = [each.decode() if isinstance(each, bytes) else each for each in array.reshape(-1)]
+    return np.array(flat, str).reshape(array.shape) if all(isinstance(each, str) for each in flat) else array
 
 
 def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]) -> None:
@@ -115,6 +151,12 @@ def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]
             "Pass the inputs in the model's own structure."
         ) from error
     for tensor, part in zip(tf.nest.flatten(declared), parts, strict=True):
+        takes_texts = tf.as_dtype(tensor.dtype) == tf.string
+        if takes_texts is _is_number(part):
+            raise ValueError(
+                f"The model takes {'texts' if takes_texts else 'numbers'} for input {tensor.name!r}. Received: dtype "
+                f"{part.dtype}"
+            )
         if _fits(tensor.shape, part.shape):
             continue
         hint = ""

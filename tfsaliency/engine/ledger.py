@@ -55,6 +55,7 @@ class Ledger:
     """The question what each operation loses."""
 
     method: Accountable
+    gives_slopes = False
 
     @property
     def model(self) -> keras.Model:

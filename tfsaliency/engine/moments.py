@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.score import Score
-from tfsaliency.tensors.sums import of_copies, samples_of, total
+from tfsaliency.tensors.sums import of_copies, samples_of, sizes_of, total
 
 
 class Moments(NamedTuple):
@@ -74,8 +74,19 @@ def _in_a_loop(of_block: Callable[..., Moments], x: Any, score: Score) -> tuple[
     with score.silent():
         traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
     batch = samples_of(x)
-    start = tf.nest.map_structure(
-        lambda spec: tf.zeros([batch, *spec.shape[1:]], spec.dtype), traced.structured_outputs
+    # Where the length of a sequence is not known, values have that of the inputs.
+    start = Moments(
+        *(
+            tf.nest.map_structure(
+                lambda spec, part: tf.zeros(
+                    [batch, *(own or size for own, size in zip(spec.shape[1:], sizes_of(part), strict=True))],
+                    spec.dtype,
+                ),
+                each,
+                x,
+            )
+            for each in traced.structured_outputs
+        )
     )
     return traced, start
 

@@ -29,6 +29,10 @@ class Question(Protocol):
     def model(self) -> keras.Model | BlackBox:
         """The model that is asked about."""
 
+    @property
+    def gives_slopes(self) -> bool:
+        """Whether the values of a looked-up vector are slopes, whose length counts, and not contributions to add up."""
+
     def attribute(self, x: Any, score: Score) -> Attribution:
         """The computation: traced once, or for a black box run as it is written."""
 

@@ -11,9 +11,10 @@ from tfsaliency.graph.gradients import gradient, slopes
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.trace import Trace, Values
 from tfsaliency.model.logits import Logits
-from tfsaliency.model.traced import Traced, TracedModel
+from tfsaliency.model.point import Entered, Point
+from tfsaliency.model.traced import Traced
 from tfsaliency.target import Target
-from tfsaliency.tensors.sums import samples_of
+from tfsaliency.tensors.sums import repeated, samples_of
 
 # The most turns of a loop that methods with rules unroll by default. An option changes no value: it is left out of the
 # text of a method.
@@ -73,6 +74,18 @@ class Score(ABC):
         self.advance = advance
         self.notes: dict[str, str] = {}
 
+    def passed(self, x: Any) -> Any:
+        """The inputs as the user passed them, for the inputs or copies of them ``x``."""
+        return x
+
+    def looked_up(self, passed: Any) -> Any:
+        """Other inputs, in the form that users pass them, as numbers in the structure of ``x``."""
+        return passed
+
+    def neutral(self, x: Any) -> Any:
+        """Numbers in the structure of ``x`` that stand for nothing: zeros, or the vectors of padding or a mean id."""
+        return tf.nest.map_structure(tf.zeros_like, x)
+
     @property
     @abstractmethod
     def is_half(self) -> bool:
@@ -122,7 +135,7 @@ class Score(ABC):
             value: what it is replaced by, ``(copies * N, ...)``.
         """
         model = forward.model
-        inputs = zip(tf.nest.flatten(model.inputs), tf.nest.flatten(x), strict=True)
+        inputs = model.pairs(x, self._held(x))
         wanted = model.logits.values
         values = model.trace.run_from([*inputs, (traced, value)], forward.values, tf.nest.flatten(wanted))
         return self._of(forward.logits._replace(values=values.structure(wanted)), x)
@@ -168,6 +181,10 @@ class Score(ABC):
             self.index = self.target.top(logits)
         return self.target.score(logits, self._index(x))
 
+    def _held(self, x: Any) -> list[tf.Tensor]:
+        """What the model reads besides ``x``, for the inputs or copies of them."""
+        return []
+
     def _index(self, x: Any) -> tf.Tensor:
         """The resolved class of each row of copies of the inputs."""
         return tf.tile(self.index, [samples_of(x) // samples_of(self._inputs)])
@@ -177,13 +194,14 @@ class TracedScore(Score):
     """The score of a model whose trace is known, inside the graph that a method is traced to.
 
     Args:
-        model: the trace.
+        point: what is explained, and the model behind it.
+        entered: the inputs there.
         others: see `Score`.
     """
 
-    def __init__(self, model: TracedModel, *others: Any, **named: Any):
-        super().__init__(*others, **named)
-        self._model = model
+    def __init__(self, point: Point, entered: Entered, target: Target, index: tf.Tensor | None, *others: Any):
+        super().__init__(target, index, entered.x, *others)
+        self._model, self._entered = point, entered
         self._graph = tf.compat.v1.get_default_graph()
         # One for the model, and one with its loops unrolled.
         self._at_inputs: dict[Traced, Forward] = {}
@@ -227,7 +245,7 @@ class TracedScore(Score):
         here = tf.compat.v1.get_default_graph() is self._graph
         if is_given and here and model in self._at_inputs:
             return self._at_inputs[model]
-        values = model.run(x)
+        values = model.run(x, self._held(x))
         traced = model.logits
         logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))
         found = Forward(self._of(logits, x), logits, x, values, model)
@@ -237,6 +255,22 @@ class TracedScore(Score):
 
     def _scored(self, x: Any) -> tf.Tensor:
         return self.forward(x).score
+
+    def passed(self, x: Any) -> Any:
+        return self._copies(self._entered.given, x)
+
+    def looked_up(self, passed: Any) -> Any:
+        return self._model.enter(passed).x
+
+    def neutral(self, x: Any) -> Any:
+        return self._model.neutral(x, self._entered)
+
+    def _held(self, x: Any) -> list[tf.Tensor]:
+        held: list[tf.Tensor] = self._copies(self._model.held_of(self._entered.given), x)
+        return held
+
+    def _copies(self, given: Any, x: Any) -> Any:
+        return given if self._is_given(x) else repeated(given, samples_of(x) // samples_of(self._inputs))
 
 
 class Head:

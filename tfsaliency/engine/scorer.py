@@ -26,6 +26,8 @@ class Scorer:
         """``(N,)`` float32; see `Explainer.explain` for the arguments and errors."""
         return ask(self, inputs, target, batch_size=batch_size).result.scores
 
+    gives_slopes = False
+
     def attribute(self, x: Any, score: Score) -> Attribution:
         return Attribution(())
 

@@ -51,6 +51,29 @@ def descendants(operations: Iterable[tf.Operation], tensors: Iterable[tf.Tensor]
     return found
 
 
+def alike(first: tf.Tensor, second: tf.Tensor) -> bool:
+    """Whether two traced tensors are one, or computed alike from the same tensors and variables."""
+    stack, seen = [(first, second)], set()
+    while stack:
+        a, b = stack.pop()
+        if a is b or (a.ref(), b.ref()) in seen:
+            continue
+        seen.add((a.ref(), b.ref()))
+        if not _do_the_same(a.op, b.op) or a.value_index != b.value_index:
+            return False
+        stack += zip(a.op.inputs, b.op.inputs, strict=True)
+    return True
+
+
+def _do_the_same(a: tf.Operation, b: tf.Operation) -> bool:
+    is_fixed = a.type in ("Const", "ReadVariableOp", "ResourceGather") or (
+        len(a.inputs) > 0 and not a.op_def.is_stateful
+    )
+    if not is_fixed or a.type != b.type or len(a.inputs) != len(b.inputs):
+        return a is b
+    return {**a.node_def.attr} == {**b.node_def.attr}
+
+
 def first_without_gradient(y: tf.Tensor, x: tf.Tensor) -> tf.Operation | None:
     """The first operation from ``x`` to ``y`` that returns floats and has no gradient.
 

@@ -78,9 +78,14 @@ def in_structure(x: Any, flows: list[tf.Tensor | None], y: tf.Tensor) -> Any:
         if blocking is not None:
             raise ValueError(
                 f"No gradient reaches the input {part.shape}: the operation {blocking.name!r} of type {blocking.type} "
-                "has none. Token ids and other categories have no gradient: explain a model that takes the embedded "
-                "vectors, keras.Model(embedding.output, model.output). An output such as argmax has none: explain the "
-                "scores it is made of."
+                "has none. An output such as argmax has none: explain the scores it is made of."
             )
-    filled = [tf.zeros_like(part) if flow is None else flow for part, flow in zip(parts, flows, strict=True)]
+    filled = [
+        tf.zeros_like(part) if flow is None else _like(flow, part) for part, flow in zip(parts, flows, strict=True)
+    ]
     return tf.nest.pack_sequence_as(x, filled)
+
+
+def _like(flow: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+    # A method sees the vector of a single id with an axis of places, (N, 1, D), that the network does not have.
+    return flow if flow.shape.rank == part.shape.rank else tf.reshape(flow, tf.shape(part))

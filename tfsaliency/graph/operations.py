@@ -93,6 +93,24 @@ RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
 # Make gates: operands of a product that say how much of the other operand passes. The deviation that a normalization
 # divides by is one too.
 GATES = ("Sigmoid", "Relu6", "Sqrt", *INVERSES)
+# True or false for each number, or made of such.
+COMPARISONS = (
+    "All",
+    "Any",
+    "Equal",
+    "Greater",
+    "GreaterEqual",
+    "IsFinite",
+    "IsNan",
+    "Less",
+    "LessEqual",
+    "LogicalAnd",
+    "LogicalNot",
+    "LogicalOr",
+    "NotEqual",
+)
+# A whole number near each number.
+ROUNDINGS = ("Ceil", "Floor", "Rint", "Round")
 # What turns logits into probabilities at the end of a network.
 LINKS = ("Softmax", "LogSoftmax", "Sigmoid")
 
@@ -144,6 +162,13 @@ MOVES_AFTER_AFFINE = ("BatchToSpaceND", "Squeeze", "Reshape", "Identity")
 MOVES_BEFORE_AFFINE = ("Pad", "SpaceToBatchND", "ExpandDims", "Identity")
 # May stand between a gate and the product that it gates.
 MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "RealDiv", "Neg")
+
+# --- ids and categories ---
+
+# A row of a table for each id.
+GATHERS = ("Gather", "GatherV2", "ResourceGather")
+# How often each id occurs in a row.
+BAGS = ("DenseBincount", "RaggedBincount")
 
 # --- sums, products, maxima ---
 
@@ -231,7 +256,7 @@ LIST_READERS = ("TensorListConcatV2", "TensorListGather", "TensorListGetItem", "
 # Operations with a body of their own.
 NESTED = (*CALLS, *CONDITIONS, *LOOPS)
 # Nothing flows back through these, by their meaning.
-STOPS = ("StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "Sign", "Floor", "Ceil", "Round", "Rint")
+STOPS = ("StopGradient", "PreventGradient", "ZerosLike", "OnesLike", "Sign", *ROUNDINGS)
 # Make a tensor of a given shape, without reading another.
 FILLS = ("Fill",)
 # Come and go with gradients and functions.

@@ -76,7 +76,8 @@ def meetings(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Meeting]
         try:
             results = _results(op, sources)
         except (_MetError, _UnknownError) as error:
-            found.append(Meeting(op, isinstance(error, _MetError)))
+            # The largest of some integers may be no more than how long a tensor has to be.
+            found.append(Meeting(op, isinstance(error, _MetError) and op.outputs[0].dtype.is_floating))
             results = [Batch() if each.shape.rank != 0 else _APART for each in op.outputs]
         places |= {output.ref(): place for output, place in zip(op.outputs, results, strict=True)}
     apart = [places.get(each.ref(), _APART) in (_APART, Batch()) for each in outputs]

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from tfsaliency.graph.ancestry import alike
 from tfsaliency.graph.operations import IDENTITIES, QUOTIENTS, RESHAPES
 from tfsaliency.graph.step import Step
 
@@ -49,7 +50,7 @@ def _written(quotient: Step) -> WrittenSoftmax | None:
     if not all(quotient.depends) or numerator.type != "Exp" or denominator.type != "Sum":
         return None
     powers, axes = numerator.outputs[0], _axes(denominator)
-    if powers.shape.rank is None or not axes or not _same(powers, denominator.inputs[0]):
+    if powers.shape.rank is None or not axes or not alike(powers, denominator.inputs[0]):
         return None
     # Of one softmax over the whole tensor, or of the rows of another tensor, this is not the sum of its own row.
     kept = [1 if axis in axes else size for axis, size in enumerate(powers.shape)]
@@ -75,24 +76,3 @@ def _axes(summed: tf.Operation) -> tuple[int, ...]:
     """The axes of a sum, counted from the first; none where they are not known."""
     axes, rank = tf.get_static_value(summed.inputs[1]), summed.inputs[0].shape.rank
     return () if axes is None or rank is None else tuple(sorted(int(axis) % rank for axis in axes.reshape(-1)))
-
-
-def _same(first: tf.Tensor, second: tf.Tensor) -> bool:
-    """Whether two traced tensors are one, or computed alike from the same tensors."""
-    stack, seen = [(first, second)], set()
-    while stack:
-        a, b = stack.pop()
-        if a is b or (a.ref(), b.ref()) in seen:
-            continue
-        seen.add((a.ref(), b.ref()))
-        if not _alike(a.op, b.op) or a.value_index != b.value_index:
-            return False
-        stack += zip(a.op.inputs, b.op.inputs, strict=True)
-    return True
-
-
-def _alike(a: tf.Operation, b: tf.Operation) -> bool:
-    repeatable = not a.op_def.is_stateful and (len(a.inputs) > 0 or a.type == "Const")
-    if not repeatable or a.type != b.type or len(a.inputs) != len(b.inputs):
-        return a is b
-    return {**a.node_def.attr} == {**b.node_def.attr}

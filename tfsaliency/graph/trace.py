@@ -65,15 +65,6 @@ class Trace:
         self.gradients = CustomGradients()
 
     @cached_property
-    def is_flat(self) -> bool:
-        """Whether the operations can be imported into another graph, and differentiated there.
-
-        The gradients of functions, conditions and loops are Python objects and names that belong to the graph of the
-        trace: an imported copy has none, or is in the way of another copy.
-        """
-        return not any(op.type in NESTED for op in self.operations)
-
-    @cached_property
     def written(self) -> list[tf.Variable]:
         """The variables that the function assigns to; all of them where a function within it assigns to any."""
         bodies = (function.node_def for function in self.functions.values())
@@ -102,16 +93,35 @@ class Trace:
     def _types(self) -> set[tf.DType]:
         return {output.dtype for op in self.operations for output in op.outputs}
 
-    def run(self, inputs: Pairs) -> Values:
-        """Runs all operations again, in the graph under construction.
+    @cached_property
+    def is_flat(self) -> bool:
+        """Whether there is no function, condition or loop among the operations."""
+        return _is_flat(self.operations)
+
+    def run(self, inputs: Pairs, wanted: list[tf.Tensor] | None = None) -> Values:
+        """Runs operations again, in the graph under construction.
 
         Args:
-            inputs: pairs of a traced input and its value. Variables are read as they are.
+            inputs: pairs of a traced tensor and its value. Variables are read as they are.
+            wanted: traced tensors; by default all.
+
+        Returns:
+            The values of the inputs, of the wanted tensors and of those in between.
         """
         given = [*inputs, *self.captured]
-        if not self.is_flat:
+        if wanted is None:
+            if self.is_flat:
+                return _imported(self._everything, self.operations, given)
             return self._replayed(self.operations, given)
-        return _imported(self._everything, self.operations, given)
+        needed = ancestors(*wanted, known=[traced for traced, _ in given])
+        return self._run([op for op in needed if op.type != "Placeholder"], given)
+
+    def _run(self, operations: list[tf.Operation], given: Pairs) -> Values:
+        # The gradients of functions, conditions and loops are Python objects and names that belong to the graph of the
+        # trace: an imported copy has none, or is in the way of another copy.
+        if _is_flat(operations):
+            return _imported(self._part(operations), operations, given)
+        return self._replayed(operations, given)
 
     @property
     def captured(self) -> Pairs:
@@ -137,9 +147,7 @@ class Trace:
         others = [(source, known[source]) for ref, source in sources.items() if ref not in given]
         unchanged = [(each, known[each]) for each in wanted if each.op.name not in names and each.ref() not in given]
         pairs = [*replaced, *others, *unchanged]
-        if any(op.type in NESTED for op in again):
-            return self._replayed(again, pairs)
-        return _imported(self._part(again), again, pairs)
+        return self._run(again, pairs)
 
     def _replayed(self, operations: list[tf.Operation], given: Pairs) -> Values:
         pairs = [(traced, _here(value)) for traced, value in given]
@@ -154,9 +162,7 @@ class Trace:
 
     @cached_property
     def _everything(self) -> tf.compat.v1.GraphDef:
-        part = self._part(self.operations)
-        self.gradients.redirect(self.operations, part)
-        return part
+        return self._part(self.operations)
 
     def _part(self, operations: list[tf.Operation]) -> tf.compat.v1.GraphDef:
         """The definition of some of the operations."""
@@ -172,7 +178,12 @@ class Trace:
                 # What has to run before and lies outside of this part has run already.
                 del copy.input[:]
                 copy.input.extend(each for each in node.input if each[0] != "^" or each[1:] in names)
+        self.gradients.redirect(operations, part)
         return part
+
+
+def _is_flat(operations: list[tf.Operation]) -> bool:
+    return not any(op.type in NESTED for op in operations)
 
 
 def _imported(part: tf.compat.v1.GraphDef, operations: list[tf.Operation], given: Pairs) -> Values:

@@ -162,6 +162,9 @@ def _other_row(part: tf.Tensor) -> tf.Tensor:
         return others
     axes = list(range(1, part.shape.rank))
     mirrored = tf.reverse(part[:1], axes)
+    if not part.dtype.is_floating:
+        # Other ids may be none of the table.
+        return mirrored
     return mirrored if not np.array_equal(mirrored, part[:1]) else part[:1] / 2 + 1
 
 
@@ -178,6 +181,9 @@ def _differs(together: np.ndarray, alone: tuple[np.ndarray, np.ndarray], toleran
     """Whether the rows first, first, other of a batch are not what they are alone."""
     first, other = alone
     if together.dtype.kind not in "fiub" or together.shape[:1] != (3,) or first.shape[:1] != (1,):
+        return False
+    if not first.shape[1:] == other.shape[1:] == together.shape[1:]:
+        # Texts of different lengths are filled up among others.
         return False
     return differs(together, np.concatenate([first, first, other]), tolerance)
 

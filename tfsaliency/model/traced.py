@@ -4,7 +4,7 @@ import bisect
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.operations import NESTED
-from tfsaliency.graph.trace import Trace, Values
+from tfsaliency.graph.trace import Pairs, Trace, Values
 from tfsaliency.graph.unrolled import Unrolled
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
@@ -31,19 +31,45 @@ class Traced:
 
     Attributes:
         trace: the traced graph, from inputs to logits.
-        inputs: the traced inputs, in the structure that the model takes.
+        inputs: what is explained, as traced tensors: the inputs, in the structure that the model takes, or a `Point`.
+        logits: the traced logits.
+        held: what else the model reads of its inputs, as traced tensors.
         logits: the traced logits.
         calls: the layers that were called, inner calls first.
     """
 
     trace: Trace
     inputs: Any
+    held: Sequence[tf.Tensor] = ()
     logits: Logits
     calls: list[LayerCall]
 
-    def run(self, x: Any) -> Values:
-        """Runs the model again on other inputs, in the graph under construction: the value of every traced tensor."""
-        return self.trace.run(list(zip(tf.nest.flatten(self.inputs), tf.nest.flatten(x), strict=True)))
+    @property
+    def shown(self) -> Any:
+        """What methods see of ``inputs``: specs, for any number of rows."""
+        return tf.nest.map_structure(lambda each: tf.TensorSpec([None, *each.shape[1:]], each.dtype), self.inputs)
+
+    def pairs(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Pairs:
+        """Pairs of a traced tensor and its value, for what is explained and for what is held fixed."""
+        explained = zip(tf.nest.flatten(self.inputs), tf.nest.flatten(x), strict=True)
+        return [*explained, *zip(self.held, held, strict=True)]
+
+    def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
+        """Runs the model again, in the graph under construction: the value of every traced tensor.
+
+        Args:
+            x: the numbers that are explained, in the structure of ``inputs``.
+            held: what else the model was given.
+        """
+        return self.trace.run(self.pairs(x, held))
+
+    def unrolled(self, turns: int) -> "Traced":
+        """The same model with loops of no more turns than that unrolled, and without conditions; see `Unrolled`."""
+        if not any(op.type in NESTED for op in ancestors(*self.logits.floats)):
+            return self
+        if turns not in self._unrolled:
+            self._unrolled[turns] = _UnrolledModel(self, turns)
+        return self._unrolled[turns]
 
     @cached_property
     def network(self) -> Network:
@@ -53,6 +79,10 @@ class Traced:
     def layers_of(self, operation: str) -> list[LayerCall]:
         """The calls that added an operation of that name to the trace, the innermost first."""
         raise NotImplementedError
+
+    @cached_property
+    def _unrolled(self) -> "dict[int, _UnrolledModel]":
+        return {}
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -67,6 +97,7 @@ class TracedModel(Traced):
         anatomy: of the model as it was traced.
         is_restless: whether tracing changed what the model reads from Python.
         cautions: what a user is warned of before trusting a map; None until it is found out.
+        point: what is explained, see `tfsaliency.model.point`; None until it is found out.
     """
 
     def __init__(self, model: keras.Model, specs: Any):
@@ -80,19 +111,10 @@ class TracedModel(Traced):
             self.is_restless = anatomy(model) != self.anatomy
             if not self.is_restless:
                 break
-        self._specs = specs
-        self._unrolled: dict[int, _UnrolledModel] = {}
         self.cautions: list[str] | None = None
+        self.point: Any = None
         (self.inputs,) = self.trace.inputs
         self.logits = self.trace.outputs.doubted(self.trace.definition)
-
-    def unrolled(self, turns: int) -> Traced:
-        """The same model with loops of no more turns than that unrolled, and without conditions; see `Unrolled`."""
-        if not any(op.type in NESTED for op in ancestors(*self.logits.floats)):
-            return self
-        if turns not in self._unrolled:
-            self._unrolled[turns] = _UnrolledModel(self, self._specs, turns)
-        return self._unrolled[turns]
 
     @cached_property
     def row_bytes(self) -> int:
@@ -121,25 +143,26 @@ class TracedModel(Traced):
 class _UnrolledModel(Traced):
     """A traced model with its loops unrolled."""
 
-    def __init__(self, model: TracedModel, specs: Any, turns: int):
+    def __init__(self, model: Traced, turns: int):
         self._model, self.calls = model, model.calls
         # Which operation of the model each one comes from: the first places, and the names.
         self._places: list[int] = []
         self._origins: list[str] = []
         wanted = model.logits.values, model.logits.outputs
 
-        def again(x: Any) -> Any:
+        def again(x: Any, held: Sequence[tf.Tensor]) -> Any:
             graph = tf.compat.v1.get_default_graph()
-            given = zip(tf.nest.flatten(model.inputs), tf.nest.flatten(x), strict=True)
-            unrolled = Unrolled(model.trace.gradients, [*given, *model.trace.captured], turns)
-            for op in ancestors(*tf.nest.flatten(wanted)):
+            given = [*model.pairs(x, held), *model.trace.captured]
+            unrolled = Unrolled(model.trace.gradients, given, turns)
+            for op in ancestors(*tf.nest.flatten(wanted), known=[traced for traced, _ in given]):
                 self._places.append(graph.version)
                 self._origins.append(op.name)
                 unrolled.run([op])
             return tf.nest.map_structure(unrolled.__getitem__, wanted)
 
-        self.trace = Trace(again, specs)
-        (self.inputs,) = self.trace.inputs
+        held = [tf.TensorSpec([None, *each.shape[1:]], each.dtype) for each in model.held]
+        self.trace = Trace(again, model.shown, held)
+        self.inputs, self.held = self.trace.inputs
         values, outputs = self.trace.outputs
         self.logits = model.logits._replace(values=values, outputs=outputs)
 

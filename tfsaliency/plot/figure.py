@@ -77,12 +77,12 @@ def plot(
     scales = [scale_of(values, explanation.meaning, percentile) for *_, values in rows]
     if shared_scale:
         scales = [Scale(max(scale.limit for scale in scales), scales[0].signed, percentile)] * len(rows)
-    columns = max(kind_of(values).columns for *_, values in rows)
+    columns = max(kind_of(values, given).columns for _, given, values in rows)
     width = columns * INCHES if columns == 3 else 3 * INCHES
     figure = Drawn(figsize=(width, len(rows) * INCHES), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes, (sample, given, values), scale in zip(grid, rows, scales, strict=True):
-        kind_of(values).draw(axes, given, values, scale)
+        kind_of(values, given).draw(axes, given, values, scale)
         axes[0].set_title(title_text(explanation, sample, labels), fontsize=8)
     layer = explanation.provenance.get("layer")
     figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
@@ -150,7 +150,7 @@ def compare(
 def draw_part(given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
     """Draws one part of one sample that is not a picture: a series as lines, a table as bars."""
     figure = Drawn(figsize=(3 * INCHES, INCHES), layout="constrained")
-    kind_of(values).draw(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
+    kind_of(values, given).draw(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
     return figure
 
 
@@ -166,10 +166,11 @@ def check_same_inputs(name: str, explanations: Sequence[Record]) -> None:
 
 
 def shown_inputs(explanation: Record, images: Any) -> list[np.ndarray]:
-    """The parts of the inputs, or the pictures to show instead of them, ``(N, ...)`` each."""
+    """The parts of the inputs, a text as its words, or the pictures to show instead of them; ``(N, ...)`` each."""
     parts = flatten(explanation.inputs)
     if images is None:
-        return parts
+        words = [None] * len(parts) if explanation.tokens is None else flatten(explanation.tokens)
+        return [part if each is None else each for part, each in zip(parts, words, strict=True)]
     shown = [np.asarray(part) for part in flatten(images)]
     if len(shown) != len(parts) or any(len(part) != len(explanation) for part in shown):
         raise ValueError(

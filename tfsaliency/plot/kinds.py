@@ -13,6 +13,11 @@ from matplotlib.axes import Axes
 from tfsaliency.base.meaning import NEVER_NEGATIVE, Meaning
 from tfsaliency.plot import image as paint
 
+# Letters in a line of words, and lines that fill the axes.
+LETTERS, FEWEST_LINES = 64, 6
+# How light red, green and blue are, in shares of white (ITU-R BT.601).
+LIGHTNESS = np.array([0.299, 0.587, 0.114])
+
 
 class Scale(NamedTuple):
     """The colour scale of a map.
@@ -68,6 +73,42 @@ class Table(Kind):
         return values
 
 
+class Words(Table):
+    """The words ``(T,)`` of a text, or categories, on coloured ground."""
+
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        axis = _only(row)
+        axis.set_axis_off()
+        colours = paint.heatmap(values[None], limit=scale.limit, signed=scale.signed)[0] / 255
+        shown = [place for place, word in enumerate(given) if word]
+        lines = wrapped([str(given[place]) for place in shown])
+        axis.set_xlim(0, LETTERS)
+        axis.set_ylim(max(len(lines), FEWEST_LINES), 0)
+        places = iter(shown)
+        for number, line in enumerate(lines):
+            letter = 0.0
+            for word in line:
+                colour = colours[next(places)]
+                dark = colour @ LIGHTNESS < 0.5
+                box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
+                text = axis.text(letter, number + 0.5, word, family="monospace", fontsize=8, va="center", bbox=box)
+                text.set_color("white" if dark else "black")
+                letter += len(word) + 1
+
+
+def wrapped(words: list[str]) -> list[list[str]]:
+    """Words in lines of at most `LETTERS` letters. A longer word has a line of its own."""
+    lines: list[list[str]] = [[]]
+    length = 0
+    for word in words:
+        if lines[-1] and length + len(word) > LETTERS:
+            lines.append([])
+            length = 0
+        lines[-1].append(word)
+        length += len(word) + 1
+    return lines
+
+
 class Series(Kind):
     """Steps ``(T, C)``, as lines with the map as colour behind them."""
 
@@ -114,10 +155,13 @@ class Volume(Picture):
 
 
 KINDS: dict[int, Kind] = {kind.axes: kind for kind in (Table(), Series(), Picture(), Volume())}
+WORDS = Words()
 
 
-def kind_of(values: np.ndarray) -> Kind:
-    """The kind of one sample's values, by their number of axes."""
+def kind_of(values: np.ndarray, given: np.ndarray | None = None) -> Kind:
+    """The kind of one sample's values, by their number of axes, and by what they are about if that is texts."""
+    if given is not None and given.dtype.kind == "U" and values.ndim == 1:
+        return WORDS
     try:
         return KINDS[values.ndim]
     except KeyError:

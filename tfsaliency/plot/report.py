@@ -153,7 +153,7 @@ def _parts(section: Section, sample: int, name: str) -> list[_Part]:
         zip(shown_inputs(first, section.images), flatten(first.values), strict=True)
     ):
         part = np.asarray(given[sample])
-        shown = kind_of(values[sample]).shown(part, values[sample])
+        shown = kind_of(values[sample], part).shown(part, values[sample])
         picture = None if shown is None else paint.picture(shown[0])
         parts.append(_Part(part, picture, f"{name}-{place}"))
     return parts
@@ -191,7 +191,7 @@ def _figures(
 def _drawn(explanation: Record, values: np.ndarray, part: _Part, alt: str, percentile: float) -> tuple[Element, str]:
     """One part of a sample's map, and the range of its colours, empty if an axis shows the range."""
     scale = scale_of(values, explanation.meaning, percentile)
-    shown = kind_of(values).shown(part.given, values)
+    shown = kind_of(values, part.given).shown(part.given, values)
     if part.picture is None or shown is None:
         drawing = png_url(png(draw_part(part.given, values, scale)))
         return element("img", src=drawing, alt=alt, class_="drawing"), ""

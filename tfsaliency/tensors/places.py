@@ -7,8 +7,19 @@ import tensorflow as tf
 
 
 def spatial_shape(part: tf.Tensor) -> tf.TensorShape:
-    """The axes of space or time of one input: those between the batch and the channels. A table has its columns."""
-    return part.shape[1:-1] if part.shape.rank > 2 else part.shape[1:]
+    """The axes of space or time of one input: those between the batch and the channels. A table has its columns.
+
+    Raises:
+        ValueError: the length of one is not known before the model is run.
+    """
+    shape = part.shape[1:-1] if part.shape.rank > 2 else part.shape[1:]
+    if None in shape:
+        raise ValueError(
+            "This method hides places of the inputs and has to know how many there are. Received: sequences as long as "
+            "the longest text of a batch. Give the layer a length, such as "
+            "TextVectorization(output_sequence_length=100), or pass ids."
+        )
+    return shape
 
 
 def one_per_place(part: tf.Tensor) -> tf.Tensor:

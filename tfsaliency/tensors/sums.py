@@ -20,6 +20,11 @@ def inner_axes(part: tf.Tensor) -> list[int]:
     return list(range(1, part.shape.rank))
 
 
+def sizes_of(part: tf.Tensor) -> list[Any]:
+    """The length of each axis but the batch axis: a number, or a tensor where the trace does not know it."""
+    return [tf.shape(part)[axis] if part.shape[axis] is None else part.shape[axis] for axis in inner_axes(part)]
+
+
 def unspread(flow: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Adds up what arrives at the copies of a number that broadcasting made: a flow of the shape of ``like``."""
     added = flow.shape.rank - like.shape.rank
@@ -59,4 +64,4 @@ def repeated(structure: Any, count: tf.Tensor) -> Any:
 
 def of_copies(structure: Any, count: tf.Tensor) -> Any:
     """``(count, N, ...)``: what belongs to each copy of a batch of stacked copies ``(count * N, ...)``."""
-    return tf.nest.map_structure(lambda part: tf.reshape(part, [count, -1, *part.shape[1:]]), structure)
+    return tf.nest.map_structure(lambda part: tf.reshape(part, [count, -1, *sizes_of(part)]), structure)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.base.structure import flatten
-from tfsaliency.engine.compiled import forget
+from tfsaliency.engine.compiled import forget, traced
 from tfsaliency.engine.inputs import check_inputs
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
@@ -20,7 +20,6 @@ from tfsaliency.methods.activations import GradCAM
 from tfsaliency.methods.backward import LRP, DeepLIFT
 from tfsaliency.methods.gradients import Gradient, SmoothGrad
 from tfsaliency.methods.paths import IntegratedGradients
-from tfsaliency.model.traced import traced_model
 from tfsaliency.target import as_target
 from tfsaliency.testing.compare import ROUNDING, distance, expect_same, may_refuse, rows
 from tfsaliency.testing.in_float64 import score_in_float64
@@ -121,7 +120,7 @@ class _Case:
 
     @cached_property
     def traced(self) -> Any:
-        return traced_model(self.model, check_inputs(self.model, self.inputs).specs)
+        return traced(self.model, check_inputs(self.model, self.inputs))[0]
 
     @property
     def tolerance(self) -> float:

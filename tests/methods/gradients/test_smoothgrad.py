@@ -30,7 +30,7 @@ X = np.random.default_rng(1).normal(size=(3, 8, 8, 2)).astype("float32")
 
 def draws_of(explainer, shape, place=0):
     """The explainer's own noise, which the twins must use too; what it is distributed as is tested below."""
-    return explainer._draws(place, tf.TensorShape(shape), tf.constant(0), tf.constant(explainer.samples)).numpy()
+    return explainer._draws(place, tf.zeros([1, *shape]), tf.constant(0), tf.constant(explainer.samples)).numpy()
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,10 @@ class GuidedGradCAM(Explainer):
     model: keras.Model
     layer: Any = None
 
+    @property
+    def gives_slopes(self) -> bool:
+        return True
+
     def attribute(self, x: Any, score: Score) -> Attribution:
         detail, _ = GuidedBackprop(self.model).attribute(x, score)
         where, _ = GradCAM(self.model, self.layer).attribute(x, score)

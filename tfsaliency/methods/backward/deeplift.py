@@ -65,7 +65,7 @@ class DeepLIFT(Explainer):
     """
 
     model: keras.Model
-    baseline: Any = 0.0
+    baseline: Any = None
     rule: str = "rescale"
     loops: int = field(default=LOOPS, repr=False)
 

@@ -30,6 +30,10 @@ class _Rectified(Explainer):
     def rectify(self, step: Step, upstream: tf.Tensor) -> tf.Tensor:
         """Replaces the gradient at a rectifying activation."""
 
+    @property
+    def gives_slopes(self) -> bool:
+        return True
+
     def attribute(self, x: Any, score: Score) -> Attribution:
         forward = score.unrolled(x, self.loops)
         network = forward.model.network

@@ -58,7 +58,7 @@ class Occlusion(Explainer):
     model: keras.Model
     window: Any = None
     stride: Any = None
-    baseline: Any = 0.0
+    baseline: Any = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_black_box(self.model))

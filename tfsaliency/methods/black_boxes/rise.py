@@ -55,7 +55,7 @@ class RISE(Explainer):
     samples: int = 1000
     cells: int = 7
     probability: float = 0.5
-    baseline: Any = 0.0
+    baseline: Any = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -35,6 +35,10 @@ class Gradient(Explainer):
 
     model: keras.Model
 
+    @property
+    def gives_slopes(self) -> bool:
+        return True
+
     def attribute(self, x: Any, score: Score) -> Attribution:
         return Attribution(score.gradient(x)[1])
 
@@ -56,6 +60,10 @@ class GradientTimesInput(Gradient):
         >>> bool(np.isclose(explanation.values.sum(), explanation.scores))
         True
     """
+
+    @property
+    def gives_slopes(self) -> bool:
+        return False
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         values, diagnostics = super().attribute(x, score)

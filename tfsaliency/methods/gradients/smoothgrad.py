@@ -13,7 +13,7 @@ from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import as_explainer
 from tfsaliency.tensors.draws import drawn, stream
-from tfsaliency.tensors.sums import inner_axes
+from tfsaliency.tensors.sums import inner_axes, sizes_of
 from tfsaliency.transforms import square
 
 
@@ -73,16 +73,19 @@ class NoisyCopies(Wrapper):
         for place, part in enumerate(tf.nest.flatten(x)):
             axes = inner_axes(part)
             extent = tf.reduce_max(part, axes, keepdims=True) - tf.reduce_min(part, axes, keepdims=True)
-            draws = self._draws(place, part.shape[1:], first, count)
+            draws = self._draws(place, part, first, count)
             copies = part + self.noise * extent * draws[:, None]
-            parts.append(tf.reshape(copies, [-1, *part.shape[1:]]))
+            parts.append(tf.reshape(copies, [-1, *sizes_of(part)]))
         return tf.nest.pack_sequence_as(x, parts)
 
-    def _draws(self, place: int, shape: tf.TensorShape, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """Standard normal draws, ``(count, *shape)``; each draw depends only on its own number."""
+    def _draws(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Standard normal draws in the shape of a sample, ``(count, ...)``; each depends only on its own number."""
         # Each nested wrapper and each part of an input has its own stream: shared draws would be correlated.
         seed = stream(self.seed, self._depth, place)
-        return drawn(lambda number: tf.random.stateless_normal(shape, tf.stack([seed, number])), first, count, shape)
+        sizes = sizes_of(part)
+        return drawn(
+            lambda number: tf.random.stateless_normal(sizes, tf.stack([seed, number])), first, count, part.shape[1:]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +149,10 @@ class SmoothGradSquared(SmoothGrad):
     def meaning(self) -> Meaning:
         return "magnitude"
 
+    @property
+    def gives_slopes(self) -> bool:
+        return False
+
 
 @dataclass(frozen=True, eq=False)
 class VarGrad(NoisyCopies):
@@ -174,6 +181,10 @@ class VarGrad(NoisyCopies):
     @property
     def meaning(self) -> Meaning:
         return "magnitude"
+
+    @property
+    def gives_slopes(self) -> bool:
+        return False
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         _, spread = self.moments(x, score)

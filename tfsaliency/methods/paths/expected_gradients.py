@@ -57,7 +57,7 @@ class ExpectedGradients(Wrapper):
     """
 
     inner: Explainer
-    baselines: Any = 0.0
+    baselines: Any = None
     samples: int = 200
     seed: int = 0
 
@@ -70,6 +70,10 @@ class ExpectedGradients(Wrapper):
     @property
     def meaning(self) -> Meaning:
         return "signed"
+
+    @property
+    def gives_slopes(self) -> bool:
+        return False
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         at_x = score.at(x)

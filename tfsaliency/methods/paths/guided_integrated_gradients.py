@@ -50,7 +50,7 @@ class GuidedIntegratedGradients(Wrapper):
     """
 
     inner: Explainer
-    baseline: Any = 0.0
+    baseline: Any = None
     steps: int = 200
     fraction: float = 0.25
     max_dist: float = 0.02
@@ -66,6 +66,10 @@ class GuidedIntegratedGradients(Wrapper):
     @property
     def meaning(self) -> Meaning:
         return "signed"
+
+    @property
+    def gives_slopes(self) -> bool:
+        return False
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         at_x = score.at(x)

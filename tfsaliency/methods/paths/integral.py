@@ -14,7 +14,7 @@ from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import Gradient, as_explainer
 from tfsaliency.methods.paths.quadrature import FEWEST, RULES, Rule
-from tfsaliency.tensors.sums import along, repeated, samples_of, total
+from tfsaliency.tensors.sums import along, repeated, samples_of, sizes_of, total
 
 
 class Path(NamedTuple):
@@ -74,6 +74,10 @@ class PathIntegral(Wrapper):
     @property
     def meaning(self) -> Meaning:
         return "signed"
+
+    @property
+    def gives_slopes(self) -> bool:
+        return False
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         return self.integrate(x, score, None)
@@ -154,7 +158,7 @@ def summed(
         if contribution is not None and changes is not None:
             given = contribution(slopes, move, tf.reshape(changes[first : first + count], [-1]))
         of_block = tf.nest.map_structure(
-            lambda part: tf.reduce_sum(tf.reshape(part, [count, samples, *part.shape[1:]]), axis=0), given
+            lambda part: tf.reduce_sum(tf.reshape(part, [count, samples, *sizes_of(part)]), axis=0), given
         )
         of_plain = tf.reduce_sum(tf.reshape(total(product), [count, samples]), axis=0)
         return tf.nest.map_structure(tf.add, values, of_block), plain + of_plain
@@ -303,7 +307,7 @@ def _unseen(path: Path, x: Any, score: Score, at_end: tf.Tensor) -> _Cells:
             tf.fill([FIRST // 2, samples], float("inf")),
         )
     )
-    given = tf.nest.map_structure(lambda part: tf.zeros([KEPT, samples, *part.shape[1:]]), x)
+    given = tf.nest.map_structure(lambda part: tf.zeros([KEPT, samples, *sizes_of(part)]), x)
     return _Cells(start, end, at_start, at_middle, at_end, gap, given)
 
 

@@ -58,7 +58,7 @@ class IntegratedGradients(PathIntegral):
     """
 
     inner: Explainer
-    baseline: Any = 0.0
+    baseline: Any = None
     steps: int | None = None
     tolerance: float = 0.01
     quadrature: str = "midpoint"

@@ -1,0 +1,344 @@
+"""What is looked up for ids, categories and strings is explained, and folded back onto what was passed."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+
+IDS = np.array([[3, 4, 5, 1, 0, 0, 0], [9, 2, 2, 7, 8, 10, 1]])
+TEXTS = np.array([["a good film"], ["bad bad film indeed"]])
+RECURRENT = {"lstm": layers.LSTM, "gru": layers.GRU}
+
+
+def head(y, units=3):
+    return layers.Dense(units)(layers.Dense(6, "tanh")(y))
+
+
+def classifier(dtype="int32", mask=True, recurrent=layers.LSTM):
+    keras.utils.set_random_seed(1)
+    ids = keras.Input((7,), dtype=dtype)
+    return keras.Model(ids, head(recurrent(5)(layers.Embedding(11, 4, mask_zero=mask, name="words")(ids))))
+
+
+def vectorizer(**options):
+    made = layers.TextVectorization(12, **options)
+    made.adapt(["a good film", "a bad film", "no film"])
+    return made
+
+
+def slopes(model, embedding, ids, target):
+    """By hand: the gradient at the vectors, and the vectors, of a model whose embedding is a layer of its own."""
+    held = []
+
+    class Watched(layers.Embedding):
+        def call(self, inputs):
+            vectors = super().call(inputs)
+            held.append(vectors)
+            tape.watch(vectors)
+            return vectors
+
+    embedding.__class__ = Watched
+    try:
+        with tf.GradientTape() as tape:
+            score = model(tf.constant(ids), training=False)[:, target]
+        return tape.gradient(score, held[-1]).numpy(), held[-1].numpy()
+    finally:
+        embedding.__class__ = layers.Embedding
+
+
+@pytest.mark.parametrize("recurrent", RECURRENT.values(), ids=RECURRENT)
+@pytest.mark.parametrize("dtype", ["int32", "float32"])
+def test_gradients_are_those_at_the_embedding(dtype, recurrent):
+    model = classifier(dtype, recurrent=recurrent)
+    ids = IDS.astype(dtype)
+    gradient, vectors = slopes(model, model.get_layer("words"), ids, 1)
+    shown = IDS != 0
+    explanation = tfs.Gradient(model).explain(ids, 1)
+    np.testing.assert_allclose(explanation.values, np.linalg.norm(gradient, axis=-1) * shown, rtol=1e-5, atol=1e-7)
+    assert explanation.meaning == "magnitude"
+    times = tfs.GradientTimesInput(model).explain(ids, 1)
+    np.testing.assert_allclose(times.values, (gradient * vectors).sum(-1) * shown, rtol=1e-4, atol=1e-7)
+    assert times.meaning == "signed"
+    then = tfs.Gradient(model).then(tfs.transforms.times_input).explain(ids, 1)
+    np.testing.assert_array_equal(then.values, times.values)
+
+
+COMPLETE = {
+    "integrated gradients": lambda model, **options: tfs.IntegratedGradients(model, tolerance=1e-3, **options),
+    "deeplift": tfs.DeepLIFT,
+}
+BASELINES = {"by default": {}, "an id": {"baseline": 6}, "ids": {"baseline": np.arange(7)}}
+
+
+@pytest.mark.parametrize("options", BASELINES.values(), ids=BASELINES)
+@pytest.mark.parametrize("method", COMPLETE.values(), ids=COMPLETE)
+def test_complete_against_the_model_at_other_ids(method, options):
+    model = classifier(mask=False)
+    explanation = method(model, **options).explain(IDS, 2)
+    if options:
+        other = model(np.broadcast_to(options["baseline"], IDS.shape))[:, 2]
+    else:
+        # No id is masked: the mean of the table stands for nothing.
+        table = model.get_layer("words").get_weights()[0]
+        x = keras.Input((7, 4))
+        y = x
+        for layer in model.layers[2:]:
+            y = layer(y)
+        other = keras.Model(x, y)(np.broadcast_to(table.mean(0), (2, 7, 4)))[:, 2]
+    change = explanation.scores - np.asarray(other)
+    np.testing.assert_allclose(explanation.values.sum(axis=1), change, rtol=2e-3, atol=1e-5)
+
+
+def test_padding_gets_exactly_nothing():
+    model = classifier()
+    for explainer in (tfs.Gradient, tfs.SmoothGrad, tfs.IntegratedGradients, tfs.DeepLIFT, tfs.LRP):
+        values = explainer(model).explain(IDS, 0).values
+        assert (values[IDS == 0] == 0).all()
+        assert np.abs(values[IDS != 0]).min() > 0
+
+
+def test_occlusion_replaces_ids():
+    """Leave-one-out against the vector of padding is the model with the id of padding."""
+    model = classifier(mask=False)
+    values = tfs.Occlusion(model, window=1, stride=1, baseline=0).explain(IDS, 1).values
+    for place in range(7):
+        other = IDS.copy()
+        other[:, place] = 0
+        np.testing.assert_allclose(values[:, place], (model(IDS) - model(other))[:, 1], atol=1e-6)
+
+
+def test_a_baseline_for_ids_is_made_of_ids():
+    model = classifier()
+    with pytest.raises(ValueError, match="whole numbers. Received: array.0.5.*baselines.zeros"):
+        tfs.IntegratedGradients(model, baseline=0.5).explain(IDS, 0)
+    explanation = tfs.IntegratedGradients(model, tfs.baselines.zeros(), tolerance=1e-3).explain(IDS, 0)
+    gradient, _ = slopes(model, model.get_layer("words"), IDS, 0)
+    assert gradient.shape == (2, 7, 4)
+    assert not np.allclose(explanation.values, tfs.IntegratedGradients(model).explain(IDS, 0).values)
+
+
+# --- strings ---
+
+BAGS = ("multi-hot", "counts", "tf-idf")
+TEXT_MODELS = {
+    # Vocabulary by frequency: "", [UNK], film, a, no, good, bad.
+    "a sequence": lambda text: layers.Embedding(12, 4)(vectorizer(output_sequence_length=6)(text)),
+    "without a length": lambda text: layers.Embedding(12, 4, mask_zero=True)(vectorizer()(text)),
+    "masked": lambda text: layers.Embedding(12, 4, mask_zero=True)(vectorizer(output_sequence_length=6)(text)),
+    "multi-hot": lambda text: vectorizer(output_mode="multi_hot")(text),
+    "counts": lambda text: vectorizer(output_mode="count")(text),
+    "tf-idf": lambda text: vectorizer(output_mode="tf_idf")(text),
+}
+
+
+@pytest.mark.parametrize("name", TEXT_MODELS)
+def test_words_of_a_text(name):
+    keras.utils.set_random_seed(2)
+    text = keras.Input((1,), dtype="string")
+    y = TEXT_MODELS[name](text)
+    model = keras.Model(text, head(y if name in BAGS else layers.GlobalAveragePooling1D()(y)))
+    explanation = tfs.IntegratedGradients(model, tolerance=1e-3).explain(TEXTS, 0)
+    tokens = explanation.tokens
+    assert [[word for word in row if word] for row in tokens] == [row[0].split() for row in TEXTS.tolist()]
+    assert explanation.values.shape == tokens.shape
+    assert (explanation.values[tokens == ""] == 0).all()
+    np.testing.assert_allclose(
+        explanation.values.sum(1) - explanation.diagnostics["completeness_gap"],
+        tfs.DeepLIFT(model).explain(TEXTS, 0).values.sum(1),
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+def test_a_bag_is_linear_in_its_words():
+    """Of a linear model, each occurrence of a word gets its share of the word's weight."""
+    text = keras.Input((1,), dtype="string")
+    encoder = vectorizer(output_mode="count")
+    model = keras.Model(text, layers.Dense(2, use_bias=False)(encoder(text)))
+    values = tfs.IntegratedGradients(model).explain(TEXTS, 1).values
+    weights = dict(zip(encoder.get_vocabulary(), model.layers[-1].get_weights()[0][:, 1], strict=True))
+    for row, text in zip(values, TEXTS[:, 0], strict=True):
+        expected = [weights.get(word, weights["[UNK]"]) for word in text.split()]
+        np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-5)
+
+
+def test_batches_of_texts_of_different_lengths():
+    text = keras.Input((1,), dtype="string")
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(12, 4, mask_zero=True)(vectorizer()(text)))
+    model = keras.Model(text, head(y))
+    one_by_one = tfs.Gradient(model).explain(TEXTS, 0, batch_size=1)
+    together = tfs.Gradient(model).explain(TEXTS, 0)
+    assert one_by_one.tokens.tolist() == together.tokens.tolist()
+    np.testing.assert_allclose(one_by_one.values, together.values, rtol=1e-5)
+
+
+def test_texts_that_are_filled_up_among_others_and_not_masked_are_warned_of():
+    text = keras.Input((1,), dtype="string")
+    model = keras.Model(text, head(layers.GlobalMaxPooling1D()(layers.Embedding(12, 4)(vectorizer()(text)))))
+    with pytest.warns(UserWarning, match="The rows of a batch depend on each other"):
+        tfs.Gradient(model).explain(TEXTS, 0)
+
+
+def test_words_are_saved_and_drawn(tmp_path):
+    text = keras.Input((1,), dtype="string")
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(12, 4, mask_zero=True)(vectorizer()(text)))
+    explanation = tfs.DeepLIFT(keras.Model(text, head(y))).explain(TEXTS, 0)
+    explanation.save(tmp_path / "map.npz")
+    again = tfs.Explanation.load(tmp_path / "map.npz")
+    assert again.tokens.tolist() == explanation.tokens.tolist()
+    assert again.inputs.tolist() == TEXTS.tolist()
+    axes = again.plot().axes
+    assert [each.get_text() for each in axes[1].texts] == TEXTS[1, 0].split()
+    strongest = np.abs(explanation.values[1]).argmax()
+    colours = [each.get_bbox_patch().get_facecolor() for each in axes[1].texts]
+    assert min(colours, key=sum) == colours[strongest]
+    again.report(tmp_path / "map.html")
+
+
+# --- tables ---
+
+
+def table():
+    keras.utils.set_random_seed(3)
+    kind = keras.Input((1,), dtype="string", name="kind")
+    place = keras.Input((1,), dtype="int64", name="place")
+    sizes = keras.Input((2,), name="sizes")
+    hour = keras.Input((1,), name="hour")
+    parts = [
+        layers.StringLookup(vocabulary=["x", "y", "z"], output_mode="one_hot")(kind),
+        layers.Flatten()(layers.Embedding(9, 3)(place)),
+        sizes,
+        layers.Discretization([6.0, 12.0, 18.0], output_mode="one_hot")(hour),
+    ]
+    return keras.Model([kind, place, sizes, hour], head(layers.Concatenate()(parts)))
+
+
+ROWS = [
+    np.array([["x"], ["what"]]),
+    np.array([[3], [8]]),
+    np.array([[0.5, -1.0], [2.0, 0.1]], "float32"),
+    np.array([[7.0], [23.0]], "float32"),
+]
+
+
+def test_a_table_of_texts_ids_and_numbers():
+    model = table()
+    explanation = tfs.DeepLIFT(model).explain(ROWS, 0)
+    assert [part.shape for part in explanation.values] == [part.shape for part in ROWS]
+    baseline = [np.array(["z"]), np.array([2]), np.array([1.0, 1.0]), np.array([13.0])]
+    at = [np.broadcast_to(part, given.shape) for part, given in zip(baseline, ROWS, strict=True)]
+    explanation = tfs.IntegratedGradients(model, baseline, tolerance=1e-3).explain(ROWS, 1)
+    change = explanation.scores - model([tf.constant(part) for part in at])[:, 1]
+    np.testing.assert_allclose(sum(part.sum(1) for part in explanation.values), change, rtol=2e-3, atol=1e-5)
+    # What is the same at the baseline gets nothing.
+    same = [at[0], ROWS[1], at[2], ROWS[3]]
+    values = tfs.DeepLIFT(model, baseline).explain(same, 1).values
+    assert [bool((part == 0).all()) for part in values] == [True, False, True, False]
+
+
+def test_columns_of_one_array():
+    """Each column of ids has a table of its own, and gets its own values; the columns of numbers theirs."""
+    x = keras.Input((4,))
+    vectors = [layers.Embedding(5, 2, name=f"table{i}")(x[:, column]) for i, column in enumerate((2, 0))]
+    model = keras.Model(x, layers.Dense(1, use_bias=False)(layers.Concatenate()([*vectors, x[:, 1:2], x[:, 3:]])))
+    rows = np.array([[1, 0.5, 4, 2.0], [3, -1.0, 0, 0.1]], "float32")
+    explanation = tfs.IntegratedGradients(model, tfs.baselines.zeros()).explain(rows, lambda z: z[:, 0])
+    weights = model.layers[-1].get_weights()[0][:, 0]
+    tables = [model.get_layer(f"table{i}").get_weights()[0] for i in range(2)]
+    expected = np.stack(
+        [
+            tables[1][rows[:, 0].astype(int)] @ weights[2:4],
+            rows[:, 1] * weights[4],
+            tables[0][rows[:, 2].astype(int)] @ weights[:2],
+            rows[:, 3] * weights[5],
+        ],
+        axis=1,
+    )
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_one_table_for_two_inputs():
+    user, item = (keras.Input((), dtype="int32", name=name) for name in ("user", "item"))
+    embedding = layers.Embedding(6, 3)
+    model = keras.Model({"user": user, "item": item}, layers.Dot(1)([embedding(user), embedding(item)]))
+    given = {"user": np.array([1, 2]), "item": np.array([5, 0])}
+    explanation = tfs.GradientTimesInput(model).explain(given, lambda z: z[:, 0])
+    for part in explanation.values.values():
+        assert part.shape == (2,)
+        np.testing.assert_allclose(part, explanation.scores, rtol=1e-5)
+
+
+# --- what is held ---
+
+
+class Masked(keras.Model):
+    """A mean of vectors where a mask says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.kinds, self.top = layers.Embedding(20, 4), layers.Embedding(2, 4), layers.Dense(2)
+
+    def call(self, inputs):
+        y = self.words(inputs["ids"]) + self.kinds(inputs["segments"])
+        mask = tf.cast(inputs["mask"], y.dtype)[..., None]
+        return self.top(tf.reduce_sum(y * mask, axis=1) / tf.reduce_sum(mask, axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_masks_and_segments_are_held(dtype):
+    keras.utils.set_random_seed(4)
+    model = Masked()
+    mask = np.array([[1, 1, 1, 0], [1, 1, 0, 0]])
+    given = {"ids": np.array([[5, 6, 7, 0], [8, 9, 0, 0]]), "segments": np.array([[0, 0, 1, 1]] * 2), "mask": mask}
+    given["mask"] = mask.astype(dtype)
+    model({name: tf.constant(part) for name, part in given.items()})
+    explanation = tfs.IntegratedGradients(model, tfs.baselines.zeros()).explain(given, 1)
+    vectors = model.words.get_weights()[0][given["ids"]]
+    expected = (vectors @ model.top.get_weights()[0][:, 1]) * mask / mask.sum(1, keepdims=True)
+    np.testing.assert_allclose(explanation.values["ids"], expected, rtol=1e-5, atol=1e-6)
+    assert (explanation.values["mask"] == 0).all() and (explanation.values["segments"] == 0).all()
+    assert set(explanation.provenance["held"]) == {"mask", "segments"}
+    assert "held=['mask', 'segments']" in repr(explanation)
+
+
+def test_ids_that_are_only_compared_are_refused_by_name():
+    ids = keras.Input((3,), dtype="int32")
+    is_seven = keras.ops.cast(keras.ops.equal(ids, 7), "float32")
+    model = keras.Model(ids, layers.Dense(2)(is_seven))
+    with pytest.raises(ValueError, match="Nothing of the inputs becomes a real number.*of type Equal.*Occlusion"):
+        tfs.Gradient(model).explain(np.array([[1, 7, 2]]), 0)
+    # The advice works.
+    values = (
+        tfs.Occlusion(tfs.BlackBox(model.predict), window=1, stride=1).explain(np.array([[1.0, 7.0, 2.0]]), 0).values
+    )
+    np.testing.assert_allclose(values, [[0, model.layers[-1].get_weights()[0][1, 0], 0]], atol=1e-6)
+
+
+def test_large_ids_keep_their_last_digit():
+    ids = keras.Input((2,), dtype="int64")
+    hashed = layers.Hashing(50)(ids)
+    model = keras.Model(ids, head(layers.Flatten()(layers.Embedding(50, 3)(hashed))))
+    given = np.array([[2**40 + 1, 2**40 + 2]])
+    explanation = tfs.DeepLIFT(model, baseline=7).explain(given, 0)
+    change = (model(given) - model(np.full((1, 2), 7)))[0, 0]
+    np.testing.assert_allclose(explanation.values.sum(), change, rtol=1e-4, atol=1e-6)
+
+
+def test_a_codebook_inside_a_network_is_no_lookup():
+    """A choice by numbers has no gradient, as before: it is not explained as if it were an id."""
+    x = keras.Input((3,))
+    codes = keras.ops.argmax(layers.Dense(4)(x), axis=-1)
+    model = keras.Model(x, layers.Dense(2)(layers.Embedding(4, 3)(codes)))
+    with pytest.raises(ValueError, match="No gradient reaches the input"):
+        tfs.Gradient(model).explain(np.ones((1, 3), "float32"), 0)
+
+
+def test_new_weights_are_seen():
+    model = classifier()
+    explainer = tfs.IntegratedGradients(model)
+    before = explainer.explain(IDS, 0).values
+    model.get_layer("words").set_weights([2 * model.get_layer("words").get_weights()[0]])
+    assert not np.allclose(before, explainer.explain(IDS, 0).values)

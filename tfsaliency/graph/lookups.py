@@ -1,0 +1,281 @@
+"""Where inputs that are no numbers become numbers: token ids, categories and strings, found in a trace.
+
+Ids have no gradient. The vectors that are looked up for them have one, and so have the zeros and ones of an encoding:
+these are what can be explained. They are found by what the operations do and not by types: ids may be declared as
+floats and rounded, and the bytes of a picture are numbers although they are integers.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.operations import (
+    ADDITIONS,
+    BAGS,
+    COMPARISONS,
+    GATHERS,
+    IDENTITIES,
+    REARRANGEMENTS,
+    ROUNDINGS,
+    SHAPE_READERS,
+    STOPS,
+)
+
+# vectors: a row of a table for each id. one-hot: zeros and a one for each id. bag: how often each id occurs in a row.
+# number: an integer, as a float.
+LookupKind = Literal["vectors", "one-hot", "bag", "number"]
+
+# Why nothing is explained of a part of the inputs.
+UNUSED = "no output depends on it"
+CHOICE = "it has no gradient: {name!r}, an operation of type {type}, compares it or counts with it"
+ROUNDED = "it is rounded or chosen from, and has no gradient"
+UNKNOWN = (
+    "what {name!r}, an operation of type {type}, makes of it cannot be followed back, as tf.gather, tf.one_hot and the "
+    "encodings of Keras can"
+)
+
+
+class Lookup(NamedTuple):
+    """The first real numbers that are made from parts of the inputs that have no gradient themselves.
+
+    Attributes:
+        parts: the places of those parts among the inputs.
+        kind: how the numbers are made.
+        tensor: the numbers, ``(N, ..., D)``.
+        index: the ids that they are made of, ``(N, ...)``. Those of a bag may lie in one row, with ``splits``.
+        pad: ids of the same shape, and the one among them that fills up short rows; None where no id is masked.
+    """
+
+    parts: frozenset[int]
+    kind: LookupKind
+    tensor: tf.Tensor
+    index: tf.Tensor
+    pad: tuple[tf.Tensor, tf.Tensor] | None = None
+
+    @property
+    def splits(self) -> tf.Tensor | None:
+        """Where each sample's ids begin, for a bag of rows of different lengths; else None."""
+        maker = _origin(self.tensor).op
+        return maker.inputs[0] if maker.type == "RaggedBincount" else None
+
+
+class Entries(NamedTuple):
+    """Where the inputs enter a network as numbers.
+
+    Attributes:
+        numbers: the places of the parts that are numbers themselves.
+        lookups: what is made from the other ones.
+        held: why nothing is explained of a part, by its place.
+    """
+
+    numbers: frozenset[int]
+    lookups: tuple[Lookup, ...]
+    held: dict[int, str]
+
+
+class _Seen(NamedTuple):
+    """What is known of a tensor: the parts that it is made of, and how.
+
+    ``raw``: numbers as they were passed, in some order. ``number``: numbers computed from them. ``category``: made
+    without a gradient. ``condition``: true or false, or made of that.
+    """
+
+    parts: frozenset[int]
+    how: Literal["raw", "number", "category", "condition"]
+
+
+def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
+    """Finds where the inputs of a trace enter the network as numbers that its outputs depend on."""
+    order, reached = ancestors(*outputs), _reached(outputs)
+    walk = _Walk(inputs, reached)
+    for op in order:
+        walk.see(op)
+    lookups = _without_embellishments(_without_masks(walk.lookups, inputs), order)
+    explained = {place for each in lookups for place in each.parts}
+    numbers, held = set(), {}
+    for place, part in enumerate(inputs):
+        if part.dtype.is_floating and (part.ref() in reached or place not in walk.read):
+            numbers.add(place)
+        elif place not in explained:
+            held[place] = walk.reasons.get(place, ROUNDED if place in walk.read else UNUSED)
+    return Entries(frozenset(numbers), tuple(each._replace(pad=_pad(each.index, order)) for each in lookups), held)
+
+
+class _Walk:
+    """A walk along the operations of a trace.
+
+    Args:
+        inputs: where it starts.
+        reached: the tensors, as ``ref()``, that a gradient of the outputs may reach.
+
+    Attributes:
+        lookups: what was found.
+        reasons: why a part was not followed further, by its place.
+        read: the places of the parts that an operation reads.
+    """
+
+    def __init__(self, inputs: list[tf.Tensor], reached: set[Any]):
+        self._reached = reached
+        self._seen = {
+            part.ref(): _Seen(frozenset([place]), "raw" if part.dtype.is_floating else "category")
+            for place, part in enumerate(inputs)
+        }
+        self.lookups: list[Lookup] = []
+        self.reasons: dict[int, str] = {}
+        self.read: set[int] = set()
+
+    def see(self, op: tf.Operation) -> None:
+        """Notes what an operation makes of the inputs."""
+        sources = [self._seen[source.ref()] for source in op.inputs if source.ref() in self._seen]
+        if not sources or op.type in SHAPE_READERS:
+            return
+        self.read.update(*(source.parts for source in sources))
+        what = _made(op, sources)
+        if what.how == "condition":
+            self._give_up(what.parts, CHOICE, op)
+        for result in op.outputs:
+            is_float = result.dtype.is_floating
+            if is_float and what.how == "category" and result.ref() in self._reached:
+                self._found(op, result, what.parts)
+            elif not is_float or what.how != "condition":
+                self._seen[result.ref()] = what
+
+    def _found(self, op: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> None:
+        lookup = _lookup(op, result, parts, self._seen)
+        if lookup is None:
+            self._give_up(parts, UNKNOWN, op)
+        else:
+            self.lookups.append(lookup)
+
+    def _give_up(self, parts: frozenset[int], reason: str, op: tf.Operation) -> None:
+        self.reasons = dict.fromkeys(parts, reason.format(name=op.name, type=op.type)) | self.reasons
+
+
+def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
+    """What an operation makes of sources that depend on the inputs."""
+    everything = frozenset[int]().union(*(source.parts for source in sources))
+    hows = {source.how for source in sources}
+    if any(result.dtype.is_floating for result in op.outputs):
+        numbers = [source for source in sources if source.how in ("raw", "number")]
+        if numbers:
+            moved = hows == {"raw"} and op.type in (*REARRANGEMENTS, *IDENTITIES, *ROUNDINGS)
+            parts = frozenset[int]().union(*(source.parts for source in numbers))
+            return _Seen(parts, "raw" if moved else "number")
+        return _Seen(everything, "category" if "category" in hows else "condition")
+    if op.type in COMPARISONS or hows <= {"number", "condition"}:
+        return _Seen(everything, "condition")
+    return _Seen(everything, "category")
+
+
+def _reached(outputs: list[tf.Tensor]) -> set[Any]:
+    """The tensors, as ``ref()``, that a gradient of the outputs may reach."""
+    seen = {output.ref() for output in outputs}
+    stack = list(outputs)
+    while stack:
+        op = stack.pop().op
+        if op.type in STOPS:
+            continue
+        numbers = [each for each in op.inputs if each.dtype.is_floating or each.dtype == tf.variant]
+        stack += [each for each in numbers if each.ref() not in seen]
+        seen |= {each.ref() for each in numbers}
+    return seen
+
+
+def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: dict[Any, _Seen]) -> Lookup | None:
+    """What an operation makes of ids; None where it is no known one."""
+    maker = _origin(result).op
+    if op.type in GATHERS and op.inputs[1].ref() in seen and _axis(op) == 0:
+        return Lookup(parts, "vectors", result, op.inputs[1])
+    if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
+        return Lookup(parts, "one-hot", result, maker.inputs[0])
+    if maker.type in BAGS:
+        return Lookup(parts, "bag", result, maker.inputs[1 if maker.type == "RaggedBincount" else 0])
+    if op.type == "Cast":
+        return Lookup(parts, "number", result, op.inputs[0])
+    return None
+
+
+def _axis(op: tf.Operation) -> int | None:
+    """The axis of a table that its rows are counted along, None where ids belong to one row of a batch each."""
+    if op.type == "ResourceGather":
+        return 0 if op.get_attr("batch_dims") == 0 else None
+    if op.type == "GatherV2" and (op.get_attr("batch_dims") or (axis := tf.get_static_value(op.inputs[2])) is None):
+        return None
+    return 0 if op.type != "GatherV2" else int(axis)
+
+
+def _without_masks(lookups: list[Lookup], inputs: list[tf.Tensor]) -> list[Lookup]:
+    """Integers of the shape of ids beside them are their mask or their positions: these are no evidence."""
+    ids = [inputs[part] for each in lookups if each.kind in ("vectors", "one-hot") for part in each.parts]
+    shapes = {repr(each.shape[1:]) for each in ids if each.shape.rank and each.shape.rank > 1 and each.shape[1] != 1}
+    return [
+        each
+        for each in lookups
+        if each.kind != "number" or not all(repr(inputs[part].shape[1:]) in shapes for part in each.parts)
+    ]
+
+
+def _without_embellishments(lookups: list[Lookup], order: list[tf.Operation]) -> list[Lookup]:
+    """Of several vectors for each place of a sequence that are added up, the ones from the largest table.
+
+    Segments and positions are looked up in small tables, and say something about a token and not what it is.
+    """
+    made = {each.tensor.ref(): each for each in lookups if each.kind == "vectors"}
+    dropped: set[int] = set()
+    for op in order:
+        if op.type in ADDITIONS and op.outputs[0].shape.rank == 3:
+            found = list({id(each): each for each in _terms(op.outputs[0], made)}.values())
+            if len({each.parts for each in found}) > 1:
+                sizes = [_rows(each) or 0 for each in found]
+                dropped |= {id(each) for each, size in zip(found, sizes, strict=True) if size < max(sizes)}
+    return [each for each in lookups if id(each) not in dropped]
+
+
+def _terms(tensor: tf.Tensor, made: dict[Any, Lookup]) -> Iterable[Lookup]:
+    """The lookups that a sum is made of."""
+    if tensor.ref() in made:
+        yield made[tensor.ref()]
+    elif tensor.op.type in (*ADDITIONS, *IDENTITIES):
+        for source in tensor.op.inputs:
+            yield from _terms(source, made)
+
+
+def _pad(index: tf.Tensor, order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Tensor] | None:
+    """The ids that an index is, and the one among them that fills up short rows or is masked."""
+    same = {index.ref()}
+    tensor = index
+    while tensor.op.type in (*IDENTITIES, "SelectV2"):
+        # A negative id counts from the end of a table: where it is one, the length is added.
+        tensor = tensor.op.inputs[-1]
+        same.add(tensor.ref())
+    if tensor.op.type == "RaggedTensorToTensor":
+        return tensor, tensor.op.inputs[2]
+    comparisons = [op for op in order if op.type in ("NotEqual", "Equal")]
+    pairs = [pair for op in comparisons for pair in (op.inputs, op.inputs[::-1])]
+    return next(((ids, id) for ids, id in pairs if _origin(ids).ref() in same and _is_masked(id)), None)
+
+
+def _is_masked(id: tf.Tensor) -> bool:
+    """Whether ids are compared with one that is masked: an id that others differ from, or 0."""
+    value = tf.get_static_value(id)
+    is_other = any(op.type == "NotEqual" for op in id.consumers())
+    return value is not None and value.size == 1 and (is_other or not value.any())
+
+
+def _origin(tensor: tf.Tensor) -> tf.Tensor:
+    while tensor.op.type in IDENTITIES:
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def _rows(lookup: Lookup) -> int | None:
+    """How many rows the table of a lookup has."""
+    shape = table_of(lookup).shape
+    return shape[0] if shape.rank else None
+
+
+def table_of(lookup: Lookup) -> tf.Tensor:
+    """The traced table of vectors, or the handle of the variable that it is."""
+    return lookup.tensor.op.inputs[0]

@@ -1,0 +1,88 @@
+"""Which number of the inputs each id inside a network came from, and which word of a text."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.graph.operations import IDENTITIES, JOINS, REARRANGEMENTS
+from tfsaliency.graph.step import replay
+from tfsaliency.graph.trace import Values
+
+# The place of a number that no input has, such as a token that a model adds.
+NOWHERE = -1
+# Make words of texts: from here on a place is a word.
+SPLITS = ("StringSplitV2",)
+
+
+class Origins:
+    """Where ids come from, computed from what the network computed.
+
+    Args:
+        part: a part of the inputs, traced.
+        values: of the traced tensors, in the graph under construction.
+    """
+
+    def __init__(self, part: tf.Tensor, values: Values):
+        self._part, self._values = part, values
+        self._places: dict[Any, tf.Tensor | None] = {}
+        self._words: dict[Any, tf.Tensor | None] = {}
+
+    def places(self, index: tf.Tensor) -> tf.Tensor | None:
+        """For each of the ids, int32 in their shape, the place of its number in the part, row by row.
+
+        `NOWHERE` for an id that is not from the part; None where ids have no places: those of a text are made of it.
+        """
+        return self._followed(index, self._places, self._place, tf.constant(NOWHERE))
+
+    def words(self, index: tf.Tensor) -> tf.Tensor | None:
+        """For each of the ids, in their shape, the word of the text; None where the part is not split into words."""
+        return self._followed(index, self._words, self._word, tf.constant(""))
+
+    def _place(self, tensor: tf.Tensor) -> tf.Tensor | None:
+        if tensor is not self._part:
+            return None
+        shape = tf.shape(self._values[tensor])
+        return tf.reshape(tf.range(tf.reduce_prod(shape)), shape)
+
+    def _word(self, tensor: tf.Tensor) -> tf.Tensor | None:
+        return self._values[tensor] if tensor.op.type in SPLITS and tensor.dtype == tf.string else None
+
+    def _followed(self, tensor: tf.Tensor, known: dict[Any, tf.Tensor | None], start: Any, empty: tf.Tensor) -> Any:
+        if tensor.ref() not in known:
+            found = start(tensor)
+            if found is None and tensor.op.type not in SPLITS:
+                found = self._moved(tensor, lambda each: self._followed(each, known, start, empty), empty)
+            known[tensor.ref()] = found
+        return known[tensor.ref()]
+
+    def _moved(self, tensor: tf.Tensor, of: Any, empty: tf.Tensor) -> tf.Tensor | None:
+        """The origins of what an operation makes, from those of what it reads."""
+        op = tensor.op
+        origins = [of(source) for source in op.inputs]
+        if all(each is None for each in origins):
+            return None
+        if op.type == "RaggedTensorToTensor":
+            # Rows of different lengths, filled up.
+            sources = [self._values[each] for each in op.inputs]
+            sources[1:3] = [origins[1], empty]
+            return replay(op, *sources)[tensor.value_index] if origins[1] is not None else None
+        if op.type in REARRANGEMENTS and not (op.type == "GatherV2" and origins[1] is not None):
+            filled = [
+                origin if origin is not None else tf.fill(tf.shape(self._values[source]), empty) if joins else value
+                for source, origin, value, joins in (
+                    (source, origin, self._values[source], op.type in JOINS and source.dtype == tensor.dtype)
+                    for source, origin in zip(op.inputs, origins, strict=True)
+                )
+            ]
+            if op.type == "ConcatV2":
+                filled[-1] = self._values[op.inputs[-1]]
+            return replay(op, *filled)[tensor.value_index]
+        if op.type in ("PadV2", "Pad"):
+            return None if origins[0] is None else tf.pad(origins[0], self._values[op.inputs[1]], constant_values=empty)
+        # Number by number: a table of words, a hash, a shift, a comparison.
+        same = [
+            origin
+            for source, origin in zip(op.inputs, origins, strict=True)
+            if origin is not None and (op.type in IDENTITIES or repr(source.shape) == repr(tensor.shape))
+        ]
+        return same[0] if same else None

@@ -1,0 +1,176 @@
+"""The numbers of a network that stand for inputs: a part that is numbers itself, or what is looked up for ids."""
+
+from abc import ABC, abstractmethod
+
+import tensorflow as tf
+
+from tfsaliency.graph.lookups import Lookup, table_of
+from tfsaliency.graph.places import Origins
+from tfsaliency.graph.step import replay
+from tfsaliency.graph.trace import Pairs, Values
+
+
+class Leaf(ABC):
+    """Numbers that a method sees, ``(N, ...)``.
+
+    Attributes:
+        traced: the tensor of the trace that they are.
+        shape: of one sample, as a method sees it.
+    """
+
+    traced: tf.Tensor
+    shape: tuple[int | None, ...]
+
+    @abstractmethod
+    def entered(self, values: Values) -> tf.Tensor:
+        """The numbers, float32, from the values of a network."""
+
+    @abstractmethod
+    def pairs(self, numbers: tf.Tensor) -> Pairs:
+        """The traced tensors that they are, and the value of each."""
+
+    @abstractmethod
+    def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
+        """Numbers of the same shape that stand for nothing."""
+
+
+class Number(Leaf):
+    """A part of the inputs."""
+
+    def __init__(self, part: tf.Tensor):
+        self.traced, self.shape = part, tuple(part.shape[1:])
+
+    def entered(self, values: Values) -> tf.Tensor:
+        return values[self.traced]
+
+    def pairs(self, numbers: tf.Tensor) -> Pairs:
+        return [(self.traced, numbers)]
+
+    def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
+        return tf.zeros_like(numbers)
+
+
+class LookedUp(Leaf):
+    """What is looked up for ids, with at least one axis of places in front of the vectors.
+
+    Attributes:
+        lookup: how.
+        adds: whether each place has several numbers, which belong to one id.
+        is_of_ids: whether the numbers stand for ids, and are not the numbers that were passed.
+    """
+
+    def __init__(self, lookup: Lookup):
+        self.lookup, self.traced = lookup, lookup.tensor
+        inner = tuple(self.traced.shape[1:])
+        self.adds, self.is_of_ids = lookup.kind in ("vectors", "one-hot"), lookup.kind != "number"
+        self.shape = (1, *inner) if self.adds and len(inner) == 1 else inner
+
+    @property
+    def read(self) -> list[tf.Tensor]:
+        """The traced tensors whose values the other methods need."""
+        lookup = self.lookup
+        splits = [] if lookup.splits is None else [lookup.splits]
+        table = [table_of(lookup)] if lookup.kind == "vectors" else []
+        return [self.traced, lookup.index, *splits, *table, *(lookup.pad or ())]
+
+    @property
+    def _is_widened(self) -> bool:
+        return bool(len(self.shape) == self.traced.shape.rank)
+
+    def entered(self, values: Values) -> tf.Tensor:
+        numbers = tf.cast(values[self.traced], tf.float32)
+        numbers = tf.expand_dims(numbers, axis=1) if self._is_widened else numbers
+        # A layer may know more of a shape than TensorFlow finds out again.
+        return tf.ensure_shape(numbers, [None, *self.shape])
+
+    def pairs(self, numbers: tf.Tensor) -> Pairs:
+        numbers = tf.squeeze(numbers, axis=1) if self._is_widened else numbers
+        return [(self.traced, tf.cast(numbers, self.traced.dtype))]
+
+    def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
+        """The vector of the id that fills up short rows; where there is none, the mean of the table."""
+        kind, pad = self.lookup.kind, self.lookup.pad
+        if kind == "one-hot":
+            length = numbers.shape[-1]
+            vector = tf.fill([length], 1 / length) if pad is None else tf.one_hot(_id(values[pad[1]], tf.int32), length)
+        elif kind == "vectors":
+            vector = tf.cast(self._mean(values) if pad is None else self._of(values[pad[1]], values), tf.float32)
+        else:
+            vector = tf.zeros([])
+        return vector + tf.zeros_like(numbers)
+
+    def _of(self, id: tf.Tensor, values: Values) -> tf.Tensor:
+        op = self.traced.op
+        read = [values[source] for source in op.inputs]
+        read[1] = _id(id, op.inputs[1].dtype)
+        return replay(op, *read)[0]
+
+    def _mean(self, values: Values) -> tf.Tensor:
+        table = values[table_of(self.lookup)]
+        if table.dtype == tf.resource:
+            table = tf.raw_ops.ReadVariableOp(resource=table, dtype=self.traced.dtype)
+        return tf.reduce_mean(table, axis=0)
+
+    def told(self, numbers: tf.Tensor, values: Values, *, squared: bool) -> tf.Tensor:
+        """What a method says about each number, as one number for each id.
+
+        Returns:
+            The sum over the vector of each id, or of the squares, in the shape of the ids. Ids that fill up short rows
+            get zero.
+        """
+        index = values[self.lookup.index]
+        if self.lookup.kind == "bag":
+            shares = self._of_occurrences(numbers, index, values)
+            return tf.square(shares) if squared else shares
+        numbers = tf.square(numbers) if squared else numbers
+        numbers = tf.reshape(tf.reduce_sum(numbers, axis=-1) if self.adds else numbers, tf.shape(index))
+        if self.lookup.pad is None:
+            return numbers
+        ids, pad = self.lookup.pad
+        return tf.where(tf.equal(values[ids], values[pad]), 0.0, numbers)
+
+    def _of_occurrences(self, numbers: tf.Tensor, index: tf.Tensor, values: Values) -> tf.Tensor:
+        """The numbers of a bag, each shared by all places where its id occurs in the row."""
+        if self.lookup.splits is None:
+            rows = tf.repeat(tf.range(tf.shape(index)[0])[:, None], tf.shape(index)[1], axis=1)
+        else:
+            rows = tf.cast(tf.RaggedTensor.from_row_splits(index, values[self.lookup.splits]).value_rowids(), tf.int32)
+        cells = rows * tf.shape(numbers)[1] + tf.cast(index, tf.int32)
+        counts = tf.math.unsorted_segment_sum(tf.ones_like(cells, tf.float32), cells, tf.size(numbers))
+        return tf.gather(tf.math.divide_no_nan(tf.reshape(numbers, [-1]), counts), cells)
+
+    def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """One number for each id, put where the id came from.
+
+        Args:
+            part: a traced part of the inputs.
+            told: in the shape of the ids.
+            values: of the traced tensors.
+
+        Returns:
+            Numbers in the shape of the part, and None; or for a text one for each word, ``(N, T)``, and the words.
+
+        Raises:
+            ValueError: the ids are made of the part in a way that does not show where each came from.
+        """
+        origins, index = Origins(part, values), self.lookup.index
+        places = origins.places(index)
+        if places is not None:
+            shape = tf.shape(values[part])
+            flat = tf.math.unsorted_segment_sum(tf.reshape(told, [-1]), tf.reshape(places, [-1]), tf.reduce_prod(shape))
+            return tf.reshape(flat, shape), None
+        words = origins.words(index)
+        if words is None:
+            raise ValueError(
+                f"The ids that {index.op.name!r}, an operation of type {index.op.type}, makes cannot be followed back "
+                "to places of the inputs. Pass what it makes to the model behind it, and explain that model."
+            )
+        if self.lookup.splits is not None:
+            splits = values[self.lookup.splits]
+            told, words = (tf.RaggedTensor.from_row_splits(each, splits).to_tensor() for each in (told, words))
+        return told, words
+
+
+def _id(traced: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """A single id, without axes."""
+    return tf.cast(tf.reshape(traced, []), dtype)

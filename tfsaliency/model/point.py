@@ -1,0 +1,180 @@
+"""The real numbers that an explanation is about: the inputs themselves, or what a model looks up for ids and strings.
+
+A method sees these numbers alone, so every method explains token ids, categories and strings. What it says about them
+is folded back onto what was passed.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfsaliency.base.structure import names
+from tfsaliency.graph.lookups import Entries, entries
+from tfsaliency.graph.trace import Pairs, Values
+from tfsaliency.model.layers import LayerCall
+from tfsaliency.model.looked_up import Leaf, LookedUp, Number
+from tfsaliency.model.traced import Traced, TracedModel
+
+
+class Entered(NamedTuple):
+    """A batch of inputs as the numbers that are explained, in the graph under construction.
+
+    Attributes:
+        x: these numbers, float32 ``(N, ...)``, in the structure that methods see.
+        given: the inputs as they were passed.
+        values: the value of each traced tensor between the inputs and these numbers.
+    """
+
+    x: Any
+    given: Any
+    values: Values
+
+
+class Folded(NamedTuple):
+    """What a method says, about the inputs as they were passed.
+
+    Attributes:
+        values: in the structure of the inputs: one number for each number, id or category; for a text one for each
+            word, ``(N, T)``.
+        words: for each part that is a text its words, ``(N, T)``, by the place of the part.
+    """
+
+    values: Any
+    words: dict[int, tf.Tensor]
+
+
+class Point(Traced):
+    """A traced model, from the numbers that are explained to its logits.
+
+    ``inputs`` has the structure of the model's inputs. A part that is numbers is itself. In the place of any other part
+    is what is looked up for it: one tensor, or a tuple of none or several.
+
+    Args:
+        model: the traced model.
+
+    Attributes:
+        is_reached: whether a gradient may reach anything.
+        is_inputs: whether all inputs are numbers, and nothing else is explained.
+        is_of_ids: whether everything that is explained is looked up for ids.
+        why_held: why nothing is explained of a part of the inputs, by its name.
+
+    Raises:
+        ValueError: no part of the inputs becomes a number that the outputs depend on.
+    """
+
+    def __init__(self, model: TracedModel):
+        self._model, self._parts = model, tf.nest.flatten(model.inputs)
+        self.trace, self.logits, self.calls = model.trace, model.logits, model.calls
+        found = entries(self._parts, model.logits.floats)
+        self.is_reached = bool(found.numbers or found.lookups)
+        if not self.is_reached and all(part.dtype.is_floating for part in self._parts):
+            # Whoever asks for the gradient says where it ends.
+            found = Entries(frozenset(range(len(self._parts))), (), {})
+        parts = names(model.inputs)
+        self.why_held = {parts[place] or "the input": why for place, why in found.held.items()}
+        if not found.numbers and not found.lookups:
+            told = "; ".join(f"{name}: {why}" for name, why in self.why_held.items())
+            raise ValueError(
+                f"Nothing of the inputs becomes a real number that the output depends on, so nothing has a gradient "
+                f"({told}). Occlusion and RISE ask a model without one."
+            )
+        # A lookup of several parts has the place of the first.
+        self._at: list[list[Leaf]] = [
+            [
+                *([Number(part)] if place in found.numbers else []),
+                *(LookedUp(each) for each in found.lookups if min(each.parts) == place),
+            ]
+            for place, part in enumerate(self._parts)
+        ]
+        self._leaves = [leaf for leaves in self._at for leaf in leaves]
+        self._looked_up = [leaf for leaf in self._leaves if isinstance(leaf, LookedUp)]
+        self.is_inputs = not found.lookups and not found.held
+        self.is_of_ids = all(isinstance(leaf, LookedUp) and leaf.is_of_ids for leaf in self._leaves)
+        self.inputs = self._structure([leaf.traced for leaf in self._leaves])
+        self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
+
+    @property
+    def shown(self) -> Any:
+        return self._structure([tf.TensorSpec([None, *leaf.shape], tf.float32) for leaf in self._leaves])
+
+    def layers_of(self, operation: str) -> list[LayerCall]:
+        return self._model.layers_of(operation)
+
+    def enter(self, given: Any) -> Entered:
+        """Looks up the numbers that stand for some inputs."""
+        passed = list(zip(self._parts, tf.nest.flatten(given), strict=True))
+        values = self.trace.run(passed, [each for leaf in self._looked_up for each in leaf.read])
+        return Entered(self._structure([leaf.entered(values) for leaf in self._leaves]), given, values)
+
+    def held_of(self, given: Any) -> list[tf.Tensor]:
+        """What else the model reads of some inputs: the parts that are no numbers."""
+        read = {each.ref() for each in self.held}
+        pairs = zip(self._parts, tf.nest.flatten(given), strict=True)
+        return [value for part, value in pairs if part.ref() in read]
+
+    def pairs(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Pairs:
+        explained = zip(self._leaves, tf.nest.flatten(x), strict=True)
+        return [*(pair for leaf, each in explained for pair in leaf.pairs(each)), *zip(self.held, held, strict=True)]
+
+    def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
+        return self.trace.run(self.pairs(x, held), None if self.is_inputs else tf.nest.flatten(self._wanted))
+
+    @property
+    def _wanted(self) -> Any:
+        return self.logits.values, self.logits.outputs
+
+    def neutral(self, x: Any, entered: Entered) -> Any:
+        """Numbers in the structure of ``x`` that stand for nothing: zero, or the vector of padding, or of a mean id."""
+        leaves = zip(self._leaves, tf.nest.flatten(x), strict=True)
+        return self._structure([leaf.neutral(each, entered.values) for leaf, each in leaves])
+
+    def folded(self, values: Any, entered: Entered, *, by_norm: bool) -> Folded:
+        """What a method says about ``x``, about the inputs as they were passed.
+
+        Args:
+            values: in the structure of ``x``.
+            entered: the inputs.
+            by_norm: whether the numbers of a vector are not contributions, which add up, but slopes: then the length of
+                the vector of slopes counts.
+        """
+        if self.is_inputs:
+            return Folded(values, {})
+        tf.nest.assert_same_structure(values, entered.x)
+        given = tf.nest.flatten(entered.given)
+        summed: dict[int, tf.Tensor] = {}
+        squares: dict[int, tf.Tensor] = {}
+        words: dict[int, tf.Tensor] = {}
+        told = iter(tf.nest.flatten(values))
+        for place, leaves in enumerate(self._at):
+            for leaf in leaves:
+                of_leaf = next(told)
+                if not isinstance(leaf, LookedUp):
+                    summed[place] = of_leaf
+                    continue
+                squared = by_norm and leaf.is_of_ids
+                of_ids = leaf.told(of_leaf, entered.values, squared=squared)
+                sums = squares if squared else summed
+                for part in sorted(leaf.lookup.parts):
+                    onto, words_of_part = leaf.onto(self._parts[part], of_ids, entered.values)
+                    sums[part] = sums[part] + onto if part in sums else onto
+                    words |= {} if words_of_part is None else {part: words_of_part}
+        for part, square in squares.items():
+            summed[part] = summed.get(part, 0.0) + tf.sqrt(square)
+        nothing = [tf.zeros(tf.shape(each)) for each in given]
+        parts = [summed.get(place, nothing[place]) for place in range(len(given))]
+        return Folded(tf.nest.pack_sequence_as(entered.given, parts), words)
+
+    def _structure(self, leaves: list[Any]) -> Any:
+        """What belongs to each number that a method sees, in the structure that it sees."""
+        rest = iter(leaves)
+        parts = [tuple(next(rest) for _ in at) for at in self._at]
+        return tf.nest.pack_sequence_as(self._model.inputs, [each[0] if len(each) == 1 else each for each in parts])
+
+
+def point_of(model: TracedModel) -> Point:
+    """The point of a traced model; found once."""
+    if model.point is None:
+        model.point = Point(model)
+    point: Point = model.point
+    return point
