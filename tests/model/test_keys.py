@@ -1,6 +1,7 @@
 """Keys are equal where the same graph would be traced, and nowhere else."""
 
 import gc
+import threading
 import weakref
 from dataclasses import dataclass
 
@@ -148,3 +149,23 @@ def test_training_and_validation_are_no_change():
     during = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(key_of(model)))
     model.fit(x, y, validation_data=(x, y), epochs=2, verbose=0, callbacks=[during])
     assert seen == [seen[0]] * 4
+
+
+class Context(threading.local):
+    factor = 1
+
+
+CONTEXT = Context()
+
+
+def test_what_each_thread_has_of_its_own():
+    """An object of each thread can be neither pickled nor copied; it is known by what this thread sees of it."""
+
+    def reads(z):
+        return z * CONTEXT.factor
+
+    before = key_of(reads)
+    assert key_of(reads) == before
+    CONTEXT.factor = 2
+    assert key_of(reads) != before
+    CONTEXT.factor = 1

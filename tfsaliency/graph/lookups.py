@@ -31,6 +31,7 @@ LookupKind = Literal["vectors", "one-hot", "bag", "number"]
 UNUSED = "no output depends on it"
 CHOICE = "it has no gradient: {name!r}, an operation of type {type}, compares it or counts with it"
 ROUNDED = "it is rounded or chosen from, and has no gradient"
+BESIDE = "it is a mask, positions or segments of the ids beside it, and says not what they are"
 UNKNOWN = (
     "what {name!r}, an operation of type {type}, makes of it cannot be followed back, as tf.gather, tf.one_hot and the "
     "encodings of Keras can"
@@ -93,13 +94,15 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     for op in order:
         walk.see(op)
     lookups = _without_embellishments(_without_masks(walk.lookups, inputs), order)
+    beside = {place for each in walk.lookups if each not in lookups for place in each.parts}
     explained = {place for each in lookups for place in each.parts}
     numbers, held = set(), {}
     for place, part in enumerate(inputs):
         if part.dtype.is_floating and (part.ref() in reached or place not in walk.read):
             numbers.add(place)
         elif place not in explained:
-            held[place] = walk.reasons.get(place, ROUNDED if place in walk.read else UNUSED)
+            other = BESIDE if place in beside else ROUNDED if place in walk.read else UNUSED
+            held[place] = other if place in beside else walk.reasons.get(place, other)
     return Entries(frozenset(numbers), tuple(each._replace(pad=_pad(each.index, order)) for each in lookups), held)
 
 
@@ -133,6 +136,8 @@ class _Walk:
             return
         self.read.update(*(source.parts for source in sources))
         what = _made(op, sources)
+        if op.type == "SelectV2" and not any(source.ref() in self._seen for source in op.inputs[1:]):
+            what = what._replace(how="condition")
         if what.how == "condition":
             self._give_up(what.parts, CHOICE, op)
         for result in op.outputs:
@@ -164,7 +169,8 @@ def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
             parts = frozenset[int]().union(*(source.parts for source in numbers))
             return _Seen(parts, "raw" if moved else "number")
         return _Seen(everything, "category" if "category" in hows else "condition")
-    if op.type in COMPARISONS or hows <= {"number", "condition"}:
+    is_true_or_false = op.type in COMPARISONS or any(result.dtype == tf.bool for result in op.outputs)
+    if is_true_or_false or hows <= {"number", "condition"}:
         return _Seen(everything, "condition")
     return _Seen(everything, "category")
 

@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import sysconfig
+import threading
 import types
 import weakref
 from collections import deque
@@ -45,7 +46,7 @@ class SameObject:
     def __init__(self, value: Any):
         try:
             # An id alone is not enough: Python gives it to another object once the first one is gone.
-            self._object: Any = weakref.ref(value, functools.partial(_forget, id(value)))
+            self._object: Any = weakref.ref(value, functools.partial(_stand_ins.pop, id(value)))
         except TypeError:
             # What cannot be referred to weakly is kept: its id then stays its own.
             self._object = value
@@ -61,10 +62,6 @@ def same_object(value: Any) -> SameObject:
         # In one step: another thread may have made one since.
         found = _stand_ins.setdefault(id(value), SameObject(value))
     return found
-
-
-def _forget(address: int, _: Any) -> None:
-    _stand_ins.pop(address, None)
 
 
 class _NothingEqual:
@@ -277,7 +274,8 @@ class _Reading:
             if {*kind.__mro__} == {object, *_own_classes(kind)}:
                 self._leave_open(value)
                 return same_object(value), self._of(kind)
-            return kind, self._of(kind), self._content(value), self._of(getattr(value, "__dict__", None))
+            content = same_object(value) if isinstance(value, threading.local) else self._content(value)
+            return kind, self._of(kind), content, self._of(getattr(value, "__dict__", None))
         if isinstance(value, types.SimpleNamespace):
             return kind, self._of(vars(value))
         if (own := getattr(value, "python_function", None)) is not None:

@@ -12,10 +12,8 @@ from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.structure import flatten, map_parts
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
-from tfsaliency.plot.kinds import Picture, Scale, kind_of, scale_of, show
+from tfsaliency.plot.kinds import INCHES, Picture, Scale, kind_of, scale_of, show
 from tfsaliency.plot.record import Record
-
-INCHES = 2.4
 
 
 class Drawn(Figure):
@@ -79,8 +77,9 @@ def plot(
         scales = [Scale(max(scale.limit for scale in scales), scales[0].signed, percentile)] * len(rows)
     columns = max(kind_of(values, given).columns for _, given, values in rows)
     width = columns * INCHES if columns == 3 else 3 * INCHES
-    figure = Drawn(figsize=(width, len(rows) * INCHES), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
+    heights = [kind_of(values, given).height(given) for _, given, values in rows]
+    figure = Drawn(figsize=(width, sum(heights)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axes, (sample, given, values), scale in zip(grid, rows, scales, strict=True):
         kind_of(values, given).draw(axes, given, values, scale)
         axes[0].set_title(title_text(explanation, sample, labels), fontsize=8)
@@ -149,8 +148,9 @@ def compare(
 
 def draw_part(given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
     """Draws one part of one sample that is not a picture: a series as lines, a table as bars."""
-    figure = Drawn(figsize=(3 * INCHES, INCHES), layout="constrained")
-    kind_of(values, given).draw(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
+    kind = kind_of(values, given)
+    figure = Drawn(figsize=(3 * INCHES, kind.height(given)), layout="constrained")
+    kind.draw(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
     return figure
 
 

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from tfsaliency.base.meaning import NEVER_NEGATIVE, Meaning
 from tfsaliency.plot import image as paint
 
-# Letters in a line of words, and lines that fill the axes.
-LETTERS, FEWEST_LINES = 64, 6
+# The height of a row of pictures, in inches; the letters in a line of words, and the height of one.
+INCHES, LETTERS, LINE = 2.4, 64, 0.3
 # How light red, green and blue are, in shares of white (ITU-R BT.601).
 LIGHTNESS = np.array([0.299, 0.587, 0.114])
 
@@ -47,6 +47,10 @@ class Kind(ABC):
     @abstractmethod
     def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
         """Draws the values over the input into a row of matplotlib axes."""
+
+    def height(self, given: np.ndarray) -> float:
+        """The height of the row, in inches."""
+        return INCHES
 
     def flat(self, values: np.ndarray, signed: bool) -> np.ndarray:
         """One number per place."""
@@ -83,7 +87,7 @@ class Words(Table):
         shown = [place for place, word in enumerate(given) if word]
         lines = wrapped([str(given[place]) for place in shown])
         axis.set_xlim(0, LETTERS)
-        axis.set_ylim(max(len(lines), FEWEST_LINES), 0)
+        axis.set_ylim(len(lines), 0)
         places = iter(shown)
         for number, line in enumerate(lines):
             letter = 0.0
@@ -91,9 +95,12 @@ class Words(Table):
                 colour = colours[next(places)]
                 dark = colour @ LIGHTNESS < 0.5
                 box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
-                text = axis.text(letter, number + 0.5, word, family="monospace", fontsize=8, va="center", bbox=box)
+                text = axis.text(letter, number + 0.5, word, family="monospace", fontsize=12, va="center", bbox=box)
                 text.set_color("white" if dark else "black")
                 letter += len(word) + 1
+
+    def height(self, given: np.ndarray) -> float:
+        return 2 * LINE + LINE * len(wrapped([str(word) for word in given if word]))
 
 
 def wrapped(words: list[str]) -> list[list[str]]:
