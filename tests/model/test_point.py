@@ -304,6 +304,31 @@ def test_masks_and_segments_are_held(dtype):
     assert "held=['mask', 'segments']" in repr(explanation)
 
 
+def test_a_mask_of_floats_that_is_compared_is_held():
+    """One part without a gradient does not refuse the others."""
+    series, mask = keras.Input((5, 2), name="series"), keras.Input((5,), name="mask")
+    y = layers.GRU(3)(series, mask=mask > 0.5)
+    model = keras.Model({"series": series, "mask": mask}, layers.Dense(2)(y))
+    given = {"series": np.random.default_rng(0).normal(size=(2, 5, 2)), "mask": np.array([[1.0, 1, 1, 0, 0]] * 2)}
+    explanation = tfs.IntegratedGradients(model, tolerance=1e-3).explain(given, 0)
+    change = explanation.scores - model(given | {"series": np.zeros((2, 5, 2))})[:, 0]
+    np.testing.assert_allclose(explanation.values["series"].sum((1, 2)), change, rtol=2e-3, atol=1e-5)
+    assert (explanation.values["series"][:, 3:] == 0).all()
+    assert "Greater" in explanation.provenance["held"]["mask"]
+
+
+def test_columns_without_an_axis_and_columns_that_the_model_has_no_use_for():
+    """A table comes as columns ``(N,)``, and more of them than a model reads."""
+    age, kind = keras.Input((1,), name="age"), keras.Input((1,), dtype="string", name="kind")
+    vectors = layers.Flatten()(layers.Embedding(4, 2)(layers.StringLookup(vocabulary=["x", "y"])(kind)))
+    model = keras.Model({"age": age, "kind": kind}, layers.Dense(2)(layers.Concatenate()([age, vectors])))
+    columns = {"age": np.array([3.0, 4.0]), "kind": np.array(["x", "q"]), "name": np.array(["Ann", "Bob"])}
+    explanation = tfs.DeepLIFT(model).explain(columns, 0)
+    whole = tfs.DeepLIFT(model).explain({name: columns[name][:, None] for name in ("age", "kind")}, 0)
+    for name in ("age", "kind"):
+        np.testing.assert_array_equal(explanation.values[name], whole.values[name])
+
+
 def test_ids_that_are_only_compared_are_refused_by_name():
     ids = keras.Input((3,), dtype="int32")
     is_seven = keras.ops.cast(keras.ops.equal(ids, 7), "float32")

@@ -56,7 +56,8 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     Raises:
         ValueError: wrong structure, shape or data type, no batch axis, no sample, NaN or infinity.
     """
-    given = tf.nest.map_structure(_as_array, inputs)
+    declared = declared_inputs(model)
+    given = _as_declared(declared, tf.nest.map_structure(_as_array, inputs))
     parts = tf.nest.flatten(given)
     for part in parts:
         if part.ndim == 0:
@@ -66,7 +67,7 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
                 f"is a batch of one, numpy.array([{alone}]). A nested list of {several} must become an array: "
                 "numpy.asarray(inputs)."
             )
-    _check_against_model(model, given, parts)
+    _check_against_model(declared, given, parts)
     sizes = {len(part) for part in parts}
     if len(sizes) != 1:
         raise ValueError(f"All inputs need the same number of samples. Received: {[len(part) for part in parts]}")
@@ -134,9 +135,22 @@ def as_texts(array: Any) -> Any:
     return np.array(flat, str).reshape(array.shape) if all(isinstance(each, str) for each in flat) else array
 
 
-def _check_against_model(model: keras.Model, given: Any, parts: list[np.ndarray]) -> None:
+def _as_declared(declared: Any, given: Any) -> Any:
+    """Inputs as a model declares them, where Keras takes others too: ``(N,)`` for ``(N, 1)``, or more columns."""
+    if isinstance(declared, dict) and isinstance(given, dict):
+        given = {name: part for name, part in given.items() if name in declared}
+    parts, wanted = tf.nest.flatten(given), tf.nest.flatten(declared)
+    if declared is None or len(parts) != len(wanted):
+        return given
+    widened = [
+        part[:, None] if part.ndim == 1 and len(tensor.shape) == 2 and tensor.shape[1] == 1 else part
+        for part, tensor in zip(parts, wanted, strict=True)
+    ]
+    return tf.nest.pack_sequence_as(given, widened)
+
+
+def _check_against_model(declared: Any, given: Any, parts: list[np.ndarray]) -> None:
     """Compares structure and shapes with the model's own, if it declares any (a subclassed model declares none)."""
-    declared = declared_inputs(model)
     if declared is None:
         return
     if len(parts) == len(tf.nest.flatten(declared)) == 1:

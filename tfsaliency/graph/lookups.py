@@ -94,7 +94,8 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     for op in order:
         walk.see(op)
     lookups = _without_embellishments(_without_masks(walk.lookups, inputs), order)
-    beside = {place for each in walk.lookups if each not in lookups for place in each.parts}
+    kept = {id(each) for each in lookups}
+    beside = {place for each in walk.lookups if id(each) not in kept for place in each.parts}
     explained = {place for each in lookups for place in each.parts}
     numbers, held = set(), {}
     for place, part in enumerate(inputs):
