@@ -367,3 +367,31 @@ def test_new_weights_are_seen():
     before = explainer.explain(IDS, 0).values
     model.get_layer("words").set_weights([2 * model.get_layer("words").get_weights()[0]])
     assert not np.allclose(before, explainer.explain(IDS, 0).values)
+
+
+def test_texts_for_a_black_box_are_refused_with_what_works():
+    def classify(texts):
+        return np.array([[text.count("good"), text.count("bad")] for text in texts], "float32")
+
+    with pytest.raises(ValueError, match="Received: texts. Explain ids of words"):
+        tfs.Occlusion(tfs.BlackBox(classify)).explain(np.array(["a good film"]), 0)
+    words = ["", "a", "good", "bad", "film"]
+    asked = tfs.BlackBox(lambda ids: classify([" ".join(words[i] for i in row) for row in ids.astype(int)]))
+    values = tfs.Occlusion(asked, window=1, stride=1).explain(np.array([[1.0, 2, 4]]), 0).values
+    np.testing.assert_array_equal(values, [[0, 1, 0]])
+
+
+def test_a_method_of_ones_own():
+    """Code with a tape over ``score`` sees vectors like any other numbers."""
+
+    class Doubled(tfs.Gradient):
+        def attribute(self, x, score):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                scores = score(x)
+            return tfs.Attribution(tf.nest.map_structure(lambda part: 2 * part, tape.gradient(scores, x)))
+
+    model = classifier()
+    np.testing.assert_allclose(
+        Doubled(model).explain(IDS, 1).values, 2 * tfs.Gradient(model).explain(IDS, 1).values, rtol=1e-5
+    )

@@ -50,6 +50,12 @@ class Asked:
     def __init__(self, question: Question, box: BlackBox, target: Target, inputs: Inputs, rows: int | None):
         self._question, self._box, self._target = question, box, target
         self._resolved = not target.chooses or target.given(inputs.samples) is not None
+        if any(part.dtype.kind == "U" for part in tf.nest.flatten(inputs.given)):
+            raise ValueError(
+                "A black box is asked about numbers, some of which are hidden. Received: texts. Explain ids of words, "
+                "and let the function look the words up: "
+                "lambda ids: classify([' '.join(words[i] for i in row) for row in ids.astype(int)])"
+            )
         check_integers_of_function(box, inputs)
         self.specs = inputs.as_numbers
         self.rows = rows_for(sum(4 * part[0].size for part in tf.nest.flatten(inputs.given)))

@@ -74,6 +74,9 @@ class Score(ABC):
         self.advance = advance
         self.notes: dict[str, str] = {}
 
+    # Whether methods see the inputs themselves, and not what is looked up for them.
+    is_of_inputs = True
+
     def passed(self, x: Any) -> Any:
         """The inputs as the user passed them, for the inputs or copies of them ``x``."""
         return x
@@ -201,7 +204,7 @@ class TracedScore(Score):
 
     def __init__(self, point: Point, entered: Entered, target: Target, index: tf.Tensor | None, *others: Any):
         super().__init__(target, index, entered.x, *others)
-        self._model, self._entered = point, entered
+        self._model, self._entered, self.is_of_inputs = point, entered, point.is_inputs
         self._graph = tf.compat.v1.get_default_graph()
         # One for the model, and one with its loops unrolled.
         self._at_inputs: dict[Traced, Forward] = {}

@@ -178,6 +178,11 @@ class ClassVisualization(Method):
         return "painting"
 
     def attribute(self, x: Any, score: Score) -> Attribution:
+        if not score.is_of_inputs:
+            raise ValueError(
+                "A class visualization paints an input of numbers. Received: a model that looks up vectors for its "
+                "inputs, as for token ids: there are no numbers to paint."
+            )
         # Names an operation without a gradient before any step is made: the penalty alone would have one.
         score.gradient(x)
         shape = tuple(x.shape[1:])
