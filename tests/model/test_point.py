@@ -153,6 +153,33 @@ def test_words_of_a_text(name):
     )
 
 
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({"ngrams": 2, "output_mode": "count"}, ["bad", "bad", "film", "indeed", "bad bad", "bad film", "film indeed"]),
+        ({"split": "character", "output_sequence_length": 30}, list("bad bad film indeed")),
+    ],
+    ids=["groups of words", "letters"],
+)
+def test_other_parts_of_a_text(options, expected):
+    text = keras.Input((1,), dtype="string")
+    y = vectorizer(**options)(text)
+    model = keras.Model(text, head(y if "ngrams" in options else layers.Flatten()(layers.Embedding(12, 3)(y))))
+    explanation = tfs.DeepLIFT(model).explain(TEXTS, 0)
+    assert [part for part in explanation.tokens[1] if part] == expected
+    assert explanation.values.shape == explanation.tokens.shape
+
+
+def test_ids_under_a_mask_belong_to_the_ids():
+    ids, mask = keras.Input((4,), dtype="int32", name="ids"), keras.Input((4,), dtype="bool", name="mask")
+    shown = ids * keras.ops.cast(mask, "int32")
+    model = keras.Model({"ids": ids, "mask": mask}, head(layers.Flatten()(layers.Embedding(9, 3)(shown))))
+    given = {"ids": np.array([[1, 2, 3, 4]]), "mask": np.array([[True, True, False, False]])}
+    explanation = tfs.DeepLIFT(model, tfs.baselines.zeros()).explain(given, 0)
+    assert (explanation.values["mask"] == 0).all() and list(explanation.provenance["held"]) == ["mask"]
+    assert (explanation.values["ids"] != 0).all()
+
+
 def test_a_bag_is_linear_in_its_words():
     """Of a linear model, each occurrence of a word gets its share of the word's weight."""
     text = keras.Input((1,), dtype="string")

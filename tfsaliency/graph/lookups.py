@@ -170,10 +170,14 @@ def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
             parts = frozenset[int]().union(*(source.parts for source in numbers))
             return _Seen(parts, "raw" if moved else "number")
         return _Seen(everything, "category" if "category" in hows else "condition")
-    is_true_or_false = op.type in COMPARISONS or any(result.dtype == tf.bool for result in op.outputs)
-    if is_true_or_false or hows <= {"number", "condition"}:
+    is_true_or_false = op.type in COMPARISONS or any(
+        each.dtype == tf.bool for each in (*op.outputs, *(op.inputs if op.type == "Cast" else ()))
+    )
+    ids = [source for source in sources if source.how in ("raw", "category")]
+    if is_true_or_false or not ids:
         return _Seen(everything, "condition")
-    return _Seen(everything, "category")
+    # What a mask does to ids makes none of the mask's own.
+    return _Seen(frozenset[int]().union(*(source.parts for source in ids)), "category")
 
 
 def _reached(outputs: list[tf.Tensor]) -> set[Any]:

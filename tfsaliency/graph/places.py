@@ -10,8 +10,8 @@ from tfsaliency.graph.trace import Values
 
 # The place of a number that no input has, such as a token that a model adds.
 NOWHERE = -1
-# Make words of texts: from here on a place is a word.
-SPLITS = ("StringSplitV2",)
+# Make words, letters or groups of words of texts: from here on a place is one of these.
+SPLITS = ("StringNGrams", "StringSplitV2", "UnicodeEncode")
 
 
 class Origins:
