@@ -388,6 +388,19 @@ def test_a_codebook_inside_a_network_is_no_lookup():
         tfs.Gradient(model).explain(np.ones((1, 3), "float32"), 0)
 
 
+@pytest.mark.parametrize(
+    "choose", [tf.argmax, lambda x, axis: tf.math.top_k(x, 1).indices[:, 0]], ids=["argmax", "top"]
+)
+def test_a_choice_among_numbers_is_no_id(choose):
+    """What is chosen among the inputs themselves is held, and the rest of them is explained as it was."""
+    x = keras.Input((3,))
+    chosen = layers.Lambda(lambda x: tf.one_hot(choose(x, 1), 3))(x)
+    model = keras.Model(x, layers.Dense(2)(layers.Concatenate()([x, chosen])))
+    rows = np.array([[1.0, 3.0, 2.0]], "float32")
+    values = tfs.Gradient(model).explain(rows, 0).values
+    np.testing.assert_allclose(values, model.layers[-1].get_weights()[0][None, :3, 0], rtol=1e-6)
+
+
 def test_new_weights_are_seen():
     model = classifier()
     explainer = tfs.IntegratedGradients(model)

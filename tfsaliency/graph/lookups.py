@@ -17,7 +17,9 @@ from tfsaliency.graph.operations import (
     COMPARISONS,
     GATHERS,
     IDENTITIES,
+    NUMBERS_TO_IDS,
     REARRANGEMENTS,
+    REDUCTIONS,
     ROUNDINGS,
     SHAPE_READERS,
     STOPS,
@@ -173,7 +175,9 @@ def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
     is_true_or_false = op.type in COMPARISONS or any(
         each.dtype == tf.bool for each in (*op.outputs, *(op.inputs if op.type == "Cast" else ()))
     )
-    ids = [source for source in sources if source.how in ("raw", "category")]
+    # An id is a number that was passed, rounded or put into a bin; what is chosen or counted among numbers is none.
+    kept = ("category", "raw") if op.type in NUMBERS_TO_IDS else ("category",)
+    ids = [source for source in sources if source.how in kept and op.type not in REDUCTIONS]
     if is_true_or_false or not ids:
         return _Seen(everything, "condition")
     # What a mask does to ids makes none of the mask's own.

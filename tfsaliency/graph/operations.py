@@ -165,6 +165,8 @@ MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "Re
 
 # --- ids and categories ---
 
+# A whole number for each number.
+NUMBERS_TO_IDS = ("Bucketize", "Cast")
 # A row of a table for each id.
 GATHERS = ("Gather", "GatherV2", "ResourceGather")
 # How often each id occurs in a row.
