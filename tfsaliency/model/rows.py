@@ -182,7 +182,7 @@ def _differs(together: np.ndarray, alone: tuple[np.ndarray, np.ndarray], toleran
     first, other = alone
     if together.dtype.kind not in "fiub" or together.shape[:1] != (3,) or first.shape[:1] != (1,):
         return False
-    if not first.shape[1:] == other.shape[1:] == together.shape[1:]:
+    if first.shape[1:] != other.shape[1:]:
         # Texts of different lengths are filled up among others.
         return False
     return differs(together, np.concatenate([first, first, other]), tolerance)
