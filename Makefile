@@ -28,7 +28,7 @@ $(VENV)/.%: setup.cfg pyproject.toml
 # versions of TensorFlow that are years old.
 TABLE := palmerpenguins==0.1.6
 ONLY_FILES := $(TABLE) basic-pitch==0.4.0 SentiToolKit==0.1.8 deepcut==0.7.0.0 \
-	keras-hub==0.32.0 kagglehub kagglesdk regex sentencepiece tokenizers
+	keras-hub==0.32.0 kagglehub kagglesdk pyyaml regex sentencepiece tokenizers
 
 comma := ,
 
