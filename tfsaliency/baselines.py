@@ -49,7 +49,14 @@ class Baselines(NamedTuple):
 
 
 class Made(FitsInputs):
-    """Baselines that are computed from the inputs, sample by sample."""
+    """Baselines that are computed from the inputs, sample by sample.
+
+    Attributes:
+        as_passed: whether they have the form in which users pass inputs, ids for ids. Otherwise they are numbers in the
+            place of those that a method sees.
+    """
+
+    as_passed = False
 
     @property
     @abstractmethod
@@ -234,6 +241,7 @@ def pixels(value: Any, preprocess: Callable[[np.ndarray], Any]) -> Made:
 class _PerSample(Made):
     values: Any
     number = 1
+    as_passed = True
 
     def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
         return tf.gather(tf.constant(tf.nest.flatten(self.values)[place], part.dtype), numbers)
@@ -260,7 +268,7 @@ def per_sample(values: Any) -> Made:
         >>> tfs.IntegratedGradients(model, tfs.baselines.per_sample(before)).explain(x).values.shape
         (5, 3)
     """
-    return _PerSample(tf.nest.map_structure(lambda part: np.asarray(part, "float32"), values))
+    return _PerSample(tf.nest.map_structure(np.asarray, values))
 
 
 def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
@@ -279,13 +287,14 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
         ValueError: structure, shape or type do not fit, or a baseline is not finite.
     """
     if isinstance(baseline, Made):
-        parts = tf.nest.flatten(x)
+        seen = score.passed(x) if baseline.as_passed else x
+        parts = tf.nest.flatten(seen)
         numbers = tf.tile(score.numbers, [samples_of(x) // tf.size(score.numbers)])
 
         def made(i: Any) -> Any:
-            return tf.nest.pack_sequence_as(
-                x, [baseline.at(part, place, i, numbers) for place, part in enumerate(parts)]
-            )
+            found = [baseline.at(part, place, i, numbers) for place, part in enumerate(parts)]
+            like = tf.nest.pack_sequence_as(seen, found)
+            return score.looked_up(like) if baseline.as_passed else like
 
         return Baselines(baseline.number, made)
     if callable(baseline):

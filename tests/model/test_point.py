@@ -120,6 +120,25 @@ def test_a_baseline_for_ids_is_made_of_ids():
     assert not np.allclose(explanation.values, tfs.IntegratedGradients(model).explain(IDS, 0).values)
 
 
+def test_a_baseline_of_ids_for_each_sample():
+    model = classifier(mask=False)
+    before = IDS[:, ::-1]
+    explanation = tfs.DeepLIFT(model, tfs.baselines.per_sample(before)).explain(IDS, 1)
+    change = explanation.scores - model(before)[:, 1]
+    np.testing.assert_allclose(explanation.values.sum(axis=1), change, rtol=1e-3, atol=1e-6)
+
+
+def test_an_id_that_the_table_does_not_have():
+    for explain in (
+        lambda: tfs.Gradient(classifier()).explain(IDS + 5, 0),
+        lambda: tfs.DeepLIFT(classifier(), baseline=11).explain(IDS, 0),
+    ):
+        with pytest.raises(
+            ValueError, match=r"An id of the inputs or of a baseline is none of the table.*not in \[0, 11"
+        ):
+            explain()
+
+
 # --- strings ---
 
 BAGS = ("multi-hot", "counts", "tf-idf")

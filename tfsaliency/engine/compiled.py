@@ -134,6 +134,10 @@ def traced(model: keras.Model, inputs: Inputs) -> tuple[TracedModel, Any]:
 
 def _failed(rows: int, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip() and not line.startswith(_FRAME)), "")
+    if _NO_ID in reason:
+        return (
+            f"An id of the inputs or of a baseline is none of the table that the model looks it up in: {reason.strip()}"
+        )
     return (
         f"The model failed on a batch of {rows} rows, or on copies of them: {reason.strip()} If it takes a fixed "
         "number of rows (Input(batch_shape=...), a stateful layer, a reshape by a number of rows), build it again with "
@@ -141,6 +145,8 @@ def _failed(rows: int, error: Exception) -> str:
     )
 
 
+# What TensorFlow says of an id that a table does not have.
+_NO_ID = "is not in [0, "
 # Lines of a TensorFlow error that say where it happened.
 _FRAME = ("Graph execution error", "Detected at", "<stack traces", "  File", "\t", "    ")
 
