@@ -37,7 +37,8 @@ class Method(ABC):
         """The method: pure TensorFlow code, traced once into the graph that ``explain`` runs.
 
         Args:
-            x: float32 tensors in the structure of the model's inputs, ``(N, ...)``.
+            x: float32 tensors in the structure of the model's inputs, ``(N, ...)``. In the place of ids or texts it is
+                what the model looks up for them, such as vectors ``(N, T, D)``.
             score: the function that is explained, ``score(x)`` -> ``(N,)``.
 
         Example:

@@ -37,10 +37,11 @@ class IntegratedGradients(PathIntegral):
     Args:
         inner: a Keras model, or an explainer whose values replace the gradient; every explainer except `Gradient` needs
             ``steps``.
-        baseline: a number; an array of the shape of one input (axes may be 1); several such arrays along a new first
-            axis, whose maps are averaged; a dict or list of these for several inputs; a function of the inputs
-            ``(N, ...)`` that returns one baseline per sample; or a baseline from `tfsaliency.baselines`: one per
-            sample, pixels before preprocessing, blurred, noise, black and white.
+        baseline: None for zero, and for ids the vector of padding or the mean of the table; a number, id or text; an
+            array of the shape of one input (axes may be 1); several such arrays along a new first axis, whose maps are
+            averaged; a dict or list of these for several inputs; a function of the inputs ``(N, ...)`` that returns one
+            baseline per sample; or a baseline from `tfsaliency.baselines`: one per sample, pixels before preprocessing,
+            blurred, noise, black and white, zeros.
 
     Raises:
         ValueError: an option is out of range, or the baseline does not fit (on ``explain``).
