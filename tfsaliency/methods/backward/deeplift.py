@@ -37,9 +37,10 @@ class DeepLIFT(Explainer):
 
     Args:
         model: any Keras model.
-        baseline: a number; an array of the shape of one input (axes may be 1); one for each of several inputs, in their
-            structure; several baselines along a new first axis, whose values are averaged; or a function of the inputs
-            that returns one baseline per sample.
+        baseline: None for zero, and for ids the vector of padding or the mean of the table; a number or id; an array of
+            the shape of one input (axes may be 1); one for each of several inputs, in their structure; several
+            baselines along a new first axis, whose values are averaged; or a function of the inputs that returns one
+            baseline per sample.
         rule: ``"rescale"``, or ``"reveal_cancel"``, which separates positive and negative contributions at each
             activation after a convolution or dense layer.
         loops: the most turns that a loop may take, such as that of an LSTM along its series. Each turn is written out:
