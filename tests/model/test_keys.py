@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import keras
@@ -169,3 +170,16 @@ def test_what_each_thread_has_of_its_own():
     CONTEXT.factor = 2
     assert key_of(reads) != before
     CONTEXT.factor = 1
+
+
+def test_an_object_of_an_installed_package_that_cannot_be_pickled():
+    pool = ThreadPoolExecutor(1)
+    pool.size = 1
+
+    def reads(z):
+        return z * pool.size
+
+    before = key_of(reads)
+    assert key_of(reads) == before
+    pool.size = 2
+    assert key_of(reads) != before

@@ -282,7 +282,11 @@ class _Reading:
             return same_object(value), self._of(own)
         if kind.__module__.partition(".")[0] in ("keras", "tensorflow", "tf_keras"):
             return same_object(value)
-        return kind, self._content(value)
+        content = self._content(value)
+        if isinstance(content, _NothingEqual) and hasattr(value, "__dict__"):
+            # What cannot be pickled, such as a sampler with a generator of random numbers, is what it holds.
+            return same_object(value), self._of(vars(value))
+        return kind, content
 
     def _content(self, value: Any) -> Hashable:
         """What pickle would write: all that an object written in C holds."""
