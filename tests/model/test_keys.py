@@ -3,7 +3,6 @@
 import gc
 import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import keras
@@ -173,13 +172,18 @@ def test_what_each_thread_has_of_its_own():
 
 
 def test_an_object_of_an_installed_package_that_cannot_be_pickled():
-    pool = ThreadPoolExecutor(1)
-    pool.size = 1
+    class Sampler:
+        def __reduce__(self):
+            raise TypeError("it holds a generator of random numbers")
+
+    Sampler.__module__ = "numpy"
+    sampler = Sampler()
+    sampler.most = 1
 
     def reads(z):
-        return z * pool.size
+        return z * sampler.most
 
     before = key_of(reads)
     assert key_of(reads) == before
-    pool.size = 2
+    sampler.most = 2
     assert key_of(reads) != before
