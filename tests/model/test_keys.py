@@ -155,35 +155,25 @@ class Context(threading.local):
     factor = 1
 
 
-CONTEXT = Context()
+class Sampler:
+    """As an installed package may have it."""
+
+    __module__ = "numpy"
+    factor = 1
+
+    def __reduce__(self):
+        raise TypeError("it holds a generator of random numbers")
 
 
-def test_what_each_thread_has_of_its_own():
-    """An object of each thread can be neither pickled nor copied; it is known by what this thread sees of it."""
+@pytest.mark.parametrize("kind", [Context, Sampler])
+def test_an_object_that_cannot_be_pickled(kind):
+    """It is known by what it holds; what each thread has of its own, by what this thread sees."""
+    held = kind()
 
     def reads(z):
-        return z * CONTEXT.factor
+        return z * held.factor
 
     before = key_of(reads)
     assert key_of(reads) == before
-    CONTEXT.factor = 2
-    assert key_of(reads) != before
-    CONTEXT.factor = 1
-
-
-def test_an_object_of_an_installed_package_that_cannot_be_pickled():
-    class Sampler:
-        def __reduce__(self):
-            raise TypeError("it holds a generator of random numbers")
-
-    Sampler.__module__ = "numpy"
-    sampler = Sampler()
-    sampler.most = 1
-
-    def reads(z):
-        return z * sampler.most
-
-    before = key_of(reads)
-    assert key_of(reads) == before
-    sampler.most = 2
+    held.factor = 2
     assert key_of(reads) != before

@@ -1,6 +1,6 @@
 """Which operations a tensor depends on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -28,13 +28,28 @@ def ancestors(*tensors: tf.Tensor, known: Iterable[tf.Tensor] = ()) -> list[tf.O
     return sorted(seen.values(), key=lambda op: order[op.name])
 
 
-def read_as_numbers(*tensors: tf.Tensor) -> set[Any]:
-    """The tensors, as ``ref()``, that reach some others as numbers: not by choices alone, as indices and masks do."""
+def before(tensor: tf.Tensor, types: Sequence[str]) -> tf.Tensor:
+    """What operations of these types hand on to a tensor, each from its first source."""
+    while tensor.op.type in types:
+        tensor = tensor.op.inputs[0]
+    return tensor
+
+
+def read_as_numbers(*tensors: tf.Tensor, stops: Sequence[str] = ()) -> set[Any]:
+    """The tensors, as ``ref()``, that reach some others as numbers: not by choices alone, as indices and masks do.
+
+    Args:
+        tensors: the others.
+        stops: types of operations that are not passed.
+    """
     seen = {tensor.ref() for tensor in tensors}
     stack = list(tensors)
     while stack:
+        op = stack.pop().op
+        if op.type in stops:
+            continue
         # Lists of a loop are variants.
-        numbers = [each for each in stack.pop().op.inputs if each.dtype.is_floating or each.dtype == tf.variant]
+        numbers = [each for each in op.inputs if each.dtype.is_floating or each.dtype == tf.variant]
         stack += [each for each in numbers if each.ref() not in seen]
         seen |= {each.ref() for each in numbers}
     return seen

@@ -10,11 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.ancestry import ancestors, before, read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
     BAGS,
-    COMPARISONS,
     GATHERS,
     IDENTITIES,
     NUMBERS_TO_IDS,
@@ -60,7 +59,7 @@ class Lookup(NamedTuple):
     @property
     def splits(self) -> tf.Tensor | None:
         """Where each sample's ids begin, for a bag of rows of different lengths; else None."""
-        maker = _origin(self.tensor).op
+        maker = before(self.tensor, IDENTITIES).op
         return maker.inputs[0] if maker.type == "RaggedBincount" else None
 
 
@@ -91,7 +90,7 @@ class _Seen(NamedTuple):
 
 def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     """Finds where the inputs of a trace enter the network as numbers that its outputs depend on."""
-    order, reached = ancestors(*outputs), _reached(outputs)
+    order, reached = ancestors(*outputs), read_as_numbers(*outputs, stops=STOPS)
     walk = _Walk(inputs, reached)
     for op in order:
         walk.see(op)
@@ -172,9 +171,8 @@ def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
             parts = frozenset[int]().union(*(source.parts for source in numbers))
             return _Seen(parts, "raw" if moved else "number")
         return _Seen(everything, "category" if "category" in hows else "condition")
-    is_true_or_false = op.type in COMPARISONS or any(
-        each.dtype == tf.bool for each in (*op.outputs, *(op.inputs if op.type == "Cast" else ()))
-    )
+    read = op.inputs if op.type == "Cast" else ()
+    is_true_or_false = any(each.dtype == tf.bool for each in (*op.outputs, *read))
     # An id is a number that was passed, rounded or put into a bin; what is chosen or counted among numbers is none.
     kept = ("category", "raw") if op.type in NUMBERS_TO_IDS else ("category",)
     ids = [source for source in sources if source.how in kept and op.type not in REDUCTIONS]
@@ -184,23 +182,9 @@ def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
     return _Seen(frozenset[int]().union(*(source.parts for source in ids)), "category")
 
 
-def _reached(outputs: list[tf.Tensor]) -> set[Any]:
-    """The tensors, as ``ref()``, that a gradient of the outputs may reach."""
-    seen = {output.ref() for output in outputs}
-    stack = list(outputs)
-    while stack:
-        op = stack.pop().op
-        if op.type in STOPS:
-            continue
-        numbers = [each for each in op.inputs if each.dtype.is_floating or each.dtype == tf.variant]
-        stack += [each for each in numbers if each.ref() not in seen]
-        seen |= {each.ref() for each in numbers}
-    return seen
-
-
 def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: dict[Any, _Seen]) -> Lookup | None:
     """What an operation makes of ids; None where it is no known one."""
-    maker = _origin(result).op
+    maker = before(result, IDENTITIES).op
     if op.type in GATHERS and op.inputs[1].ref() in seen and _axis(op) == 0:
         return Lookup(parts, "vectors", result, op.inputs[1])
     if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
@@ -269,7 +253,7 @@ def _pad(index: tf.Tensor, order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Ten
         return tensor, tensor.op.inputs[2]
     comparisons = [op for op in order if op.type in ("NotEqual", "Equal")]
     pairs = [pair for op in comparisons for pair in (op.inputs, op.inputs[::-1])]
-    return next(((ids, id) for ids, id in pairs if _origin(ids).ref() in same and _is_masked(id)), None)
+    return next(((ids, id) for ids, id in pairs if before(ids, IDENTITIES).ref() in same and _is_masked(id)), None)
 
 
 def _is_masked(id: tf.Tensor) -> bool:
@@ -277,12 +261,6 @@ def _is_masked(id: tf.Tensor) -> bool:
     value = tf.get_static_value(id)
     is_other = any(op.type == "NotEqual" for op in id.consumers())
     return value is not None and value.size == 1 and (is_other or not value.any())
-
-
-def _origin(tensor: tf.Tensor) -> tf.Tensor:
-    while tensor.op.type in IDENTITIES:
-        tensor = tensor.op.inputs[0]
-    return tensor
 
 
 def _rows(lookup: Lookup) -> int | None:

@@ -47,18 +47,18 @@ ARITHMETIC = (
     "Sub",
 )
 ELEMENTWISE = (*BENDS, *ARITHMETIC)
+# A whole number near each number.
+ROUNDINGS = ("Ceil", "Floor", "Rint", "Round")
 # More functions that treat every number by itself. No rule needs them.
 NUMBER_BY_NUMBER = (
     "Atan",
     "Atan2",
-    "Ceil",
     "CheckNumerics",
     "Cos",
     "Cosh",
     "DivNoNan",
     "EnsureShape",
     "Equal",
-    "Floor",
     "FloorDiv",
     "FloorMod",
     "Greater",
@@ -74,8 +74,7 @@ NUMBER_BY_NUMBER = (
     "NotEqual",
     "OnesLike",
     "PreventGradient",
-    "Rint",
-    "Round",
+    *ROUNDINGS,
     "Sign",
     "Sin",
     "Sinh",
@@ -93,24 +92,6 @@ RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
 # Make gates: operands of a product that say how much of the other operand passes. The deviation that a normalization
 # divides by is one too.
 GATES = ("Sigmoid", "Relu6", "Sqrt", *INVERSES)
-# True or false for each number, or made of such.
-COMPARISONS = (
-    "All",
-    "Any",
-    "Equal",
-    "Greater",
-    "GreaterEqual",
-    "IsFinite",
-    "IsNan",
-    "Less",
-    "LessEqual",
-    "LogicalAnd",
-    "LogicalNot",
-    "LogicalOr",
-    "NotEqual",
-)
-# A whole number near each number.
-ROUNDINGS = ("Ceil", "Floor", "Rint", "Round")
 # What turns logits into probabilities at the end of a network.
 LINKS = ("Softmax", "LogSoftmax", "Sigmoid")
 
@@ -169,6 +150,8 @@ MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "Re
 NUMBERS_TO_IDS = ("Bucketize", "Cast")
 # A row of a table for each id.
 GATHERS = ("Gather", "GatherV2", "ResourceGather")
+# Make words, letters or groups of words of texts.
+SPLITS = ("StringNGrams", "StringSplitV2", "UnicodeEncode")
 # How often each id occurs in a row.
 BAGS = ("DenseBincount", "RaggedBincount")
 

@@ -4,14 +4,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfsaliency.graph.operations import IDENTITIES, JOINS, REARRANGEMENTS
+from tfsaliency.graph.operations import IDENTITIES, JOINS, PADS, REARRANGEMENTS, SPLITS
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Values
 
 # The place of a number that no input has, such as a token that a model adds.
 NOWHERE = -1
-# Make words, letters or groups of words of texts: from here on a place is one of these.
-SPLITS = ("StringNGrams", "StringSplitV2", "UnicodeEncode")
 
 
 class Origins:
@@ -77,7 +75,7 @@ class Origins:
             if op.type == "ConcatV2":
                 filled[-1] = self._values[op.inputs[-1]]
             return replay(op, *filled)[tensor.value_index]
-        if op.type in ("PadV2", "Pad"):
+        if op.type in PADS:
             return None if origins[0] is None else tf.pad(origins[0], self._values[op.inputs[1]], constant_values=empty)
         # Number by number: a table of words, a hash, a shift, a comparison.
         same = [

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import tensorflow as tf
 
+from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.bodies import bodies_of, body_of, operations_of
 from tfsaliency.graph.custom_gradients import CustomGradients
 from tfsaliency.graph.operations import CALLS, LOOPS, NESTED
@@ -126,10 +127,4 @@ def branches_of(op: tf.Operation) -> list[Any]:
 def changing_places(body: Any) -> list[int]:
     """The numbers of the results of a turn that are not the argument at the same place."""
     pairs = enumerate(zip(body.inputs, body.outputs, strict=True))
-    return [place for place, (argument, result) in pairs if _origin(result) is not argument]
-
-
-def _origin(tensor: tf.Tensor) -> tf.Tensor:
-    while tensor.op.type == "Identity":
-        tensor = tensor.op.inputs[0]
-    return tensor
+    return [place for place, (argument, result) in pairs if before(result, ("Identity",)) is not argument]

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import alike
-from tfsaliency.graph.operations import IDENTITIES, QUOTIENTS, RESHAPES
+from tfsaliency.graph.ancestry import alike, before
+from tfsaliency.graph.operations import ADDITIONS, IDENTITIES, QUOTIENTS, RESHAPES
 from tfsaliency.graph.step import Step
 
 SOFTMAX = "Softmax"
@@ -42,11 +42,8 @@ def joined_softmaxes(steps: list[Step]) -> list[Step]:
 
 
 def _written(quotient: Step) -> WrittenSoftmax | None:
-    numerator, denominator = (source.op for source in quotient.sources)
-    while denominator.type in (*IDENTITIES, *RESHAPES, "StridedSlice"):
-        denominator = denominator.inputs[0].op
-    while numerator.type in IDENTITIES:
-        numerator = numerator.inputs[0].op
+    numerator = before(quotient.sources[0], IDENTITIES).op
+    denominator = before(quotient.sources[1], (*IDENTITIES, *RESHAPES, "StridedSlice")).op
     if not all(quotient.depends) or numerator.type != "Exp" or denominator.type != "Sum":
         return None
     powers, axes = numerator.outputs[0], _axes(denominator)
@@ -61,7 +58,7 @@ def _written(quotient: Step) -> WrittenSoftmax | None:
 
 def without_common(z: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
     """Logits without what is added to all of them: a softmax is the same for any, as for minus the largest."""
-    while z.op.type in ("Sub", "Add", "AddV2"):
+    while z.op.type in ("Sub", *ADDITIONS):
         first, second = z.op.inputs
         if first.shape.rank != z.shape.rank or any(first.shape[axis] == 1 for axis in axes):
             break

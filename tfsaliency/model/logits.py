@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.bounds import bounds_of_link
 from tfsaliency.graph.links import SLACK, is_one_number, link_of
 from tfsaliency.graph.operations import IDENTITIES, REORDERS
@@ -111,8 +112,7 @@ def _doubt(output: tf.Tensor, definition: tf.compat.v1.GraphDef) -> str:
 
 
 def _is_of_one_unit(output: tf.Tensor) -> bool:
-    while output.op.type in (*IDENTITIES, *REORDERS):
-        output = output.op.inputs[0]
+    output = before(output, (*IDENTITIES, *REORDERS))
     return bool(output.op.type == "Softmax" and output.shape[-1] == 1)
 
 
