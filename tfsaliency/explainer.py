@@ -164,7 +164,7 @@ class Explainer(Method):
             scores=answer.result.scores,
             method=str(self),
             meaning="magnitude" if self.gives_slopes and answer.function.is_of_ids else self.meaning,
-            diagnostics=answer.result.diagnostics,
+            diagnostics=answer.diagnostics,
             explained=answer.function.explained,
             provenance=provenance(self.model, answer.target, seconds) | answer.notes,
             tokens=answer.tokens,

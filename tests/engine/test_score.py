@@ -11,7 +11,7 @@ from tests.harness import tape_gradient
 from tfsaliency.engine.score import TracedScore
 from tfsaliency.model.point import point_of
 from tfsaliency.model.traced import traced_model
-from tfsaliency.target import as_target
+from tfsaliency.target.outputs import as_target
 
 X = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
 # Of other classes than the samples themselves.
@@ -31,11 +31,9 @@ def asked(model, x, question, target=None, first=0):
     @tf.function(input_signature=[specs], autograph=False)
     def run(x):
         chosen = as_target(target)
-        # A function of the logits has no use for classes: it gets zeros.
-        index = chosen.given(3) if chosen.chooses else np.zeros(3, "int32")
-        index = None if index is None else tf.constant(index)
+        given = tf.nest.map_structure(tf.constant, chosen.given(3))
         point = point_of(traced_model(model, specs))
-        score = TracedScore(point, point.enter(x), chosen, index, tf.constant(8), tf.constant(first))
+        score = TracedScore(point, point.enter(x), chosen, given, tf.constant(8), tf.constant(first))
         return question(score, x)
 
     return tf.nest.map_structure(np.asarray, run(tf.nest.map_structure(tf.constant, x)))
@@ -47,7 +45,13 @@ def test_copies_are_scored_for_the_class_of_their_sample(model):
     assert (of_copies.argmax(axis=1) != np.tile(top, 3)).any()
 
     def question(score, x):
-        return score.resolve(), score.index, score(tf.constant(COPIES)), score.at(tf.constant(COPIES)), score(x)
+        return (
+            score.resolve(),
+            score.chosen["class"],
+            score(tf.constant(COPIES)),
+            score.at(tf.constant(COPIES)),
+            score(x),
+        )
 
     at_inputs, index, called, at, again = asked(model, X, question)
     np.testing.assert_array_equal(index, top)
@@ -70,7 +74,7 @@ def test_copies_before_the_target_is_resolved_are_an_error(model, ask):
     def in_time(score, x):
         score.resolve()
         ask(score, tf.constant(COPIES))
-        return score.index
+        return score.chosen["class"]
 
     with pytest.raises(RuntimeError, match=r"calls score\.resolve\(\) first"):
         asked(model, X, early)
@@ -79,7 +83,7 @@ def test_copies_before_the_target_is_resolved_are_an_error(model, ask):
 
 @pytest.mark.parametrize("ask", [lambda score, x: score(x), lambda score, x: score.gradient(x)[0]])
 def test_the_inputs_themselves_resolve_the_target(model, ask):
-    scores, index = asked(model, X, lambda score, x: (ask(score, x), score.index))
+    scores, index = asked(model, X, lambda score, x: (ask(score, x), score.chosen["class"]))
     np.testing.assert_array_equal(index, model(X).numpy().argmax(axis=1))
     np.testing.assert_allclose(scores, model(X).numpy().max(axis=1), rtol=1e-5)
 

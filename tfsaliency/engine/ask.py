@@ -8,14 +8,15 @@ import tensorflow as tf
 
 from tfsaliency.base.options import check_count
 from tfsaliency.engine.asked import Asked
-from tfsaliency.engine.checks import check_built, check_converged, check_range, check_scores, check_values
+from tfsaliency.engine.checks import check_built, check_converged, check_scores, check_values
 from tfsaliency.engine.chunks import Result, run_in_chunks
 from tfsaliency.engine.compiled import Compiled, compiled
 from tfsaliency.engine.inputs import Inputs, as_texts, check_inputs, check_whole
 from tfsaliency.engine.question import Question
 from tfsaliency.engine.surroundings import check_surroundings
 from tfsaliency.model.black_box import BlackBox
-from tfsaliency.target import Target, as_target
+from tfsaliency.target.base import Target
+from tfsaliency.target.outputs import as_target
 
 
 class Answer(NamedTuple):
@@ -50,7 +51,12 @@ class Answer(NamedTuple):
     @property
     def classes(self) -> np.ndarray | None:
         """``(N,)``: the classes that were explained, None where the target chooses none."""
-        return self.result.classes if self.target.chooses else None
+        return self.result.told.get("class")
+
+    @property
+    def diagnostics(self) -> dict[str, np.ndarray]:
+        """What the target and the method say about each sample."""
+        return {name: each for name, each in self.result.told.items() if name != "class"} | self.result.diagnostics
 
 
 def ask(
@@ -64,22 +70,24 @@ def ask(
     batch = check_inputs(question.model, inputs)
     chosen = as_target(target)
     question.check_options(batch.given)
-    index = chosen.given(batch.samples)
-    function = _function(question, chosen, batch, batch_size, progress)
+    given = chosen.given(batch.samples)
+    function = _function(question, chosen, batch, given, batch_size, progress)
     check_whole(batch, function.specs)
-    check_range(index, function.units)
-    if index is None:
-        index = np.zeros(batch.samples, "int32")
+    explained = function.meant or chosen
+    explained.check(function.logits, given)
     for caution in function.cautions:
         warnings.warn(caution, stacklevel=3)
-    result = run_in_chunks(function, batch, index, batch_size, str(question) if progress else None)
+    result = run_in_chunks(function, batch, given, batch_size, str(question) if progress else None)
     check_scores(result.scores, batch.samples)
+    explained.check_told(result.told)
     check_values(result.values)
     check_converged(result.diagnostics)
-    return Answer(result, batch, chosen, function)
+    return Answer(result, batch, explained, function)
 
 
-def _function(question: Question, target: Target, batch: Inputs, rows: int | None, progress: bool) -> Compiled | Asked:
+def _function(
+    question: Question, target: Target, batch: Inputs, given: dict[str, np.ndarray], rows: int | None, progress: bool
+) -> Compiled | Asked:
     if isinstance(question.model, BlackBox):
         return Asked(question, question.model, target, batch, rows)
-    return compiled(question, target, batch, progress)
+    return compiled(question, target, batch, given, progress)

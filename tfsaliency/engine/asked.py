@@ -11,14 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.checks import check_integers_of_function
-from tfsaliency.engine.compiled import rows_for
+from tfsaliency.engine.compiled import rows_for, specs_of
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import Forward, Score
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.logits import Logits
 from tfsaliency.model.rows import ROUNDING, differs
-from tfsaliency.target import Target
+from tfsaliency.target.base import Rows, Target
+from tfsaliency.tensors.sums import samples_of
 
 UNSTEADY = (
     "The function answers differently for a row alone and among others, or each time it is asked: the map of a sample "
@@ -48,8 +49,8 @@ class Asked:
     explained = "the output itself: what the function returned"
 
     def __init__(self, question: Question, box: BlackBox, target: Target, inputs: Inputs, rows: int | None):
-        self._question, self._box, self._target = question, box, target
-        self._resolved = not target.chooses or target.given(inputs.samples) is not None
+        self._question, self._box, self.target = question, box, target
+        self.meant = None
         if any(part.dtype.kind == "U" for part in tf.nest.flatten(inputs.given)):
             raise ValueError(
                 "A black box is asked about numbers, some of which are hidden. Received: texts. Explain ids of words, "
@@ -65,20 +66,19 @@ class Asked:
         self._first = box.answer(inputs.rows(0, min(rows or self.rows, inputs.samples), self.specs))
         self._row = alone.shape[1:]
         self._check(self._first)
-        self.units = target.units(_logits(self._first))
+        self.logits = specs_of(_logits(self._first))
         self.cautions = [UNSTEADY] if differs(self._first[:1], alone, ROUNDING) else []
         self.notes: dict[str, str] = {}
         self.on_progress: Callable[[float], None] = lambda share: None
 
-    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, ...]:
+    def __call__(self, x: Any, given: Rows, rows: int, first: int) -> tuple[Any, ...]:
         """What `Compiled` returns, for samples from number ``first`` of a batch on."""
-        chosen = tf.constant(index) if self._resolved else None
-        score = AskedScore(self, self._target, chosen, x, tf.constant(rows), tf.constant(first), self._advance)
-        is_first = first == 0 and len(index) == len(self._first)
+        score = AskedScore(self, self.target, given, x, tf.constant(rows), tf.constant(first), self._advance)
+        is_first = first == 0 and int(samples_of(x)) == len(self._first)
         at_inputs = score.known(self._first) if is_first else score.resolve()
         values, diagnostics = self._question.attribute(x, score)
         self.notes |= score.notes
-        return values, at_inputs, score.index, diagnostics, {}
+        return values, at_inputs, score.told, diagnostics, {}
 
     def answer(self, x: Any) -> np.ndarray:
         """What the function says about some rows, in the form of its first answer."""

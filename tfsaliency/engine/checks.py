@@ -13,8 +13,6 @@ from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.call import call
 from tfsaliency.model.traced import TracedModel
 
-ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
-
 
 def check_built(model: keras.Model | BlackBox) -> None:
     """Raises where the model cannot be explained yet."""
@@ -88,18 +86,6 @@ def _telling_rows(part: np.ndarray) -> np.ndarray:
 
 def _agree(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
     return all(np.allclose(one, other, rtol=1e-2, atol=1e-3) for one, other in zip(first, second, strict=True))
-
-
-def check_range(index: np.ndarray | None, units: int | None) -> None:
-    """Raises where a chosen class is not one of the model's."""
-    if index is None or units is None:
-        return
-    outside = index[(index < 0) | (index >= units)]
-    if outside.size:
-        raise ValueError(
-            f"The model has the classes 0 to {units - 1}. Received: target {outside[0]}"
-            + (ONE_UNIT if units == 1 else "")
-        )
 
 
 def check_scores(scores: np.ndarray, samples: int) -> None:

@@ -14,17 +14,25 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
 class Result(NamedTuple):
-    """NumPy arrays for a whole batch; `Compiled` and `Asked` return the same for a chunk."""
+    """NumPy arrays for a whole batch; `Compiled` and `Asked` return the same for a chunk.
+
+    Attributes:
+        values: in the structure of the inputs.
+        scores: ``(N,)``.
+        told: what the target chose for each sample, ``(N,)`` each.
+        diagnostics: what the method says about each sample, ``(N,)`` each.
+        words: for each part that is a text its words, by the place of the part.
+    """
 
     values: Any
     scores: np.ndarray
-    classes: np.ndarray
+    told: dict[str, np.ndarray]
     diagnostics: dict[str, np.ndarray]
     words: dict[int, np.ndarray]
 
 
 def run_in_chunks(
-    function: Compiled | Asked, batch: Inputs, index: np.ndarray, rows: int | None, bar: str | None
+    function: Compiled | Asked, batch: Inputs, given: dict[str, np.ndarray], rows: int | None, bar: str | None
 ) -> Result:
     """Runs a question over a batch, ``rows`` samples at a time.
 
@@ -34,7 +42,7 @@ def run_in_chunks(
     Args:
         function: the question, compiled or asked.
         batch: the inputs.
-        index: ``(N,)`` classes, ignored by a function that chooses its own classes.
+        given: what the user chose for each sample, ``(N, ...)``.
         rows: the size of a chunk, None for the preferred size of ``function``.
         bar: text of a progress bar, None for no bar.
 
@@ -50,8 +58,9 @@ def run_in_chunks(
         while done < batch.samples:
             stop = min(done + size, batch.samples)
             function.on_progress = partial(_advance, progress, stop - done, stop)
+            of_target = {name: tf.constant(rows_of_target[done:stop]) for name, rows_of_target in given.items()}
             try:
-                piece = function(batch.rows(done, stop, function.specs), index[done:stop], size, done)
+                piece = function(batch.rows(done, stop, function.specs), of_target, size, done)
             except tf.errors.ResourceExhaustedError as error:
                 if size == 1:
                     raise MemoryError("One row of the inputs alone does not fit into the device's memory.") from error

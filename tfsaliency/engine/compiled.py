@@ -15,10 +15,13 @@ from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import TracedScore
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
+from tfsaliency.model.logits import Logits
 from tfsaliency.model.point import point_of
 from tfsaliency.model.rows import cautions
 from tfsaliency.model.traced import TracedModel, forget_trace, traced_model
-from tfsaliency.target import Target
+from tfsaliency.target.base import Rows, Target
+from tfsaliency.target.places import OUTSIDE
+from tfsaliency.tensors.sums import samples_of
 
 # Functions kept per model: a loop that passes a new lambda as target at each call must not fill the memory.
 KEPT = 32
@@ -39,7 +42,8 @@ class Compiled:
     dropped.
 
     Attributes:
-        units: how many classes the target chooses from; None where it chooses none.
+        meant: what the user's target stands for with this model; None where it stands for itself.
+        logits: what the model says, specs in the place of tensors.
         explained: says whether logits or the output itself are explained.
         notes: what the method found out about the model, name -> text.
         anatomy: of the model as it was traced.
@@ -52,25 +56,29 @@ class Compiled:
         on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
 
-    def __init__(self, question: Question, target: Target, inputs: Inputs, progress: bool):
-        resolved = not target.chooses or target.given(inputs.samples) is not None
+    def __init__(
+        self, question: Question, target: Target, inputs: Inputs, of_target: dict[str, np.ndarray], progress: bool
+    ):
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
         check_integers(question.model, model, inputs, self.specs)
         if model.cautions is None:
             model.cautions = cautions(model, inputs.rows(0, 2, self.specs))
+        meant = target.meant(model, inputs.rows(0, 1, self.specs))
+        self.meant = None if meant is target else meant
+        self.logits = specs_of(model.logits)
+        meant.check(self.logits, of_target)
         scores: list[TracedScore] = []
-        units: list[int | None] = []
 
         def advance(share: tf.Tensor) -> None:
             if progress:
                 tf.numpy_function(self._advance, [share], [])
 
         def run(
-            given: Any, index: tf.Tensor, rows: tf.Tensor, first: tf.Tensor
-        ) -> tuple[Any, tf.Tensor, tf.Tensor, dict[str, Any], dict[int, tf.Tensor]]:
-            entered = point.enter(given)
-            score = TracedScore(point, entered, target, index if resolved else None, rows, first, advance)
+            passed: Any, given: Rows, rows: tf.Tensor, first: tf.Tensor
+        ) -> tuple[Any, tf.Tensor, Rows, dict[str, Any], dict[int, tf.Tensor]]:
+            entered = point.enter(passed)
+            score = TracedScore(point, entered, meant, given, rows, first, advance)
             values, diagnostics = question.attribute(entered.x, score)
             if tf.nest.flatten(values):
                 values, words = point.folded(values, entered, by_norm=question.gives_slopes)
@@ -78,16 +86,15 @@ class Compiled:
                 words = {}
             at_inputs = score.at_inputs
             scores.append(score)
-            units.append(target.units(at_inputs.logits))
-            return values, at_inputs.score, score.index, diagnostics, words
+            return values, at_inputs.score, score.told, diagnostics, words
 
-        signature = [self.specs, tf.TensorSpec([None], tf.int32), *[tf.TensorSpec([], tf.int32)] * 2]
+        given = {name: tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for name, rows in of_target.items()}
+        signature = [self.specs, given, *[tf.TensorSpec([], tf.int32)] * 2]
         self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
         self._model, self.is_coarse = model, model.trace.is_coarse
-        self.units = units[0]
         self.notes = scores[0].notes
         self.anatomy = model.anatomy
-        self.cautions = [*target.cautions(model.logits), *model.cautions]
+        self.cautions = [*meant.cautions(model.logits), *model.cautions]
         self.explained = model.logits.describe()
         self.is_of_ids, self.held = point.is_of_ids, point.why_held
         self.rows = rows_for(model.row_bytes)
@@ -96,8 +103,8 @@ class Compiled:
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
 
-    def __call__(self, x: Any, index: np.ndarray, rows: int, first: int) -> tuple[Any, ...]:
-        """Values, scores, classes, diagnostics and words, as tensors, of samples from number ``first`` of a batch on.
+    def __call__(self, x: Any, given: Rows, rows: int, first: int) -> tuple[Any, ...]:
+        """What `Result` holds, as tensors, of samples from number ``first`` of a batch on.
 
         Raises:
             ValueError: the model cannot compute these numbers, or so many rows.
@@ -105,11 +112,11 @@ class Compiled:
         with self._model.state_put_back():
             scalars = tf.constant(rows, tf.int32), tf.constant(first, tf.int32)
             try:
-                results: tuple[Any, ...] = self._graph(x, tf.constant(index), *scalars)
+                results: tuple[Any, ...] = self._graph(x, given, *scalars)
             except tf.errors.ResourceExhaustedError:
                 raise
             except tf.errors.OpError as error:
-                raise ValueError(_failed(len(index), error)) from error
+                raise ValueError(_failed(int(samples_of(x)), error)) from error
             return results
 
 
@@ -132,8 +139,17 @@ def traced(model: keras.Model, inputs: Inputs) -> tuple[TracedModel, Any]:
     return traced_model(model, inputs.as_passed), inputs.as_passed
 
 
+def specs_of(logits: Logits) -> Logits:
+    """Logits with specs in the place of tensors."""
+    specs = (tf.nest.map_structure(tf.TensorSpec.from_tensor, each) for each in (logits.values, logits.outputs))
+    values, outputs = specs
+    return logits._replace(values=values, outputs=outputs)
+
+
 def _failed(rows: int, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip() and not line.startswith(_FRAME)), "")
+    if OUTSIDE in reason:
+        return "".join(each for each in reason[reason.index(OUTSIDE) :] if each not in "[]")
     if _NO_ID in reason:
         return (
             f"An id of the inputs or of a baseline is none of the table that the model looks it up in: {reason.strip()}"
@@ -161,15 +177,17 @@ def rows_for(row_bytes: int) -> int:
 _kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Compiled]] = weakref.WeakKeyDictionary()
 
 
-def compiled(question: Question, target: Target, inputs: Inputs, progress: bool) -> Compiled:
+def compiled(
+    question: Question, target: Target, inputs: Inputs, given: dict[str, np.ndarray], progress: bool
+) -> Compiled:
     """The compiled function for these, traced now if it is the first time."""
     functions = _kept.setdefault(question.model, OrderedDict())
-    chosen = target.given(inputs.samples) is not None
+    chosen = tuple((name, rows.shape[1:], rows.dtype) for name, rows in given.items())
     kind = question.key(), target.key, chosen, inputs.key, progress
     key = (*kind, anatomy(question.model))
     found = functions.get(key)
     if found is None:
-        found = Compiled(question, target, inputs, progress)
+        found = Compiled(question, target, inputs, given, progress)
         key = (*kind, found.anatomy)
     keep(functions, key, found, KEPT)
     return found

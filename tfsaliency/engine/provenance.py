@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.model.fingerprint import fingerprint
-from tfsaliency.target import Target
+from tfsaliency.target.base import Target
 from tfsaliency.version import __version__
 
 

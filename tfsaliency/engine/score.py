@@ -13,7 +13,7 @@ from tfsaliency.graph.trace import Trace, Values
 from tfsaliency.model.logits import Logits
 from tfsaliency.model.point import Entered, Point
 from tfsaliency.model.traced import Traced
-from tfsaliency.target import Target
+from tfsaliency.target.base import Rows, Target
 from tfsaliency.tensors.sums import repeated, samples_of
 
 # The most turns of a loop that methods with rules unroll by default. An option changes no value: it is left out of the
@@ -54,7 +54,7 @@ class Score(ABC):
         rows: how many rows a method should put through the model at once, a scalar int32 tensor.
         numbers: ``(N,)`` int32, the positions of these samples in the whole batch.
         target: what is explained.
-        index: ``(N,)`` int32, the resolved classes; None until they are known.
+        chosen: what the target chose for each sample, such as its class; None until it is known.
         advance: takes the share of its work that a method has just done, a scalar tensor, and moves the progress bar.
         notes: what a method found out about the model while it was traced, for the explanation's provenance.
     """
@@ -62,13 +62,14 @@ class Score(ABC):
     def __init__(
         self,
         target: Target,
-        index: tf.Tensor | None,
+        given: Rows,
         inputs: Any,
         rows: tf.Tensor,
         first: tf.Tensor,
         advance: Callable[[tf.Tensor], None] = lambda share: None,
     ):
-        self.target, self.index, self._inputs = target, index, inputs
+        self.target, self._given, self._inputs = target, given, inputs
+        self.chosen: Rows | None = None if target.waits else given
         self.rows = rows
         self.numbers = first + tf.range(samples_of(inputs))
         self.advance = advance
@@ -90,6 +91,11 @@ class Score(ABC):
         return tf.nest.map_structure(tf.zeros_like, x)
 
     @property
+    def told(self) -> Rows:
+        """What the target has chosen for each sample, in numbers that users see."""
+        return self.target.told(self.chosen or {})
+
+    @property
     @abstractmethod
     def is_half(self) -> bool:
         """Whether part of the model computes in float16."""
@@ -104,7 +110,11 @@ class Score(ABC):
 
     @abstractmethod
     def unrolled(self, x: Any, turns: int) -> Forward:
-        """The same for methods with rules: each loop of no more turns than that unrolled, and without conditions."""
+        """The same for methods with rules: each loop of no more turns than that unrolled, and without conditions.
+
+        Raises:
+            ValueError: the target sees the inputs, where rules that go back through the model do not come by.
+        """
 
     @abstractmethod
     def resolve(self) -> tf.Tensor:
@@ -145,12 +155,13 @@ class Score(ABC):
 
     def head(self, forward: Forward) -> "Head":
         """The target as a network of its own, from the logits to the score."""
-        specs = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), forward.logits.values)
+        specs = tf.nest.map_structure(_spec, forward.logits.values)
+        chosen = tf.nest.map_structure(_spec, self.chosen)
 
-        def scored(logits: Any, index: tf.Tensor) -> tf.Tensor:
-            return self.target.score(forward.logits._replace(values=logits), index)
+        def scored(logits: Any, chosen: Rows) -> tf.Tensor:
+            return self.target.score(forward.logits._replace(values=logits), chosen, None)
 
-        return Head(Trace(scored, specs, tf.TensorSpec([None], tf.int32)), self._index)
+        return Head(Trace(scored, specs, chosen), self._chosen_of)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -168,7 +179,7 @@ class Score(ABC):
     def _resolved(self, x: Any) -> bool:
         """Whether ``x`` are the inputs as given; raises where the target is not resolved and they are not."""
         is_given = self._is_given(x)
-        if self.index is None and not is_given:
+        if self.chosen is None and not is_given:
             raise RuntimeError(
                 "The target is not resolved yet: a method that scores anything but the inputs themselves calls "
                 "score.resolve() first."
@@ -180,17 +191,27 @@ class Score(ABC):
         return all(part is given for part, given in parts)
 
     def _of(self, logits: Logits, x: Any) -> tf.Tensor:
-        if self.index is None:
-            self.index = self.target.top(logits)
-        return self.target.score(logits, self._index(x))
+        if self.chosen is None:
+            self.chosen = self.target.choose(logits, self._given)
+        inputs = self._seen(x) if self.target.sees_inputs else None
+        return self.target.score(logits, self._chosen_of(x), inputs)
+
+    def _seen(self, x: Any) -> Any:
+        """The inputs as they were passed, or copies of them, for a target that sees them."""
+        return x
 
     def _held(self, x: Any) -> list[tf.Tensor]:
         """What the model reads besides ``x``, for the inputs or copies of them."""
         return []
 
-    def _index(self, x: Any) -> tf.Tensor:
-        """The resolved class of each row of copies of the inputs."""
-        return tf.tile(self.index, [samples_of(x) // samples_of(self._inputs)])
+    def _chosen_of(self, x: Any) -> Rows:
+        """What the target chose, for each row of copies of the inputs."""
+        copies: Rows = self._copies(self.chosen, x)
+        return copies
+
+    def _copies(self, given: Any, x: Any) -> Any:
+        """Rows that belong to the inputs, repeated for copies of them ``x``."""
+        return given if self._is_given(x) else repeated(given, samples_of(x) // samples_of(self._inputs))
 
 
 class TracedScore(Score):
@@ -202,8 +223,8 @@ class TracedScore(Score):
         others: see `Score`.
     """
 
-    def __init__(self, point: Point, entered: Entered, target: Target, index: tf.Tensor | None, *others: Any):
-        super().__init__(target, index, entered.x, *others)
+    def __init__(self, point: Point, entered: Entered, target: Target, given: Rows, *others: Any):
+        super().__init__(target, given, entered.x, *others)
         self._model, self._entered, self.is_of_inputs = point, entered, point.is_inputs
         self._graph = tf.compat.v1.get_default_graph()
         # One for the model, and one with its loops unrolled.
@@ -233,6 +254,12 @@ class TracedScore(Score):
         return self._run(self._model, x)
 
     def unrolled(self, x: Any, turns: int) -> Forward:
+        if self.target.sees_inputs:
+            raise ValueError(
+                f"Rules go back from the score through the model, and {self.target} has another way to the inputs. Let "
+                "the model compute the score, such as keras.Model(x, keras.ops.sum((model(x) - x) ** 2, axis=-1)) for "
+                "x = keras.Input(shape), or take Gradient, IntegratedGradients, Occlusion or their like."
+            )
         return self._run(self._model.unrolled(turns), x)
 
     @property
@@ -262,6 +289,9 @@ class TracedScore(Score):
     def passed(self, x: Any) -> Any:
         return self._copies(self._entered.given, x)
 
+    def _seen(self, x: Any) -> Any:
+        return self._model.seen(x, self.passed(x))
+
     def looked_up(self, passed: Any) -> Any:
         return self._model.enter(passed).x
 
@@ -272,28 +302,29 @@ class TracedScore(Score):
         held: list[tf.Tensor] = self._copies(self._model.held_of(self._entered.given), x)
         return held
 
-    def _copies(self, given: Any, x: Any) -> Any:
-        return given if self._is_given(x) else repeated(given, samples_of(x) // samples_of(self._inputs))
-
 
 class Head:
     """A target as a network, for rules that go back through it.
 
     Args:
-        trace: of the target, as a function of logits and classes.
-        index: gives the resolved class of each row of copies of the inputs.
+        trace: of the target, as a function of logits and of what it chose.
+        chosen_of: gives what it chose for each row of copies of the inputs.
 
     Attributes:
         network: the steps from the logits that are floats to the score.
     """
 
-    def __init__(self, trace: Trace, index: Callable[[Any], tf.Tensor]):
-        self._trace, self._index = trace, index
+    def __init__(self, trace: Trace, chosen_of: Callable[[Any], Rows]):
+        self._trace, self._chosen_of = trace, chosen_of
         logits = [each for each in tf.nest.flatten(trace.inputs[0]) if each.dtype.is_floating]
         self.network = Network(trace, logits, [trace.outputs])
 
     def values(self, forward: Forward) -> Values:
         """The values of the traced tensors, in the graph under construction."""
-        logits, index = self._trace.inputs
-        given = zip(tf.nest.flatten(logits), tf.nest.flatten(forward.logits.values), strict=True)
-        return self._trace.run([*given, (index, self._index(forward.inputs))])
+        given = forward.logits.values, self._chosen_of(forward.inputs)
+        return self._trace.run(list(zip(tf.nest.flatten(self._trace.inputs), tf.nest.flatten(given), strict=True)))
+
+
+def _spec(part: tf.Tensor) -> tf.TensorSpec:
+    """Of such tensors with any number of rows."""
+    return tf.TensorSpec([None, *part.shape[1:]], part.dtype)

@@ -272,3 +272,10 @@ def _rows(lookup: Lookup) -> int | None:
 def table_of(lookup: Lookup) -> tf.Tensor:
     """The traced table of vectors, or the handle of the variable that it is."""
     return lookup.tensor.op.inputs[0]
+
+
+def rows_of_table(lookup: Lookup) -> int | None:
+    """How many ids a table has a vector for; None where the trace does not know."""
+    table = table_of(lookup)
+    # The handle of a variable shows no shape.
+    return table.shape[0] if table.shape.rank else None

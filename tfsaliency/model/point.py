@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.base.structure import names
-from tfsaliency.graph.lookups import Entries, entries
+from tfsaliency.graph.lookups import Entries, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import Leaf, LookedUp, Number
@@ -95,6 +95,16 @@ class Point(Traced):
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
 
     @property
+    def tables(self) -> dict[int, int | None]:
+        """How many ids there are a vector for, by the place of the part that holds one id at each place, ``(N, T)``."""
+        looked_up = (leaf.lookup for leaf in self._looked_up if leaf.lookup.kind == "vectors")
+        return {
+            min(each.parts): rows_of_table(each)
+            for each in looked_up
+            if len(each.parts) == 1 and self._parts[min(each.parts)].shape.rank == each.index.shape.rank == 2
+        }
+
+    @property
     def shown(self) -> Any:
         return self._structure([tf.TensorSpec([None, *leaf.shape], tf.float32) for leaf in self._leaves])
 
@@ -106,6 +116,17 @@ class Point(Traced):
         passed = list(zip(self._parts, tf.nest.flatten(given), strict=True))
         values = self.trace.run(passed, [each for leaf in self._looked_up for each in leaf.read])
         return Entered(self._structure([leaf.entered(values) for leaf in self._leaves]), given, values)
+
+    def seen(self, x: Any, given: Any) -> Any:
+        """Inputs as they were passed, with those that are numbers taken from what a method asks about.
+
+        Args:
+            x: what a method asks about.
+            given: the inputs as they were passed, or as many copies of them.
+        """
+        numbers = {leaf.traced.ref(): each for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)}
+        parts = zip(self._parts, tf.nest.flatten(given), strict=True)
+        return tf.nest.pack_sequence_as(given, [numbers.get(part.ref(), each) for part, each in parts])
 
     def held_of(self, given: Any) -> list[tf.Tensor]:
         """What else the model reads of some inputs: the parts that are no numbers."""

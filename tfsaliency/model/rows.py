@@ -1,7 +1,6 @@
 """Whether the answer for a row of a batch is that row's own: what its neighbours and chance change is warned of."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -114,7 +113,7 @@ def _compared(model: TracedModel, x: Any, met: list[Meeting]) -> tf.Operation | 
     """
     suspects = [tensor for each in met if (tensor := _number(each.operation)) is not None]
     outputs = tf.nest.flatten(model.logits.outputs)
-    run = _answering(model, [*outputs, *suspects])
+    run = model.answering([*outputs, *suspects])
     first = tf.nest.map_structure(lambda part: part[:1], x)
     other = tf.nest.map_structure(_other_row, x)
     try:
@@ -135,24 +134,6 @@ def _compared(model: TracedModel, x: Any, met: list[Meeting]) -> tf.Operation | 
 
 def _number(operation: tf.Operation) -> tf.Tensor | None:
     return next((each for each in operation.outputs if each.dtype.is_floating or each.dtype.is_integer), None)
-
-
-def _answering(model: TracedModel, wanted: list[tf.Tensor]) -> Callable[..., list[np.ndarray]]:
-    """What gives the values of traced tensors for a batch of some rows."""
-
-    def run(rows: Any) -> list[tf.Tensor]:
-        values = model.run(rows)
-        return [values[each] for each in wanted]
-
-    specs = tf.nest.map_structure(lambda each: tf.TensorSpec([None, *each.shape[1:]], each.dtype), model.inputs)
-    function = tf.function(run, autograph=False, input_signature=[specs]).get_concrete_function()
-
-    def answer(*rows: Any) -> list[np.ndarray]:
-        batch = tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *rows)
-        with model.state_put_back():
-            return [each.numpy() for each in function(batch)]
-
-    return answer
 
 
 def _other_row(part: tf.Tensor) -> tf.Tensor:

@@ -4,12 +4,13 @@ import bisect
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
@@ -134,6 +135,22 @@ class TracedModel(Traced):
             finally:
                 for variable, value in state:
                     variable.assign(value)
+
+    def answering(self, wanted: list[tf.Tensor]) -> Callable[..., list[np.ndarray]]:
+        """What gives the values of traced tensors for a batch of some rows, in the structure of the inputs."""
+
+        def run(rows: Any) -> list[tf.Tensor]:
+            values = self.run(rows)
+            return [values[each] for each in wanted]
+
+        function = tf.function(run, autograph=False, input_signature=[self.shown]).get_concrete_function()
+
+        def answer(*rows: Any) -> list[np.ndarray]:
+            batch = tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *rows)
+            with self.state_put_back():
+                return [each.numpy() for each in function(batch)]
+
+        return answer
 
     def layers_of(self, operation: str) -> list[LayerCall]:
         position = self._positions[operation]

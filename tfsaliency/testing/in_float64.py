@@ -7,19 +7,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.model.traced import TracedModel
-from tfsaliency.target import Target
+from tfsaliency.target.base import Target
 
 _FLOATS = (tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum, tf.float32.as_datatype_enum)
 _DOUBLE = tf.float64.as_datatype_enum
 
 
-def score_in_float64(model: TracedModel, target: Target, index: np.ndarray) -> Callable[[Any], np.ndarray]:
+def score_in_float64(model: TracedModel, target: Target, chosen: dict[str, np.ndarray]) -> Callable[[Any], np.ndarray]:
     """``(N,)`` scores of inputs in float64, which differences of two near points need.
 
     Args:
         model: the traced model.
         target: what is scored.
-        index: the class of each row, ``(N,)``.
+        chosen: what the target chose for each row, such as its class.
 
     Raises:
         ValueError: an operation of the model exists in single precision only, or reads something else than variables.
@@ -34,7 +34,7 @@ def score_in_float64(model: TracedModel, target: Target, index: np.ndarray) -> C
         known = dict(zip(names, parts, strict=True)) | {name: tf.constant(value) for name, value in given.items()}
         found = tf.graph_util.import_graph_def(definition, known, [each.name for each in wanted], name="")
         values = tf.nest.pack_sequence_as(model.logits.values, found)
-        return target.score(model.logits._replace(values=values), tf.constant(index))
+        return target.score(model.logits._replace(values=values), tf.nest.map_structure(tf.constant, chosen), None)
 
     function = tf.function(scored, autograph=False, input_signature=specs).get_concrete_function()
     return lambda x: np.asarray(function(*(tf.constant(part, tf.float64) for part in tf.nest.flatten(x))))

@@ -20,7 +20,7 @@ from tfsaliency.methods.activations import GradCAM
 from tfsaliency.methods.backward import LRP, DeepLIFT
 from tfsaliency.methods.gradients import Gradient, SmoothGrad
 from tfsaliency.methods.paths import IntegratedGradients
-from tfsaliency.target import as_target
+from tfsaliency.target.outputs import as_target
 from tfsaliency.testing.compare import ROUNDING, distance, expect_same, may_refuse, rows
 from tfsaliency.testing.in_float64 import score_in_float64
 from tfsaliency.testing.record import Check, DoesNotApply, Record, by_name, checks_of, expect, run_all
@@ -233,9 +233,10 @@ def slopes_in_float64(case: _Case) -> str:
         lambda part: (part + OFF * scale * generator.normal(size=part.shape)).astype("float32"), case.inputs
     )
     there = Gradient(case.model).explain(point, case.classes)
-    index = np.zeros(case.number, "int32") if there.target is None else there.target
+    target = as_target(case.target)
+    chosen = target.given(case.number) | ({} if there.target is None else {"class": there.target})
     try:
-        score = score_in_float64(case.traced, as_target(case.target), index)
+        score = score_in_float64(case.traced, target, chosen)
         at_point = score(point)
     except Exception as error:
         raise DoesNotApply(f"the graph cannot be computed in float64: {_short(error)}") from error

@@ -50,7 +50,7 @@ def test_function_target(linear):
     visualizer = tfs.ClassVisualization.simonyan(linear, penalty=0.5, steps=1500, learning_rate=0.02)
     result = visualizer.explain(tfs.target.margin(1, 2))
     np.testing.assert_allclose(result.values, [WEIGHTS[:, 1] - WEIGHTS[:, 2]], atol=1e-3)
-    assert result.target is None
+    assert result.target == [1]
 
 
 def test_the_score_rises(network):

@@ -291,7 +291,7 @@ class CAM(GradientWeighted):
 
     def map(self, activation: Activation, forward: Forward, score: Score) -> tf.Tensor:
         # The class is chosen by the model's output, behind its softmax: that is no way of the score.
-        ops = descendants(ancestors(forward.score, known=[score.index]), [activation.output])
+        ops = descendants(ancestors(forward.score, known=tf.nest.flatten(score.chosen)), [activation.output])
         kinds = [op.type for op in ops if op.outputs[0].dtype.is_floating]
         if not kinds or kinds[0] != "Mean" or kinds.count("MatMul") != 1 or set(kinds[1:]) - set(DENSE_HEAD):
             raise ValueError(

@@ -18,7 +18,8 @@ from tfsaliency.explanation import Visualization
 from tfsaliency.graph.gradients import gradient
 from tfsaliency.methods.class_models.parametrization import Fourier, Pixels
 from tfsaliency.methods.class_models.views import Views
-from tfsaliency.target import ClassTarget, as_target
+from tfsaliency.target.classes import ClassTarget
+from tfsaliency.target.outputs import as_target
 from tfsaliency.tensors.sums import samples_of, total
 
 
@@ -156,12 +157,14 @@ class ClassVisualization(Method):
         start = time.perf_counter()
         chosen = as_target(target)
         count = chosen.count()
-        if chosen.chooses and chosen.given(count) is None:
-            raise ValueError("A class visualization needs a target: the class, or a list of classes. Received: None")
+        if chosen.waits:
+            raise ValueError(
+                f"A class visualization needs a target: the class, or a list of classes. Received: {target}"
+            )
         blank = self._pictures(self._start(self._shape())[None], self._shape())
         answer = ask(self, np.repeat(blank, count, axis=0), chosen, progress=progress)
         seconds = time.perf_counter() - start
-        diagnostics = dict(answer.result.diagnostics)
+        diagnostics = dict(answer.diagnostics)
         return Visualization(
             values=answer.result.values,
             inputs=answer.batch.given,

@@ -1,0 +1,96 @@
+"""Functions of the logits and of the inputs, against a tape over the model itself."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import tfsaliency as tfs
+
+X = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def autoencoder():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((6,)), layers.Dense(3, "tanh"), layers.Dense(6)])
+
+
+def error(reconstruction, inputs):
+    return tf.reduce_sum(tf.square(reconstruction - inputs), axis=-1)
+
+
+def test_a_function_of_two_arguments_sees_the_inputs(autoencoder):
+    """Both ways from the inputs to the error have a gradient: through the model, and beside it."""
+    explanation = tfs.Gradient(autoencoder).explain(X, error)
+    with tf.GradientTape() as tape:
+        x = tf.constant(X)
+        tape.watch(x)
+        scores = error(autoencoder(x), x)
+    np.testing.assert_allclose(explanation.values, tape.gradient(scores, x), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(explanation.scores, scores, rtol=1e-5)
+    assert explanation.provenance["target"] == "error(logits, inputs)"
+
+
+def test_copies_are_compared_with_themselves(autoencoder):
+    """Occlusion hides a number from the model and from the comparison alike."""
+    values = tfs.Occlusion(autoencoder, window=1, stride=1).explain(X, error).values
+    for place in range(6):
+        hidden = X.copy()
+        hidden[:, place] = 0
+        lost = error(autoencoder(X), X) - error(autoencoder(hidden), hidden)
+        np.testing.assert_allclose(values[:, place], lost, rtol=1e-4, atol=1e-5)
+
+
+def test_a_path_adds_up_to_the_change_of_the_error(autoencoder):
+    explanation = tfs.IntegratedGradients(autoencoder, steps=200).explain(X, error)
+    zeros = np.zeros_like(X)
+    expected = error(autoencoder(X), X) - error(autoencoder(zeros), zeros)
+    np.testing.assert_allclose(explanation.values.sum(axis=1), expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", [tfs.LRP, tfs.DeepTaylor, tfs.DeepLIFT])
+def test_rules_refuse_it_and_their_advice_works(autoencoder, method):
+    with pytest.raises(ValueError, match=r"error\(logits, inputs\) has another way.*keras.Model\(x, keras.ops.sum"):
+        method(autoencoder).explain(X, error)
+    x = keras.Input((6,))
+    model = keras.Model(x, keras.ops.sum((autoencoder(x) - x) ** 2, axis=-1))
+    np.testing.assert_allclose(method(model).explain(X, lambda z: z).scores, error(autoencoder(X), X), rtol=1e-5)
+
+
+def test_two_pictures_of_a_siamese_network():
+    """The distance of two encodings is a function of both outputs, and each picture has its share."""
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential([keras.Input((6,)), layers.Dense(4, "tanh")])
+    first, second = keras.Input((6,)), keras.Input((6,))
+    model = keras.Model([first, second], [encoder(first), encoder(second)])
+    inputs = [X, np.roll(X, 1, axis=0)]
+
+    def distance(logits):
+        return tf.reduce_sum(tf.square(logits[0] - logits[1]), axis=-1)
+
+    values = tfs.Gradient(model).explain(inputs, distance).values
+    with tf.GradientTape() as tape:
+        parts = [tf.constant(part) for part in inputs]
+        tape.watch(parts)
+        score = distance(model(parts))
+    for found, expected in zip(values, tape.gradient(score, parts), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_ids_beside_numbers_are_seen_as_they_were_passed():
+    keras.utils.set_random_seed(0)
+    ids, numbers = keras.Input((3,), name="ids"), keras.Input((2,), name="numbers")
+    both = layers.Concatenate()([layers.Flatten()(layers.Embedding(5, 4)(ids)), numbers])
+    model = keras.Model({"ids": ids, "numbers": numbers}, layers.Dense(1)(both))
+    inputs = {"ids": np.array([[1, 2, 4]]), "numbers": np.array([[0.5, -2.0]], "float32")}
+
+    def score(logits, inputs):
+        return logits[:, 0] + 3 * inputs["numbers"][:, 1] + tf.reduce_sum(tf.cast(inputs["ids"], tf.float32), axis=1)
+
+    explanation = tfs.Gradient(model).explain(inputs, score)
+    alone = tfs.Gradient(model).explain(inputs, lambda logits: logits[:, 0])
+    np.testing.assert_allclose(explanation.values["numbers"] - alone.values["numbers"], [[0, 3]], atol=1e-5)
+    np.testing.assert_allclose(explanation.values["ids"], alone.values["ids"], rtol=1e-5)
+    np.testing.assert_allclose(explanation.scores - alone.scores, [-6 + 7], rtol=1e-5)

@@ -1,0 +1,97 @@
+"""The logit of a class."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.model.causal import is_language_model
+from tfsaliency.model.logits import PROBABILITY, Logits
+from tfsaliency.model.traced import TracedModel
+from tfsaliency.target.base import (
+    Rows,
+    Target,
+    check_classes,
+    count_of,
+    one_output,
+    only_output,
+    per_sample,
+    shapes_of,
+)
+from tfsaliency.target.contrasts import Contrast
+
+ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
+
+
+@dataclass(frozen=True)
+class ClassTarget(Target):
+    """The logit of a class: the top class, one class, or one class per sample."""
+
+    index: int | tuple[int, ...] | None = None
+
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        return self.index is None
+
+    @property
+    def key(self) -> Hashable:
+        return ClassTarget
+
+    def given(self, samples: int) -> dict[str, np.ndarray]:
+        return {} if self.index is None else {"class": per_sample("class", self.index, samples)}
+
+    def count(self) -> int:
+        return count_of(self.index)
+
+    def check(self, logits: Logits, given: dict[str, np.ndarray]) -> None:
+        values, binary = _class_logits(logits)
+        if "class" in given:
+            units = 2 if binary else values.shape[-1] if values.shape.rank == 2 else 1
+            check_classes(given["class"], units, ONE_UNIT if units == 1 else "")
+
+    def choose(self, logits: Logits, given: Rows) -> Rows:
+        if given:
+            return given
+        values, binary = _class_logits(logits)
+        if binary:
+            half = 0.5 if only_output(logits.links) == PROBABILITY else 0.0
+            return {"class": tf.cast(_column(values) > half, tf.int32)}
+        outputs = only_output(logits.outputs)
+        outputs = outputs if outputs.shape.rank == 2 else outputs[:, None]
+        return {"class": tf.argmax(outputs, axis=-1, output_type=tf.int32)}
+
+    def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
+        values, binary = _class_logits(logits)
+        if binary:
+            # sigmoid(-z) = 1 - sigmoid(z): the logit of class 0 is the negative of the logit of class 1. Nor does the
+            # map of 1 - p differ from that of -p.
+            return _column(values) * tf.cast(2 * chosen["class"] - 1, values.dtype)
+        return tf.gather(values if values.shape.rank == 2 else values[:, None], chosen["class"], axis=1, batch_dims=1)
+
+    def told(self, chosen: Rows) -> Rows:
+        return chosen
+
+    def meant(self, model: TracedModel, row: Any) -> Target:
+        """For a language model the last position's top id against the runner-up: all its logits are one question."""
+        is_open = self.index is None and is_language_model(model, row)
+        return Contrast() if is_open else self
+
+
+def _class_logits(logits: Logits) -> tuple[Any, bool]:
+    """Logits of shape ``(N, classes)`` or ``(N,)``, and whether one unit that is a probability stands for two."""
+    values = one_output(logits)
+    if values.shape.rank not in (1, 2):
+        raise ValueError(
+            f"A class target needs an output of shape (N, classes). The model's output has shape {shapes_of(values)}: "
+            "use tfsaliency.target.token(position, class) for one place of a sequence, "
+            "tfsaliency.target.region(mask, class) for a part of a map, or pass a function of the logits that returns "
+            "shape (N,)."
+        )
+    units = values.shape[-1] if values.shape.rank == 2 else 1
+    return values, units == 1 and only_output(logits.links) in ("Sigmoid", PROBABILITY)
+
+
+def _column(values: tf.Tensor) -> tf.Tensor:
+    return values if values.shape.rank == 1 else values[:, 0]

@@ -1,0 +1,135 @@
+"""The difference of two logits: why this class, and not that one."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.model.logits import Logits
+from tfsaliency.target.base import (
+    Rows,
+    Target,
+    check_classes,
+    count_of,
+    one_output,
+    only_output,
+    per_sample,
+    whole_numbers_or_none,
+)
+from tfsaliency.target.places import at_position, check_position
+
+_Chosen = int | tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Contrast(Target):
+    """The logit of one class less that of another, at one position where the output is a sequence."""
+
+    winner: _Chosen = None
+    loser: _Chosen = None
+    position: _Chosen = None
+
+    @property
+    def waits(self) -> bool:  # type: ignore[override]
+        return self.winner is None or self.loser is None
+
+    @property
+    def key(self) -> Hashable:
+        return Contrast, self.winner is None, self.loser is None, self.position is None
+
+    def given(self, samples: int) -> dict[str, np.ndarray]:
+        named = {"class": self.winner, "foil": self.loser, "position": self.position}
+        return {name: per_sample(name, each, samples) for name, each in named.items() if each is not None}
+
+    def count(self) -> int:
+        return count_of(self.winner, self.loser, self.position)
+
+    def check(self, logits: Logits, given: dict[str, np.ndarray]) -> None:
+        values = one_output(logits)
+        check_position(values, given.get("position"))
+        classes = values.shape[-1]
+        if classes == 1:
+            raise ValueError(
+                "A contrast is between two classes. The output has one unit: its two sides are "
+                "tfsaliency.target.binary(0) and binary(1), and under a sigmoid the classes 0 and 1."
+            )
+        for name in ("class", "foil"):
+            check_classes(given.get(name), classes)
+
+    def choose(self, logits: Logits, given: Rows) -> Rows:
+        outputs = at_position(only_output(logits.outputs), given.get("position"))
+        top, second = tf.unstack(tf.math.top_k(outputs, 2).indices, axis=-1)
+        if "foil" in given:
+            # The top class apart from the foil: of a class against itself there is nothing to explain.
+            return {"class": tf.where(tf.equal(top, given["foil"]), second, top), **given}
+        winner = given.get("class", top)
+        return {**given, "class": winner, "foil": tf.where(tf.equal(top, winner), second, top)}
+
+    def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
+        values = at_position(one_output(logits), chosen.get("position"))
+        of_winner, of_loser = (tf.gather(values, chosen[name], axis=1, batch_dims=1) for name in ("class", "foil"))
+        return of_winner - of_loser
+
+    def told(self, chosen: Rows) -> Rows:
+        return chosen
+
+    def __str__(self) -> str:
+        named = {"winner": self.winner, "loser": self.loser, "position": self.position}
+        return f"contrast({', '.join(f'{name}={each}' for name, each in named.items() if each is not None)})"
+
+
+def contrast(winner: Any = None, loser: Any = None, *, position: Any = None) -> Target:
+    """The logit of one class less that of another: why the model prefers the one.
+
+    Formula:
+        ``S = z_winner - z_loser``, at one position where the output is a sequence ``(N, T, classes)``.
+
+    It is the default for a language model, whose next word is one choice among many: most of what raises its logit
+    raises others too.
+
+    Args:
+        winner: the class that is explained, or one per sample; None for the top class.
+        loser: the class that it is compared with, or one per sample; None for the best class besides the winner.
+        position: the place in an output that is a sequence, or one per sample; negative numbers count from the end, and
+            None is the last place. In a text that is filled up at its end, that is a place of padding: pass
+            ``lengths - 1``.
+
+    The choice is in the explanation: ``target`` is the winner, and ``diagnostics["foil"]`` the loser.
+
+    Raises:
+        ValueError: on ``explain``, if the output has no such class or position.
+
+    Source:
+        Yin & Neubig 2022, Interpreting Language Models with Contrastive Explanations.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0, 2.0, 0.0, 0.0], [3.0, 1.0, 0.0, 0.0], [0.0, 5.0, 0.0, 7.0]])])
+        >>> explanation = tfs.Gradient(model).explain(np.ones((1, 3)), tfs.target.contrast())
+        >>> explanation.target, explanation.diagnostics["foil"], explanation.values
+        (array([1], dtype=int32), array([3], dtype=int32), array([[ 2.,  1., -2.]], dtype=float32))
+    """
+    return Contrast(
+        whole_numbers_or_none("winner", winner),
+        whole_numbers_or_none("loser", loser),
+        whole_numbers_or_none("position", position),
+    )
+
+
+def margin(winner: int, loser: int) -> Target:
+    """The difference of two logits: it explains why the model prefers one class to the other.
+
+    Args:
+        winner: the class that is explained.
+        loser: the class that it is compared with.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+        >>> tfs.Gradient(model).explain(np.ones((2, 3)), tfs.target.margin(0, 1)).values.shape
+        (2, 3)
+    """
+    return contrast(winner, loser)
