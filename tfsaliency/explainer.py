@@ -17,10 +17,11 @@ from tfsaliency.engine.provenance import provenance
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.engine.scorer import Scorer
-from tfsaliency.explanation import Explanation
+from tfsaliency.explanation import Explanation, stacked
 from tfsaliency.model.foreign import as_model
 from tfsaliency.model.keys import key_of
 from tfsaliency.model.layers import is_layer
+from tfsaliency.target.several import Several
 from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input
 
 
@@ -129,7 +130,8 @@ class Explainer(Method):
                 or texts. Ids, categories and texts are explained by what the model looks up for them.
             target: what is explained: None for the top class of each sample, a class index, one index per sample, a
                 function of the logits (in the model's output structure, any number of rows) that returns ``(N,)``, or
-                what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1.
+                what `tfsaliency.target` makes. A one-unit sigmoid head has the classes 0 and 1. For a language model
+                None is the last position's top token against the runner-up.
             batch_size: how many rows go through the model at once, copies made by a method included. By default it is
                 chosen for speed within a memory budget. It does not change the values.
             progress: draws a progress bar.
@@ -149,6 +151,9 @@ class Explainer(Method):
             >>> tfs.Gradient(model).explain(np.eye(3), target=[0, 3, 3])
             Explanation(Gradient, values=(3, 3), target=[0, 3, 3])
         """
+        if isinstance(target, Several):
+            each = [self.explain(inputs, one, batch_size=batch_size, progress=progress) for one in target.targets]
+            return stacked(each, str(target))
         start = time.perf_counter()
         answer = ask(self, inputs, target, batch_size=batch_size, progress=progress)
         innermost = self._innermost()
@@ -192,6 +197,8 @@ class Explainer(Method):
             >>> tfs.Gradient(model).scores(np.eye(3), target=1)
             array([2., 4., 6.], dtype=float32)
         """
+        if isinstance(target, Several):
+            return np.stack([self.scores(inputs, each, batch_size=batch_size) for each in target.targets], axis=1)
         return Scorer(self.model).scores(inputs, target, batch_size=batch_size)
 
     def then(self, transform: Transform) -> "Then":

@@ -1,6 +1,6 @@
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -37,7 +37,8 @@ class Explanation:
             places: signed, never rescaled. One number for each id or category, and for a text one for each word.
         inputs: the inputs as the user passed them.
         target: ``(N,)`` explained classes, None for a function of the logits.
-        scores: ``(N,)`` float32, the explained scores.
+        scores: ``(N,)`` float32, the explained scores. For several targets (`tfsaliency.target.each`) these, ``target``
+            and ``diagnostics`` are ``(N, K)``, NaN where a target has none, and values ``(N, K, ...)``.
         method: the method with its options.
         meaning: the meaning of the values. ``"signed"``: positive numbers are evidence for the target, negative numbers
             are evidence against it, and channels are summed. ``"magnitude"``: strength, never negative; the largest
@@ -97,6 +98,8 @@ class Explanation:
             'Gradient.map(absolute)'
         """
         check_transform(transform)
+        if self.has_several:
+            return stacked([one.map(transform) for one in self.each()], self.provenance["target"])
         values = map_parts(lambda part, given: np.asarray(transform(part, given)), self.values, self.inputs)
         return dataclasses.replace(
             self,
@@ -104,6 +107,37 @@ class Explanation:
             method=f"{self.method}.map({name_of(transform)})",
             meaning=meaning_after(transform, self.meaning),
         )
+
+    @property
+    def has_several(self) -> bool:
+        """Whether it explains several targets."""
+        return self.scores.ndim == 2
+
+    def each(self) -> "list[Explanation]":
+        """One explanation for each target of `tfsaliency.target.each`; of a single target this one.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+            >>> both = tfs.Gradient(model).explain(np.ones((1, 3)), tfs.target.each([0, 1]))
+            >>> [one.target.tolist() for one in both.each()]
+            [[0], [1]]
+        """
+        if not self.has_several:
+            return [self]
+        names = self.provenance.get("targets", [""] * self.scores.shape[1])
+        shared = {name: each for name, each in self.provenance.items() if name != "targets"}
+        return [
+            dataclasses.replace(
+                self,
+                values=map_parts(lambda part, place=place: part[:, place], self.values),
+                scores=self.scores[:, place],
+                target=None if self.target is None else self.target[:, place],
+                diagnostics={diagnostic: array[:, place] for diagnostic, array in self.diagnostics.items()},
+                provenance=shared | {"target": name},
+            )
+            for place, name in enumerate(names)
+        ]
 
     def plot(self, **options: Any) -> "Figure":
         """Draws input, map and overlay of each sample; see `tfsaliency.plot.plot` for the options.
@@ -235,6 +269,27 @@ class Visualization(Explanation):
     meaning: Meaning = "painting"
 
 
+def stacked(explanations: Sequence[Explanation], target: str) -> Explanation:
+    """Explanations of the same inputs by one method for several targets, as one; see `Explanation.each`."""
+    first = explanations[0]
+    targets = [each.target for each in explanations if each.target is not None]
+    without = np.full(len(first), np.nan)
+    diagnostics = {
+        name: np.stack([each.diagnostics.get(name, without) for each in explanations], axis=1)
+        for name in dict.fromkeys(name for each in explanations for name in each.diagnostics)
+    }
+    names = [str(each.provenance["target"]) for each in explanations]
+    seconds = sum(each.provenance.get("seconds", 0.0) for each in explanations)
+    return dataclasses.replace(
+        first,
+        values=map_parts(lambda *parts: np.stack(parts, axis=1), *(each.values for each in explanations)),
+        scores=np.stack([each.scores for each in explanations], axis=1),
+        target=np.stack(targets, axis=1) if len(targets) == len(explanations) else None,
+        diagnostics=diagnostics,
+        provenance={**first.provenance, "target": target, "targets": names, "seconds": seconds},
+    )
+
+
 _KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}
 
 
@@ -294,13 +349,15 @@ def _check_arrays(arrays: Mapping[str, Any]) -> None:
     Args:
         arrays: name in the file -> array, or anything else with ``shape`` and ``dtype``.
     """
-    samples = arrays["scores"].shape
-    if len(samples) != 1:
-        raise ValueError(f"Scores have the shape (N,). Received: {samples}")
+    scores = arrays["scores"].shape
+    if len(scores) not in (1, 2):
+        raise ValueError(f"Scores have the shape (N,), or (N, K) for several targets. Received: {scores}")
     for name, array in arrays.items():
-        shape = array.shape[:1] if name.startswith(("values/", "inputs/", "tokens/")) else array.shape
-        if shape != samples:
-            raise ValueError(f"There are {samples[0]} scores, and the array {name!r} has the shape {array.shape}")
+        # Inputs have no axis for targets.
+        axes = 1 if name.startswith(("inputs/", "tokens/")) else len(scores)
+        shape = array.shape[:axes] if name.startswith(("values/", "inputs/", "tokens/")) else array.shape
+        if shape != scores[:axes]:
+            raise ValueError(f"There are {scores} scores, and the array {name!r} has the shape {array.shape}")
         if array.dtype.kind not in NUMBERS and not name.startswith(("inputs/", "tokens/")):
             raise ValueError(f"The array {name!r} holds numbers. Received: {array.dtype}")
 

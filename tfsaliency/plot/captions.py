@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tfsaliency.plot.record import Record
 
 
@@ -10,20 +12,24 @@ def title_text(explanation: Record, sample: int, labels: Sequence[str] | None) -
     score = f"{explanation.scores[sample]:.2f}"
     if explanation.target is None:
         return f"score {score}"
-    target = int(explanation.target[sample])
-    foil = explanation.diagnostics.get("foil")
-    against = "" if foil is None else f", not {_name(int(foil[sample]), labels)}"
-    return f"{_name(target, labels)}{against}: {score}"
+    against = _foil(explanation, sample)
+    foil = "" if against is None else f", not {_name(against, labels)}"
+    return f"{_name(int(explanation.target[sample]), labels)}{foil}: {score}"
 
 
 def target_text(explanation: Record, sample: int, labels: Sequence[str] | None) -> str:
     """The target: ``967 espresso``, or the name of the target's function if no class was explained."""
     if explanation.target is None:
         return str(explanation.provenance.get("target", "a function of the logits"))
-    target = int(explanation.target[sample])
+    against = _foil(explanation, sample)
+    classes = [int(explanation.target[sample])] + ([] if against is None else [against])
+    return ", not ".join(f"{each} {_label(each, labels)}".rstrip() for each in classes)
+
+
+def _foil(explanation: Record, sample: int) -> int | None:
+    """The class that a contrast compares with."""
     foil = explanation.diagnostics.get("foil")
-    against = "" if foil is None else f", not {int(foil[sample])} {_label(int(foil[sample]), labels)}".rstrip()
-    return f"{target} {_label(target, labels)}".rstrip() + against
+    return None if foil is None or np.isnan(foil[sample]) else int(foil[sample])
 
 
 def diagnostics_of(explanation: Record, sample: int) -> dict[str, str]:

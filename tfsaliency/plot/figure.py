@@ -15,6 +15,9 @@ from tfsaliency.plot.captions import title_text
 from tfsaliency.plot.kinds import INCHES, Picture, Scale, kind_of, scale_of, show
 from tfsaliency.plot.record import Record
 
+# The height of a row of a matrix, in inches.
+CELL = 0.35
+
 
 class Drawn(Figure):
     """A figure that a notebook shows even without pyplot."""
@@ -37,7 +40,8 @@ def plot(
     The explanation's ``meaning`` chooses the colours. Signed maps have two colours, with zero fixed at white, and their
     channels are summed. Magnitudes and maps of places have one colour from zero, and the largest channel counts. Series
     of shape ``(N, T, C)`` become lines with the map as colour behind them, tables ``(N, F)`` become bars. Each part of
-    an input gets its own row.
+    an input gets its own row. Several targets of tokens or of a table are a matrix, with a row for each target; of
+    anything else they have rows of their own.
 
     Args:
         explanation: the explanation to draw.
@@ -67,22 +71,25 @@ def plot(
     if explanation.meaning == "painting" and explanation.values.ndim == 4:
         return _gallery(explanation, labels, samples)
     shown = shown_inputs(explanation, images)
+    if explanation.has_several and all(part.ndim == 3 for part in flatten(explanation.values)):
+        return _matrices(explanation, shown, labels, percentile, samples)
     rows = [
-        (sample, given[sample], values[sample])
+        (one, sample, given[sample], values[sample])
         for sample in samples
-        for given, values in zip(shown, flatten(explanation.values), strict=True)
+        for one in explanation.each()
+        for given, values in zip(shown, flatten(one.values), strict=True)
     ]
     scales = [scale_of(values, explanation.meaning, percentile) for *_, values in rows]
     if shared_scale:
         scales = [Scale(max(scale.limit for scale in scales), scales[0].signed, percentile)] * len(rows)
-    columns = max(kind_of(values, given).columns for _, given, values in rows)
+    columns = max(kind_of(values, given).columns for *_, given, values in rows)
     width = columns * INCHES if columns == 3 else 3 * INCHES
-    heights = [kind_of(values, given).height(given) for _, given, values in rows]
+    heights = [kind_of(values, given).height(given) for *_, given, values in rows]
     figure = Drawn(figsize=(width, sum(heights)), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for axes, (sample, given, values), scale in zip(grid, rows, scales, strict=True):
+    for axes, (one, sample, given, values), scale in zip(grid, rows, scales, strict=True):
         kind_of(values, given).draw(axes, given, values, scale)
-        axes[0].set_title(title_text(explanation, sample, labels), fontsize=8)
+        axes[0].set_title(title_text(one, sample, labels), fontsize=8)
     layer = explanation.provenance.get("layer")
     figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
     return figure
@@ -213,6 +220,30 @@ def write_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """
     with appearing_whole(Path(path)) as unfinished:
         unfinished.write_bytes(png(figure))
+
+
+def _matrices(
+    explanation: Record, shown: list[np.ndarray], labels: Sequence[str] | None, percentile: float, samples: range
+) -> Figure:
+    """A matrix for each sample and part: targets down, tokens or columns across."""
+    parts = [
+        (sample, given[sample], values[sample])
+        for sample in samples
+        for given, values in zip(shown, flatten(explanation.values), strict=True)
+    ]
+    heights = [len(values) * CELL + 2 * CELL for *_, values in parts]
+    width = 2 * CELL + max(values.shape[1] for *_, values in parts) * CELL * 2
+    figure = Drawn(figsize=(max(width, 2 * INCHES), sum(heights) + 2 * CELL), layout="constrained")
+    rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)
+    for (axis,), (sample, given, values) in zip(rows, parts, strict=True):
+        scale = scale_of(values.reshape(-1), explanation.meaning, percentile)
+        axis.imshow(paint.heatmap(values, limit=scale.limit, signed=scale.signed), aspect="auto")
+        titles = [title_text(one, sample, labels) for one in explanation.each()]
+        axis.set_yticks(range(len(values)), titles, fontsize=8)
+        named = [str(each) for each in given] if len(given) == values.shape[1] else range(values.shape[1])
+        axis.set_xticks(range(values.shape[1]), named, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
+    figure.suptitle(explanation.method, fontsize=8, wrap=True)
+    return figure
 
 
 def _gallery(visualization: Record, labels: Sequence[str] | None, samples: range) -> Figure:

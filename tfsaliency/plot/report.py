@@ -74,6 +74,7 @@ def report(
     """
     if not isinstance(explanations, Sequence):
         explanations = [explanations]
+    explanations = [one for each in explanations for one in each.each()]
     check_same_inputs("report", explanations)
     count = len(explanations[0])
     if names is None:

@@ -151,6 +151,10 @@ class Sequenced(Target):
         of_ids = tf.gather(said, tf.maximum(ids, 0), axis=2, batch_dims=2)
         return tf.reduce_sum(tf.where(is_asked, of_ids, 0.0), axis=1)
 
+    def told(self, chosen: Rows) -> Rows:
+        # A single token is the class that is explained.
+        return {"class": chosen["ids"][:, 0]} if chosen["ids"].shape[1] == 1 else {}
+
     def __str__(self) -> str:
         ids = self.ids[0] if len(self.ids) == 1 else self.ids
         return f"sequence({ids}, first={self.first})"
