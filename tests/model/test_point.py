@@ -382,9 +382,8 @@ def test_ids_that_are_only_compared_are_refused_by_name():
     with pytest.raises(ValueError, match="Nothing of the inputs becomes a real number.*of type Equal.*Occlusion"):
         tfs.Gradient(model).explain(np.array([[1, 7, 2]]), 0)
     # The advice works.
-    values = (
-        tfs.Occlusion(tfs.BlackBox(model.predict), window=1, stride=1).explain(np.array([[1.0, 7.0, 2.0]]), 0).values
-    )
+    explainer = tfs.Occlusion(tfs.BlackBox(model.predict), window=1, stride=1, baseline=0)
+    values = explainer.explain(np.array([[1, 7, 2]]), 0).values
     np.testing.assert_allclose(values, [[0, model.layers[-1].get_weights()[0][1, 0], 0]], atol=1e-6)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.base.structure import names
 from tfsaliency.engine.checks import check_integers_of_function
 from tfsaliency.engine.compiled import rows_for, specs_of
 from tfsaliency.engine.inputs import Inputs
@@ -57,6 +58,7 @@ class Asked:
                 "and let the function look the words up: "
                 "lambda ids: classify([' '.join(words[i] for i in row) for row in ids.astype(int)])"
             )
+        self._parts = list(zip(names(inputs.given), tf.nest.flatten(inputs.given), strict=True))
         check_integers_of_function(box, inputs)
         self.specs = inputs.as_numbers
         self.rows = rows_for(sum(4 * part[0].size for part in tf.nest.flatten(inputs.given)))
@@ -92,6 +94,16 @@ class Asked:
             f"{self._question} looks inside the model, or needs its gradient, and a black box only answers. Explain a "
             "Keras model, or ask the function with Occlusion or RISE, alone or in a wrapper: SmoothGrad(Occlusion(f))."
         )
+
+    def check_hides_numbers(self) -> None:
+        """Raises where zero may be the id of something: a function does not show which id stands for nothing."""
+        integers = [name or "the input" for name, part in self._parts if part.dtype.kind in "iu" and part.itemsize > 1]
+        if integers:
+            raise ValueError(
+                f"{self._question} hides what it asks about, and cannot know what stands for nothing in integers. "
+                f"Received: integers for {', '.join(integers)}. Of ids pass that of padding or of an unknown word, of "
+                "quantities a usual one: baseline=0 for all inputs, or one for each in their structure."
+            )
 
     def _check(self, answer: np.ndarray) -> None:
         if answer.shape[1:] != self._row:
@@ -131,6 +143,10 @@ class AskedScore(Score):
             return tf.identity(scores), refuse
 
         return without_gradient(*tf.nest.flatten(x))
+
+    def neutral(self, x: Any) -> Any:
+        self._asked.check_hides_numbers()
+        return super().neutral(x)
 
     def forward(self, x: Any) -> Forward:
         raise self._asked.refuse()

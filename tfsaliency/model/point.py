@@ -77,7 +77,8 @@ class Point(Traced):
             told = "; ".join(f"{name}: {why}" for name, why in self.why_held.items())
             raise ValueError(
                 f"Nothing of the inputs becomes a real number that the output depends on, so nothing has a gradient "
-                f"({told}). Occlusion and RISE need none: tfs.Occlusion(model.predict)."
+                f"({told}). Occlusion and RISE need none: tfs.Occlusion(model.predict, baseline=0), with the id that "
+                "stands for nothing in the place of 0."
             )
         # A lookup of several parts has the place of the first.
         self._at: list[list[Leaf]] = [

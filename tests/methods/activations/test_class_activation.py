@@ -465,3 +465,23 @@ def test_progress_of_a_loop_reaches_the_end_in_parts(monkeypatch):
     tfs.SmoothGrad(tfs.ScoreCAM(network("deep")[0], "top"), samples=4).explain(X[:1], 1, progress=True, batch_size=1)
     assert sum(Bar.moves) == pytest.approx(1)
     assert len([move for move in Bar.moves if move > 0.1]) == 4
+
+
+def test_score_cam_of_ids_hides_behind_a_mean_id():
+    """A vector of zeros is none that the network knows: the mask leads to the mean vector of the table."""
+    keras.utils.set_random_seed(0)
+    words = layers.Embedding(20, 4)
+    convolution = layers.Conv1D(3, 2, activation="relu", padding="same")
+    model = keras.Sequential([keras.Input((6,)), words, convolution, layers.GlobalAveragePooling1D(), layers.Dense(2)])
+    model.set_weights([3 * weights + 0.2 for weights in model.get_weights()])
+    ids = np.array([[3, 8, 1, 4, 2, 19]])
+    vectors = words(ids).numpy()
+    mean, maps = words.get_weights()[0].mean(axis=0), convolution(vectors).numpy()[0]
+    scores = []
+    for channel in maps.T:
+        mask = (channel - channel.min()) / max(np.ptp(channel), 1e-9)
+        hidden = mean + (vectors - mean) * mask[:, None]
+        scores.append(model.layers[-1](convolution(hidden).numpy().mean(axis=1)).numpy()[0, 1])
+    weights = np.exp(scores) / np.exp(scores).sum()
+    values = tfs.ScoreCAM(model).explain(ids, 1).values
+    np.testing.assert_allclose(values[0], maps @ weights, rtol=1e-4)

@@ -325,3 +325,41 @@ def test_predict_does_not_wait_for_threads_that_wait_for_it():
     found = subprocess.run([sys.executable, "-c", PREDICT], capture_output=True, text=True, timeout=180)
     assert found.returncode == 0, found.stderr
     assert found.stdout.endswith("done\n")
+
+
+# --- what stands for nothing ---
+
+IDS = np.array([[2, 1, 3], [1, 1, 2]])
+WORTH = np.array([[10.0, -1.0], [1.0, 0.0], [3.0, 2.0], [0.0, 5.0]])
+
+
+def worth(inputs):
+    """The sum of what each id is worth. Id 0 is an ordinary one."""
+    ids = inputs["ids"] if isinstance(inputs, dict) else inputs
+    summed = WORTH[ids.astype(int)].sum(axis=1)
+    return summed + inputs["size"] if isinstance(inputs, dict) else summed
+
+
+@pytest.mark.parametrize("method", [tfs.Occlusion, tfs.RISE])
+def test_zero_may_be_an_id(method):
+    """A function does not show which id stands for nothing, so it is asked for."""
+    with pytest.raises(ValueError, match=r"cannot know what stands for nothing in integers.*integers for the input"):
+        method(worth).explain(IDS, 0)
+    with pytest.raises(ValueError, match=r"integers for ids\. .*baseline=0"):
+        method(worth).explain({"ids": IDS, "size": np.ones((2, 1))}, 0)
+
+
+def test_the_id_that_was_named_stands_for_nothing():
+    explainer = tfs.Occlusion(worth, window=1, stride=1, baseline=1)
+    np.testing.assert_allclose(explainer.explain(IDS, 0).values, WORTH[IDS, 0] - WORTH[1, 0])
+    both = tfs.Occlusion(worth, window=1, stride=1, baseline={"ids": 3, "size": 0.0})
+    values = both.explain({"ids": IDS, "size": np.full((2, 1), 7.0)}, 1).values
+    np.testing.assert_allclose(values["ids"], WORTH[IDS, 1] - WORTH[3, 1])
+    np.testing.assert_allclose(values["size"], [[7.0], [7.0]])
+
+
+def test_bytes_are_pictures():
+    """Zero is black."""
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 6, 7, 2)).astype("uint8")
+    explainer = tfs.Occlusion(lambda x: x.sum(axis=(1, 2)), window=1, stride=1)
+    np.testing.assert_allclose(explainer.explain(pictures, 1).values[..., 0], pictures[..., 1])

@@ -18,7 +18,8 @@ class ScoreCAM(ActivationMap):
 
     Formula:
         ``L = relu(sum_k a_k A_k)``, ``a = softmax over k of S(x * H_k)``, ``H_k`` the channel resized to the input and
-        scaled to [0, 1].
+        scaled to [0, 1]. The vectors that are looked up for ids are moved towards that of padding, or of a mean id, and
+        not towards zero.
 
     It takes as many forward passes as the layer has channels. The softmax of logits gives nearly all weight to a few
     channels, and the model was not trained on inputs dimmed by a mask.
@@ -45,9 +46,11 @@ class ScoreCAM(ActivationMap):
             first, count = block
             chosen = tf.experimental.numpy.moveaxis(activations[..., first : first + count], -1, 0)
             chosen = tf.reshape(chosen, [-1, *activation.grid.shape])
+            copies = repeated(x, count)
+            pairs = zip(tf.nest.flatten(copies), tf.nest.flatten(score.neutral(copies)), strict=True)
             parts = [
-                part if grid is None else part * _mask(chosen, grid)
-                for part, grid in zip(tf.nest.flatten(repeated(x, count)), activation.grids, strict=True)
+                part if grid is None else hidden + (part - hidden) * _mask(chosen, grid)
+                for (part, hidden), grid in zip(pairs, activation.grids, strict=True)
             ]
             return score.at(tf.nest.pack_sequence_as(x, parts))
 

@@ -37,7 +37,8 @@ class Occlusion(Explainer):
             dict of these for several inputs; None for an eighth of each axis. The axis of a table ``(N, F)`` is its
             columns.
         stride: the step of the window, at most its length, in the same forms; None for half the window.
-        baseline: replaces the hidden window, as in `IntegratedGradients`.
+        baseline: replaces the hidden window, as in `IntegratedGradients`. A function does not show which id stands for
+            nothing: for integers it has to be said, ``baseline=0`` if it is 0.
 
     With several inputs, one input is occluded at a time and the others stay unchanged.
 

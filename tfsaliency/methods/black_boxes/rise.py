@@ -35,7 +35,7 @@ class RISE(Explainer):
         samples: the number of masks; the paper takes 4000 to 8000.
         cells: the number of grid cells along each axis. Each column of a table ``(N, F)`` is its own cell.
         probability: the probability that a cell is visible, between 0 and 1.
-        baseline: replaces the hidden cells, as in `IntegratedGradients`; one baseline only.
+        baseline: replaces the hidden cells, as in `Occlusion`; one baseline only.
         seed: the same seed gives the same masks, for every input.
 
     Raises:
