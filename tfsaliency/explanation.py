@@ -1,6 +1,7 @@
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +13,8 @@ from tfsaliency.base import archive
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.meaning import Meaning, check_meaning
 from tfsaliency.base.structure import flatten, map_parts, skeleton, unflatten
+from tfsaliency.base.structure import names as names_of
+from tfsaliency.base.words import merged, token_names
 from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
 
 if TYPE_CHECKING:
@@ -48,8 +51,10 @@ class Explanation:
         explained: whether the scores are logits under a softmax or sigmoid, or the model's output itself.
         provenance: versions, the model's name and fingerprint, the target and the time in seconds; ``"layer"`` for a
             map over the places of a layer; ``"held"``: the parts of the inputs that nothing is explained of, and why.
-        tokens: the words of a text that the model splits, ``(N, T)``, filled up with ``""``; in the structure of the
-            inputs, with None for a part that is no text. None where no part is a text.
+        tokens: the words of a text that the model splits, or what `named` calls the tokens, ``(N, T)``, filled up with
+            ``""``; in the structure of the inputs, with None for any other part. None where nothing has words.
+        feature_names: what `named` calls the columns of a table, ``(F,)``; in the structure of the inputs, with None
+            for any other part. None where no column has a name.
     """
 
     values: Any
@@ -62,14 +67,17 @@ class Explanation:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     meaning: Meaning = "signed"
     tokens: Any = None
+    feature_names: Any = None
 
     def __post_init__(self) -> None:
         check_meaning(self.meaning, self.values)
         for name in ("values", "inputs"):
             object.__setattr__(self, name, map_parts(_frozen, getattr(self, name)))
-        if self.tokens is not None:
-            tokens = map_parts(lambda part, given: None if part is None else _frozen(part), self.tokens, self.inputs)
-            object.__setattr__(self, "tokens", tokens)
+        for name in ("tokens", "feature_names"):
+            words = getattr(self, name)
+            if words is not None:
+                frozen = map_parts(lambda part, given: None if part is None else _frozen(part), words, self.inputs)
+                object.__setattr__(self, name, frozen)
         object.__setattr__(self, "target", None if self.target is None else _frozen(self.target))
         object.__setattr__(self, "scores", _frozen(self.scores))
         diagnostics = {name: _frozen(array) for name, array in self.diagnostics.items()}
@@ -139,6 +147,80 @@ class Explanation:
             for place, name in enumerate(names)
         ]
 
+    def named(self, *, tokens: Any = None, feature_names: Any = None) -> "Explanation":
+        """The same explanation with names for its tokens or columns, which pictures and reports show.
+
+        Args:
+            tokens: for each sample a list of names, at most one for each id; or a function that returns this list for
+                the ids of a sample, such as ``lambda ids: [vocabulary[i] for i in ids]``. For inputs of several parts a
+                dict of these, or a list with None.
+            feature_names: for a table ``(N, F)`` a list of ``F`` names; for several parts a dict, or a list with None.
+
+        Raises:
+            ValueError: there is not one list for each sample, or not one name for each column.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 4), keras.layers.Flatten()])
+            >>> model.add(keras.layers.Dense(2))
+            >>> vocabulary = ["", "a", "bird", "sings"]
+            >>> explanation = tfs.Gradient(model).explain(np.array([[1, 2, 3]]))
+            >>> explanation.named(tokens=lambda ids: [vocabulary[i] for i in ids]).tokens
+            array([['a', 'bird', 'sings']], dtype='<U5')
+        """
+        words = self._of_parts(self.tokens, tokens, "tokens", token_names)
+        columns = self._of_parts(self.feature_names, feature_names, "feature_names", _column_names)
+        return dataclasses.replace(self, tokens=words, feature_names=columns)
+
+    def by_word(self, texts: Any, offsets: Any) -> "Explanation":
+        """The same explanation with one value for each word of a text, and no longer for each piece of a word.
+
+        Contributions of the pieces are summed: their sum stays. Of magnitudes the norm is taken.
+
+        Args:
+            texts: one for each sample; words are what white space separates. For inputs of several parts a dict of
+                these, or a list with None.
+            offsets: in the same form, for each sample the spans ``(first letter, one behind the last)`` of its tokens,
+                as tokenizers give them. A token with an empty span, such as one for the end, stays by itself.
+
+        Raises:
+            ValueError: there is not one text for each sample, or more spans than tokens.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 4), keras.layers.Flatten()])
+            >>> model.add(keras.layers.Dense(2))
+            >>> explanation = tfs.DeepLIFT(model).explain(np.array([[1, 2, 3]]))  # birds sing-ing
+            >>> words = explanation.by_word(["birds singing"], [[(0, 5), (6, 10), (10, 13)]])
+            >>> words.tokens.tolist(), bool(np.isclose(words.values[0, 1], explanation.values[0, 1:].sum()))
+            ([['birds', 'singing']], True)
+        """
+        if self.has_several:
+            return stacked([one.by_word(texts, offsets) for one in self.each()], self.provenance["target"])
+        names = [None] * len(flatten(self.values)) if self.tokens is None else flatten(self.tokens)
+        per_part = (_for_parts(given, self.inputs, name) for name, given in (("texts", texts), ("offsets", offsets)))
+        values, words = [], []
+        for part, name, text, spans in zip(flatten(self.values), names, *per_part, strict=True):
+            if text is None:
+                values.append(part)
+                words.append(name)
+                continue
+            found = merged(part, name, text, spans, by_norm=self.meaning == "magnitude")
+            values.append(found.values)
+            words.append(found.words)
+        form = skeleton(self.inputs)
+        return dataclasses.replace(self, values=unflatten(form, values), tokens=unflatten(form, words))
+
+    def _of_parts(self, known: Any, given: Any, name: str, named: Callable[[Any, np.ndarray], np.ndarray]) -> Any:
+        """What is known of each part, replaced by what the user gives for some; None where nothing is known."""
+        if given is None:
+            return known
+        parts = flatten(self.inputs)
+        before = [None] * len(parts) if known is None else flatten(known)
+        after = _for_parts(given, self.inputs, name)
+        pairs = zip(parts, before, after, strict=True)
+        return unflatten(skeleton(self.inputs), [old if new is None else named(new, part) for part, old, new in pairs])
+
     def plot(self, **options: Any) -> "Figure":
         """Draws input, map and overlay of each sample; see `tfsaliency.plot.plot` for the options.
 
@@ -182,6 +264,14 @@ class Explanation:
         held = f", held={list(self.provenance['held'])}" if "held" in self.provenance else ""
         return f"{type(self).__name__}({self.method}, values={shapes}, target={target}{held})"
 
+    def __str__(self) -> str:
+        """For texts the words of each sample, on coloured ground in a terminal and with their values elsewhere."""
+        if self.tokens is None:
+            return repr(self)
+        from tfsaliency.plot.terminal import words_of
+
+        return words_of(self, colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one ``.npz`` file that `load` reads back exactly, without pickle.
 
@@ -217,6 +307,8 @@ class Explanation:
             arrays |= {f"{name}/{place}": part for place, part in enumerate(flatten(getattr(self, name)))}
         words = [] if self.tokens is None else flatten(self.tokens)
         arrays |= {f"tokens/{place}": part for place, part in enumerate(words) if part is not None}
+        columns = [] if self.feature_names is None else flatten(self.feature_names)
+        arrays |= {f"columns/{place}": part for place, part in enumerate(columns) if part is not None}
         arrays |= {f"diagnostics/{name}": array for name, array in self.diagnostics.items()}
         _check_arrays(arrays)
         with appearing_whole(path) as unfinished, open(unfinished, "wb") as file:
@@ -269,6 +361,34 @@ class Visualization(Explanation):
     meaning: Meaning = "painting"
 
 
+def _for_parts(given: Any, inputs: Any, name: str) -> list[Any]:
+    """What a user gives for each part of the inputs, None for some of them."""
+    parts = names_of(inputs)
+    if isinstance(inputs, dict):
+        unknown = sorted(set(given) - set(parts)) if isinstance(given, dict) else [type(given).__name__]
+        if unknown:
+            raise ValueError(f"{name} is a dict with some of the inputs' names {parts}. Received: {unknown}")
+        return [given.get(part) for part in parts]
+    if isinstance(inputs, list | tuple):
+        if len(given) != len(parts):
+            raise ValueError(
+                f"{name} holds one entry, or None, for each of {len(parts)} inputs. Received: {len(given)}"
+            )
+        return list(given)
+    return [given]
+
+
+def _column_names(names: Any, part: np.ndarray) -> np.ndarray:
+    """The names of the columns of a part, ``(F,)``."""
+    found = np.array([names] if isinstance(names, str) else list(names), str)
+    if part.ndim != 2 or found.shape != part.shape[1:]:
+        raise ValueError(
+            f"feature_names holds one name for each column of a table. Received: {len(found)} names for inputs of "
+            f"shape {part.shape}"
+        )
+    return found
+
+
 def stacked(explanations: Sequence[Explanation], target: str) -> Explanation:
     """Explanations of the same inputs by one method for several targets, as one; see `Explanation.each`."""
     first = explanations[0]
@@ -314,8 +434,18 @@ def _read(file: BinaryIO) -> Explanation:
     diagnostics = [name for name in names if name.startswith("diagnostics/")]
     targets = [name for name in ("target",) if name in names]
     parts = range(_count(names, "inputs"))
-    words = [name for name in (f"tokens/{place}" for place in parts) if name in names]
-    used = ["scores", *targets, *words, *diagnostics, *flatten(structures["values"]), *flatten(structures["inputs"])]
+    words, columns = (
+        [name for name in (f"{kind}/{place}" for place in parts) if name in names] for kind in ("tokens", "columns")
+    )
+    used = [
+        "scores",
+        *targets,
+        *words,
+        *columns,
+        *diagnostics,
+        *flatten(structures["values"]),
+        *flatten(structures["inputs"]),
+    ]
     for name in used:
         if name not in names:
             raise ValueError(f"the array {name!r} is missing")
@@ -333,6 +463,9 @@ def _read(file: BinaryIO) -> Explanation:
         explained=_entry(record, "explained", str),
         provenance=_entry(record, "provenance", dict),
         tokens=unflatten(record["inputs"], [arrays.get(f"tokens/{place}") for place in parts]) if words else None,
+        feature_names=unflatten(record["inputs"], [arrays.get(f"columns/{place}") for place in parts])
+        if columns
+        else None,
     )
 
 
@@ -351,13 +484,16 @@ def _check_arrays(arrays: Mapping[str, Any]) -> None:
     """
     scores = arrays["scores"].shape
     if len(scores) not in (1, 2):
-        raise ValueError(f"Scores have the shape (N,), or (N, K) for several targets. Received: {scores}")
+        raise ValueError(f"Scores have the shape (N,). Received: {scores}. For several targets: (N, K)")
     for name, array in arrays.items():
+        if name.startswith("columns/"):
+            continue
         # Inputs have no axis for targets.
         axes = 1 if name.startswith(("inputs/", "tokens/")) else len(scores)
         shape = array.shape[:axes] if name.startswith(("values/", "inputs/", "tokens/")) else array.shape
         if shape != scores[:axes]:
-            raise ValueError(f"There are {scores} scores, and the array {name!r} has the shape {array.shape}")
+            number = scores[0] if len(scores) == 1 else scores
+            raise ValueError(f"There are {number} scores, and the array {name!r} has the shape {array.shape}")
         if array.dtype.kind not in NUMBERS and not name.startswith(("inputs/", "tokens/")):
             raise ValueError(f"The array {name!r} holds numbers. Received: {array.dtype}")
 

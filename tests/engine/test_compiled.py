@@ -117,7 +117,10 @@ def test_equal_targets_share(model, functions):
     for _ in range(3):
         tfs.Gradient(model).explain(X, tfs.target.margin(0, 1))
     assert len(functions) == 1
+    # Classes are what a target reads, and no part of its graph.
     tfs.Gradient(model).explain(X, tfs.target.margin(0, 2))
+    assert len(functions) == 1
+    tfs.Gradient(model).explain(X, tfs.target.contrast())
     assert len(functions) == 2
 
 

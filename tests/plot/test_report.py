@@ -14,7 +14,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from tfsaliency.plot.figure import draw_part
-from tfsaliency.plot.kinds import scale_of
+from tfsaliency.plot.kinds import kind_of, scale_of
 
 HOSTILE = '<script>alert("1")</script> & \'</style>"'
 
@@ -130,7 +130,9 @@ def test_series_tables_and_several_parts_are_drawn(tmp_path):
     given = [inputs["facts"][0], inputs["series"][0]]
     for image, seen, values in zip(page.all("img"), given, expected, strict=True):
         drawn = cv2.imdecode(
-            np.frombuffer(tfs.plot.png(draw_part(seen, values, scale_of(values, "signed", 99))), "uint8"),
+            np.frombuffer(
+                tfs.plot.png(draw_part(kind_of(values), seen, values, scale_of(values, "signed", 99))), "uint8"
+            ),
             cv2.IMREAD_COLOR,
         )
         np.testing.assert_array_equal(pixels(image["src"]), drawn[..., ::-1])

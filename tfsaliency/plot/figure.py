@@ -9,14 +9,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
-from tfsaliency.base.structure import flatten, map_parts
+from tfsaliency.base.structure import flatten, map_parts, names
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
-from tfsaliency.plot.kinds import INCHES, Picture, Scale, kind_of, scale_of, show
+from tfsaliency.plot.kinds import COLUMNS, INCHES, Kind, Picture, Scale, kind_of, scale_of, show
 from tfsaliency.plot.record import Record
 
 # The height of a row of a matrix, in inches.
 CELL = 0.35
+# A table of more columns is drawn without their names.
+MOST_COLUMNS = 40
 
 
 class Drawn(Figure):
@@ -74,21 +76,18 @@ def plot(
     if explanation.has_several and all(part.ndim == 3 for part in flatten(explanation.values)):
         return _matrices(explanation, shown, labels, percentile, samples)
     rows = [
-        (one, sample, given[sample], values[sample])
-        for sample in samples
-        for one in explanation.each()
-        for given, values in zip(shown, flatten(one.values), strict=True)
+        (one, sample, *row) for sample in samples for one in explanation.each() for row in rows_of(one, shown, sample)
     ]
     scales = [scale_of(values, explanation.meaning, percentile) for *_, values in rows]
     if shared_scale:
         scales = [Scale(max(scale.limit for scale in scales), scales[0].signed, percentile)] * len(rows)
-    columns = max(kind_of(values, given).columns for *_, given, values in rows)
+    columns = max(kind.columns for _, _, kind, _, _ in rows)
     width = columns * INCHES if columns == 3 else 3 * INCHES
-    heights = [kind_of(values, given).height(given) for *_, given, values in rows]
+    heights = [kind.height(given) for _, _, kind, given, _ in rows]
     figure = Drawn(figsize=(width, sum(heights)), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for axes, (one, sample, given, values), scale in zip(grid, rows, scales, strict=True):
-        kind_of(values, given).draw(axes, given, values, scale)
+    for axes, (one, sample, kind, given, values), scale in zip(grid, rows, scales, strict=True):
+        kind.draw(axes, given, values, scale)
         axes[0].set_title(title_text(one, sample, labels), fontsize=8)
     layer = explanation.provenance.get("layer")
     figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
@@ -153,9 +152,8 @@ def compare(
     return figure
 
 
-def draw_part(given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
+def draw_part(kind: Kind, given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
     """Draws one part of one sample that is not a picture: a series as lines, a table as bars."""
-    kind = kind_of(values, given)
     figure = Drawn(figsize=(3 * INCHES, kind.height(given)), layout="constrained")
     kind.draw(figure.subplots(1, 1, squeeze=False)[0], given, values, scale)
     return figure
@@ -170,6 +168,40 @@ def check_same_inputs(name: str, explanations: Sequence[Record]) -> None:
         others = flatten(other.inputs)
         if len(parts) != len(others) or not all(map(np.array_equal, parts, others)):
             raise ValueError(f"{name} needs explanations of the same inputs. {other.method} explains other ones.")
+
+
+def rows_of(explanation: Record, shown: list[np.ndarray], sample: int) -> list[tuple[Kind, np.ndarray, np.ndarray]]:
+    """What is drawn of a sample, in rows: how, of which input, and the values. The columns of a table share a row."""
+    pairs = [(given[sample], part[sample]) for given, part in zip(shown, flatten(explanation.values), strict=True)]
+    named = column_names(explanation)
+    if named is None:
+        return [(kind_of(values, given), given, values) for given, values in pairs]
+    cells = [cell for given, _ in pairs for cell in given]
+    labels = [f"{name} = {_short(cell)}" for name, cell in zip(named, cells, strict=True)]
+    return [(COLUMNS, np.array(labels), np.concatenate([values for _, values in pairs]))]
+
+
+def column_names(explanation: Record) -> list[str] | None:
+    """The names of all columns, where the inputs are a table with names: of columns, or of parts."""
+    parts = flatten(explanation.inputs)
+    columns = [None] * len(parts) if explanation.feature_names is None else flatten(explanation.feature_names)
+    every = [*parts, *flatten(explanation.values)]
+    is_table = all(part.ndim == 2 for part in every) and sum(part.shape[1] for part in parts) <= MOST_COLUMNS
+    if not is_table or explanation.tokens is not None or (len(parts) == 1 and columns == [None]):
+        return None
+    return [
+        each
+        for name, part, given in zip(names(explanation.inputs), parts, columns, strict=True)
+        for each in (_numbered(name, part.shape[1]) if given is None else given.tolist())
+    ]
+
+
+def _numbered(name: str, columns: int) -> list[str]:
+    return [name] if columns == 1 else [f"{name}[{place}]" for place in range(columns)]
+
+
+def _short(cell: Any) -> str:
+    return f"{cell:.4g}" if isinstance(cell, np.floating) else str(cell)
 
 
 def shown_inputs(explanation: Record, images: Any) -> list[np.ndarray]:

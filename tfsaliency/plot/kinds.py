@@ -77,6 +77,22 @@ class Table(Kind):
         return values
 
 
+class Columns(Table):
+    """Columns with names ``(F,)``, such as ``island = Biscoe``, as bars one below the other."""
+
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        axis, features = _only(row), np.arange(len(values))
+        colours = paint.heatmap(values[None], limit=scale.limit, signed=scale.signed)[0] / 255
+        axis.barh(features, values, color=colours, edgecolor="black", linewidth=0.5)
+        axis.axvline(0, color="black", linewidth=0.5)
+        axis.set_yticks(features, [str(name) for name in given])
+        axis.invert_yaxis()
+        axis.tick_params(labelsize=8)
+
+    def height(self, given: np.ndarray) -> float:
+        return 2 * LINE + LINE * len(given)
+
+
 class Words(Table):
     """The words ``(T,)`` of a text, or categories, on coloured ground."""
 
@@ -92,15 +108,21 @@ class Words(Table):
         for number, line in enumerate(lines):
             letter = 0.0
             for word in line:
-                colour = colours[next(places)]
-                dark = colour @ LIGHTNESS < 0.5
-                box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
+                place = next(places)
+                box = {"facecolor": colours[place], "edgecolor": "none", "pad": 1.5}
                 text = axis.text(letter, number + 0.5, word, family="monospace", fontsize=12, va="center", bbox=box)
-                text.set_color("white" if dark else "black")
+                text.set_color(ink(values[place], colours[place]))
                 letter += len(word) + 1
 
     def height(self, given: np.ndarray) -> float:
         return 2 * LINE + LINE * len(wrapped([str(word) for word in given if word]))
+
+
+def ink(value: float, colour: np.ndarray) -> str:
+    """The colour of a word on its ground. One that was not read, such as padding, is grey."""
+    if value == 0:
+        return "grey"
+    return "white" if colour @ LIGHTNESS < 0.5 else "black"
 
 
 def wrapped(words: list[str]) -> list[list[str]]:
@@ -162,7 +184,7 @@ class Volume(Picture):
 
 
 KINDS: dict[int, Kind] = {kind.axes: kind for kind in (Table(), Series(), Picture(), Volume())}
-WORDS = Words()
+COLUMNS, WORDS = Columns(), Words()
 
 
 def kind_of(values: np.ndarray, given: np.ndarray | None = None) -> Kind:

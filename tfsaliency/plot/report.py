@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfsaliency.base.files import appearing_whole
-from tfsaliency.base.structure import flatten
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import diagnostics_of, target_text
-from tfsaliency.plot.figure import check_same_inputs, draw_part, png, shown_inputs
-from tfsaliency.plot.kinds import kind_of, scale_of
+from tfsaliency.plot.figure import check_same_inputs, draw_part, png, rows_of, shown_inputs
+from tfsaliency.plot.kinds import Kind, scale_of
 from tfsaliency.plot.page import Element, element, facts, page, picture_url, png_url
 from tfsaliency.plot.record import Record
 
@@ -150,13 +149,10 @@ class _Part(NamedTuple):
 def _parts(section: Section, sample: int, name: str) -> list[_Part]:
     first = section.explanations[0]
     parts = []
-    for place, (given, values) in enumerate(
-        zip(shown_inputs(first, section.images), flatten(first.values), strict=True)
-    ):
-        part = np.asarray(given[sample])
-        shown = kind_of(values[sample], part).shown(part, values[sample])
+    for place, (kind, given, values) in enumerate(rows_of(first, shown_inputs(first, section.images), sample)):
+        shown = kind.shown(given, values)
         picture = None if shown is None else paint.picture(shown[0])
-        parts.append(_Part(part, picture, f"{name}-{place}"))
+        parts.append(_Part(given, picture, f"{name}-{place}"))
     return parts
 
 
@@ -181,20 +177,23 @@ def _figures(
             **diagnostics_of(explanation, sample),
         }
         shown = []
-        for place, (part, values) in enumerate(zip(parts, flatten(explanation.values), strict=True)):
-            drawn, colours = _drawn(explanation, values[sample], part, f"{name}, {explanation.method}", percentile)
+        rows = rows_of(explanation, shown_inputs(explanation, section.images), sample)
+        for place, (part, (kind, _, values)) in enumerate(zip(parts, rows, strict=True)):
+            drawn, colours = _drawn(explanation, kind, values, part, f"{name}, {explanation.method}", percentile)
             shown.append(drawn)
             if colours:
                 known[f"colours {place + 1}" if len(parts) > 1 else "colours"] = colours
         yield element("figure", *shown, element("figcaption", explanation.method), facts(known))
 
 
-def _drawn(explanation: Record, values: np.ndarray, part: _Part, alt: str, percentile: float) -> tuple[Element, str]:
+def _drawn(
+    explanation: Record, kind: Kind, values: np.ndarray, part: _Part, alt: str, percentile: float
+) -> tuple[Element, str]:
     """One part of a sample's map, and the range of its colours, empty if an axis shows the range."""
     scale = scale_of(values, explanation.meaning, percentile)
-    shown = kind_of(values, part.given).shown(part.given, values)
+    shown = kind.shown(part.given, values)
     if part.picture is None or shown is None:
-        drawing = png_url(png(draw_part(part.given, values, scale)))
+        drawing = png_url(png(draw_part(kind, part.given, values, scale)))
         return element("img", src=drawing, alt=alt, class_="drawing"), ""
     if explanation.meaning == "painting":
         painted = paint.picture(shown[1])

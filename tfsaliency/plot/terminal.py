@@ -1,0 +1,40 @@
+"""An explanation of texts as text: the words of each sample on coloured ground, or with their values."""
+
+import numpy as np
+
+from tfsaliency.base.structure import flatten
+from tfsaliency.plot import image as paint
+from tfsaliency.plot.captions import title_text
+from tfsaliency.plot.kinds import LIGHTNESS, scale_of
+from tfsaliency.plot.record import Record
+
+_RESET = "\x1b[0m"
+
+
+def words_of(explanation: Record, *, colours: bool) -> str:
+    """The words of each sample and target, in one line for each.
+
+    Args:
+        explanation: one of texts or of tokens with names.
+        colours: whether the ground of a word shows its value, in the codes of a terminal; otherwise a number does.
+    """
+    lines = []
+    for sample in range(len(explanation)):
+        for one in explanation.each():
+            for tokens, values in zip(flatten(one.tokens), flatten(one.values), strict=True):
+                if tokens is None:
+                    continue
+                scale = scale_of(values[sample], one.meaning, 99)
+                ground = paint.heatmap(values[sample][None], limit=scale.limit, signed=scale.signed)[0]
+                words = [
+                    _on_ground(word, colour) if colours else f"{word} {value:+.2f}"
+                    for word, value, colour in zip(tokens[sample], values[sample], ground, strict=True)
+                    if word
+                ]
+                lines.append(f"{title_text(one, sample, None)} | {(' ' if colours else ', ').join(words)}")
+    return "\n".join(lines)
+
+
+def _on_ground(word: str, colour: np.ndarray) -> str:
+    ink = "97" if colour @ LIGHTNESS < 128 else "30"
+    return f"\x1b[48;2;{';'.join(map(str, colour))};{ink}m{word}{_RESET}"
