@@ -21,6 +21,11 @@ def check_built(model: keras.Model | BlackBox) -> None:
             f"tfsaliency works on the TensorFlow backend. Received: the {keras.backend.backend()} backend. "
             "Set the environment variable KERAS_BACKEND=tensorflow before keras is imported."
         )
+    if isinstance(model, keras.Model) and type(model).call in (keras.Model.call, keras.Layer.call):
+        raise ValueError(
+            f"The class {type(model).__name__} of the model has no method call: write call(self, inputs), which "
+            "returns what the model says. A train_step alone answers nothing."
+        )
     if not model.built:
         raise ValueError(f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights.")
 

@@ -30,13 +30,18 @@ def gradient(y: tf.Tensor, x: Any, upstream: tf.Tensor | None = None, *, is_half
 def slopes(y: tf.Tensor, tensors: list[tf.Tensor], *, is_half: bool = False) -> list[tf.Tensor | None]:
     """The gradient of ``y`` at tensors inside the network, float32. Nothing below them is differentiated.
 
-    None where ``y`` does not depend on one, or by choices alone.
+    None where ``y`` does not depend on one, or by choices alone, and where a tensor is named again.
 
     Raises:
         ValueError: an operation on the way has no gradient.
     """
+    refs = [each.ref() for each in tensors]
     try:
-        return _gradients(y, tensors, None, is_half, stop=tensors)
+        found = _gradients(y, tensors, None, is_half, stop=tensors)
+        return [
+            slope if refs.index(ref) == place else None
+            for place, (slope, ref) in enumerate(zip(found, refs, strict=True))
+        ]
     except LookupError as error:
         blocked = next((each for each in tensors if first_without_gradient(y, each) is not None), tensors[0])
         raise without_gradient(y, blocked) from error

@@ -10,6 +10,7 @@ from tfsaliency.graph.bounds import bounds_of_link
 from tfsaliency.graph.links import SLACK, is_one_number, link_of
 from tfsaliency.graph.operations import IDENTITIES, REORDERS
 from tfsaliency.model.call import call
+from tfsaliency.model.outputs import plain
 
 # A probability whose logits are not found: an average of several, or one that a function hides.
 PROBABILITY = "probability"
@@ -87,7 +88,7 @@ def logits(model: keras.Model, x: Any) -> Logits:
         ValueError: the model cannot be called on such inputs.
     """
     try:
-        outputs = call(model, x)
+        outputs = plain(call(model, x))
     except Exception as error:
         shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), x)
         raise ValueError(
