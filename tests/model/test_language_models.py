@@ -154,3 +154,58 @@ def test_later_tokens_have_no_say(name):
         values = explainer(model).explain(inputs, target).values["token_ids"]
         assert (values[:, 5:] == 0).all()
         assert (values[:, :5] != 0).all()
+
+
+@pytest.fixture(scope="module", params=["GPT-2", "Gemma"])
+def writer(request):
+    keras.utils.set_random_seed(0)
+    model, inputs, _ = MODELS[request.param]()
+    generator = np.random.default_rng(0)
+    model.set_weights(
+        [weight + 0.3 * generator.normal(size=weight.shape) * (weight.ndim > 1) for weight in model.get_weights()]
+    )
+    return model, inputs
+
+
+LENGTHS = TEXT["padding_mask"].sum(axis=1)
+
+
+def test_the_next_token_against_the_runner_up(writer):
+    """Without a target, at the last position; in a batch of texts of different lengths, where each of them ends."""
+    model, inputs = writer
+    assert tfs.Gradient(model).explain(inputs).provenance["target"] == "contrast()"
+    explanation = tfs.Gradient(model).explain(inputs, tfs.target.contrast(position=LENGTHS - 1))
+    said = model({name: tf.constant(part) for name, part in inputs.items()}, training=False).numpy()
+    ranked = np.argsort(-said[np.arange(2), LENGTHS - 1], axis=-1)
+    np.testing.assert_array_equal(explanation.target, ranked[:, 0])
+    np.testing.assert_array_equal(explanation.diagnostics["foil"], ranked[:, 1])
+
+    def margin(z):
+        rows = [z[n, LENGTHS[n] - 1, ranked[n, 0]] - z[n, LENGTHS[n] - 1, ranked[n, 1]] for n in (0, 1)]
+        return tf.stack(rows)
+
+    (expected,) = by_hand(model, inputs, margin)
+    norms = np.linalg.norm(expected, axis=-1)
+    # A table that is tied to the output is also read there: no vector that is looked up.
+    np.testing.assert_allclose(explanation.values["token_ids"], norms, rtol=1e-4, atol=1e-5 * norms.max())
+
+
+@pytest.mark.parametrize("method", [tfs.Gradient, tfs.GradientTimesInput, tfs.DeepLIFT])
+def test_no_token_depends_on_what_comes_later(writer, method):
+    model, inputs = writer
+    matrix = method(model).explain(inputs, tfs.target.tokens(IDS[:, 1:4], first=0)).values["token_ids"]
+    assert matrix.shape == (2, 3, 8)
+    for row in range(3):
+        assert (matrix[:, row, row + 1 :] == 0).all()
+        assert (matrix[:, row, : row + 1] != 0).any(axis=1).all()
+
+
+def test_a_model_that_reads_both_ways_has_no_next_token():
+    model = hub.models.BertMaskedLM(
+        hub.models.BertBackbone(num_heads=2, max_sequence_length=8, **SIZES), preprocessor=None
+    )
+    inputs = TEXT | {"segment_ids": SEGMENTS, "mask_positions": np.array([[1, 2], [1, 3]])}
+    with pytest.raises(ValueError, match=r"A class target needs .*target.token\(position, class\)"):
+        tfs.Gradient(model).explain(inputs)
+    explanation = tfs.Gradient(model).explain(inputs, tfs.target.token(1))
+    assert (explanation.values["token_ids"][0] > 0).sum() == 6

@@ -1,5 +1,6 @@
 """Whether a model is a causal language model: what it says at a position depends on no later id."""
 
+import itertools
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +13,7 @@ from tfsaliency.model.traced import TracedModel
 def is_language_model(model: TracedModel, row: Any) -> bool:
     """Whether a model says at each position which id comes next, from the ids up to there.
 
-    It has as many classes as a table of its own has ids, and a change of the last id changes no earlier answer.
+    It has as many classes as a table of its own has ids, and a change of later ids changes no earlier answer.
 
     Args:
         model: the traced model.
@@ -26,9 +27,17 @@ def is_language_model(model: TracedModel, row: Any) -> bool:
         return False
     (place,) = places
     parts = tf.nest.flatten(row)
-    last = parts[place][:, -1:]
-    other = tf.cast(tf.equal(last, tf.zeros_like(last)), last.dtype)
-    changed = [*parts[:place], tf.concat([parts[place][:, :-1], other], axis=1), *parts[place + 1 :]]
+    ids = parts[place]
     answer = model.answering(outputs)
-    (before,), (after,) = answer(row), answer(tf.nest.pack_sequence_as(row, changed))
-    return not differs(after[:, :-1], before[:, :-1], ROUNDING)
+    (before,) = answer(row)
+    if before.shape[1] != ids.shape[1]:
+        return False
+    # From each of these positions on all ids are others. A change in padding alone would tell nothing.
+    for cut in itertools.takewhile(lambda cut: cut < ids.shape[1], (2**power for power in itertools.count())):
+        later = ids[:, cut:]
+        other = tf.cast(tf.equal(later, tf.zeros_like(later)), ids.dtype)
+        changed = [*parts[:place], tf.concat([ids[:, :cut], other], axis=1), *parts[place + 1 :]]
+        (after,) = answer(tf.nest.pack_sequence_as(row, changed))
+        if differs(after[:, :cut], before[:, :cut], ROUNDING):
+            return False
+    return True
