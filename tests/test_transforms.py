@@ -23,6 +23,7 @@ TWINS = {
     transforms.sign: lambda v, x: np.sign(v),
     transforms.square: lambda v, x: v**2,
     transforms.times_input: lambda v, x: v * x,
+    transforms.onto_letters: lambda v, x: v.sum(axis=-1, keepdims=True) * x,
     transforms.sum_channels: lambda v, x: v.sum(axis=-1, keepdims=True),
     transforms.max_channels: lambda v, x: np.abs(v).max(axis=-1, keepdims=True),
     transforms.normalize: lambda v, x: reference.normalize(v),

@@ -13,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.base.options import FitsInputs, check_amount, check_count
+from tfsaliency.base.shuffles import shuffled_order
 from tfsaliency.engine.score import Score
 from tfsaliency.tensors.blur import blur
 from tfsaliency.tensors.sums import inner_axes, samples_of
 
 _VARIABLES = (tf.Variable, keras.Variable)
 
-__all__ = ["blurred", "extremes", "per_sample", "pixels", "uniform", "zeros"]
+__all__ = ["blurred", "extremes", "per_sample", "pixels", "shuffled", "uniform", "zeros"]
 
 
 class Baselines(NamedTuple):
@@ -235,6 +236,73 @@ def pixels(value: Any, preprocess: Callable[[np.ndarray], Any]) -> Made:
         (1, 8, 8, 3)
     """
     return _Pixels(value, preprocess)
+
+
+@dataclass(frozen=True)
+class _Shuffled(Made):
+    k: int
+    samples: int
+    seed: int
+    as_passed = True
+
+    @property
+    def number(self) -> int:
+        return self.samples
+
+    def check(self, inputs: Any) -> None:
+        for part in tf.nest.flatten(inputs):
+            if part.ndim not in (2, 3) or part.dtype.kind == "U":
+                raise ValueError(
+                    "baselines.shuffled is for sequences of letters (N, L, C), or of ids (N, L). Received: shape "
+                    f"{part.shape} of dtype {part.dtype}"
+                )
+
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+        made = tf.numpy_function(self._rows, [part, place, i], part.dtype, stateful=False)
+        return tf.ensure_shape(made, part.shape)
+
+    def _rows(self, part: np.ndarray, place: int, i: int) -> np.ndarray:
+        """The shuffle of number ``i`` of each row. A row's own does not depend on the rows around it."""
+        return np.stack([self._row(row, np.random.default_rng([self.seed, int(place), int(i)])) for row in part])
+
+    def _row(self, row: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        _, letters = np.unique(row, axis=0, return_inverse=True)
+        shuffled: np.ndarray = row[shuffled_order(letters.reshape(-1), self.k, generator)]
+        return shuffled
+
+    def __repr__(self) -> str:
+        return f"shuffled(k={self.k}, samples={self.samples}, seed={self.seed})"
+
+
+def shuffled(k: int = 2, samples: int = 20, seed: int = 0) -> Made:
+    """Shuffles of each sequence that keep how often each group of ``k`` neighbouring letters occurs in it.
+
+    For DNA: the letters of a place are no evidence by themselves, their order is. Methods average over the shuffles.
+    They are made outside of the graph, one for each sample and number.
+
+    Args:
+        k: 1 keeps the letters, 2 their pairs (dinucleotides).
+        samples: how many shuffles of each sequence.
+        seed: the same seed gives the same shuffles.
+
+    Raises:
+        ValueError: k or samples is below 1; or on ``explain``, the inputs are no sequences ``(N, L, C)`` or ``(N, L)``.
+
+    Source:
+        Altschul & Erikson 1985; as references of DeepLIFT Shrikumar et al. 2017, section 4.2.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="relu")])
+        >>> model.add(keras.layers.GlobalMaxPooling1D())
+        >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 9))]
+        >>> tfs.DeepLIFT(model, tfs.baselines.shuffled()).explain(letters).values.shape
+        (2, 9, 4)
+    """
+    check_count("k", k)
+    check_count("samples", samples)
+    check_count("seed", seed, 0)
+    return _Shuffled(k, samples, seed)
 
 
 @dataclass(frozen=True)

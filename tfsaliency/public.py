@@ -11,6 +11,7 @@ from tfsaliency.methods.black_boxes import *
 from tfsaliency.methods.class_models import ClassVisualization
 from tfsaliency.methods.gradients import *
 from tfsaliency.methods.paths import *
+from tfsaliency.methods.sequences import Mutagenesis
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.foreign import as_model
 
@@ -23,6 +24,7 @@ __all__ = [
     "ClassVisualization",
     "Explainer",
     "Explanation",
+    "Mutagenesis",
     "Visualization",
     "Wrapper",
     "as_model",

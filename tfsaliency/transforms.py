@@ -19,6 +19,7 @@ __all__ = [
     "max_channels",
     "negative",
     "normalize",
+    "onto_letters",
     "positive",
     "sign",
     "square",
@@ -37,6 +38,22 @@ def _means(meaning: Meaning) -> Callable[[Transform], Transform]:
         return transform
 
     return declare
+
+
+@_means("signed")
+def onto_letters(values: Any, inputs: Any) -> tf.Tensor:
+    """For sequences of letters: the sum of the values of a place, on the letter that is there.
+
+    Against a baseline of other letters, their absence contributes too. The sum of each place stays; where no letter is
+    known it is lost.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfsaliency import transforms
+        >>> transforms.onto_letters(np.array([[[2.0, -0.5, 0.5]]]), np.array([[[1.0, 0.0, 0.0]]])).numpy()
+        array([[[2., 0., 0.]]])
+    """
+    return tf.reduce_sum(values, axis=-1, keepdims=True) * tf.cast(inputs, values.dtype)
 
 
 @_means("magnitude")

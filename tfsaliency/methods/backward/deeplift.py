@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfsaliency.base.letters import check_letters
 from tfsaliency.base.options import check_count
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.ledger import Promise
@@ -76,7 +77,11 @@ class DeepLIFT(Explainer):
         head = score.head(forward)
 
         def against(x0: Any) -> tuple[Any, tf.Tensor]:
-            return self._against(score.unrolled(x0, self.loops), forward, head)
+            reference = score.unrolled(x0, self.loops)
+            multipliers = in_structure(x, self._walk(reference, forward, head), forward.score)
+            pairs = multipliers, x, reference.inputs
+            gap = total(tf.nest.map_structure(_contribution, *pairs)) - (forward.score - reference.score)
+            return tf.nest.map_structure(self._said, *pairs), gap
 
         values, gap = baselines(self.baseline, x, score).mean_of(against, (x, forward.score))
         return Attribution(values, {"completeness_gap": gap})
@@ -107,13 +112,27 @@ class DeepLIFT(Explainer):
         dataclasses.replace(self, rule="rescale")._walk(reference, forward, head, watch)
         return lost
 
-    def _against(self, reference: Forward, forward: Forward, head: Head) -> tuple[Any, tf.Tensor]:
-        """Values and completeness gap against one baseline per sample."""
-        flows = self._walk(reference, forward, head)
-        x, x0 = forward.inputs, reference.inputs
-        multipliers = in_structure(x, flows, forward.score)
-        values = tf.nest.map_structure(lambda m, part, part0: m * (part - part0), multipliers, x, x0)
-        return values, total(values) - (forward.score - reference.score)
+    def hypothetical(self) -> "HypotheticalDeepLIFT":
+        """For sequences of letters: what each letter of the alphabet would contribute at each place.
+
+        Its values times the inputs are the contributions of the letters that are there. TF-MoDISco finds motifs in
+        them.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="relu")])
+            >>> model.add(keras.layers.GlobalMaxPooling1D())
+            >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 9))]
+            >>> deeplift = tfs.DeepLIFT(model, tfs.baselines.shuffled(samples=3))
+            >>> hypothetical, actual = deeplift.hypothetical().explain(letters), deeplift.explain(letters)
+            >>> bool(np.allclose((hypothetical.values * letters).sum(-1), actual.values.sum(-1), atol=1e-6))
+            True
+        """
+        return HypotheticalDeepLIFT(self.model, self.baseline, self.rule, self.loops)
+
+    def _said(self, multiplier: tf.Tensor, part: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+        """The values of one part of the inputs, from its multipliers against one baseline."""
+        return _contribution(multiplier, part, reference)
 
     def _walk(self, reference: Forward, forward: Forward, head: Head, watch: Watch = lambda *seen: None) -> Flows:
         """The multipliers of the inputs, from that of the score back through the target and the model."""
@@ -168,6 +187,44 @@ class DeepLIFT(Explainer):
         check_count("loops", self.loops, 0)
         if self.rule not in NAMES:
             raise ValueError(f"rule is one of {', '.join(map(repr, NAMES))}. Received: {self.rule!r}")
+
+
+def _contribution(multiplier: tf.Tensor, part: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+    return multiplier * (part - reference)
+
+
+@dataclass(frozen=True, eq=False)
+class HypotheticalDeepLIFT(DeepLIFT):
+    """What each letter of the alphabet would contribute at each place of a sequence; made by `DeepLIFT.hypothetical`.
+
+    Formula:
+        ``v[p, i] = sum over c of (e_i - x0[p])_c m[p, c]``, averaged over the baselines ``x0``, with ``e_i`` the letter
+        ``i`` and the multipliers ``m`` of the letters that are there.
+
+    Raises:
+        ValueError: on ``explain``, if the inputs are no sequences of letters ``(N, L, C)``.
+
+    Source:
+        Shrikumar et al. 2018, Technical Note on Transcription Factor Motif Discovery from Importance Scores.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3, 4)), keras.layers.Flatten()])
+        >>> model.add(keras.layers.Dense(1, use_bias=False))
+        >>> model.set_weights([np.arange(12.0)[:, None]])
+        >>> letters = np.eye(4)[[[0, 2, 1]]]
+        >>> tfs.DeepLIFT(model, np.full((3, 4), 0.25)).hypothetical().explain(letters).values
+        array([[[-1.5, -0.5,  0.5,  1.5],
+                [-1.5, -0.5,  0.5,  1.5],
+                [-1.5, -0.5,  0.5,  1.5]]], dtype=float32)
+    """
+
+    def check_options(self, inputs: Any) -> None:
+        super().check_options(inputs)
+        check_letters("DeepLIFT.hypothetical", inputs)
+
+    def _said(self, multiplier: tf.Tensor, part: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+        return multiplier - tf.reduce_sum(multiplier * reference, axis=-1, keepdims=True)
 
 
 def _paired(network: Network, steps: list[Step]) -> dict[str, Step]:
