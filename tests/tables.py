@@ -49,7 +49,11 @@ def reference_lists() -> str:
 # In each file, what the generated text lies between.
 PAGES = {
     ROOT / "README.md": (readme_table, "## Methods\n\n", "\n\nFormulas, sources"),
-    ROOT / "docs/api.md": (reference_lists, ".. currentmodule:: tfsaliency\n\n", "\n\n.. rubric:: Any function"),
+    ROOT / "docs/api.md": (
+        reference_lists,
+        ".. currentmodule:: tfsaliency\n\n",
+        "\n\n.. rubric:: Sequences of letters",
+    ),
 }
 
 

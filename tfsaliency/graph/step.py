@@ -122,7 +122,7 @@ class Step:
             )
         except LookupError as error:
             raise ValueError(f"The operation {self.name!r} of type {self.type} has no gradient.") from error
-        found = iter(None if slope is None else precise(tf.convert_to_tensor(slope)) for slope in slopes)
+        found = iter(None if slope is None else _shaped(slope, x) for slope, x in zip(slopes, watched, strict=True))
         return [next(found) if depends else None for depends in self.depends]
 
     @property
@@ -256,3 +256,10 @@ def replay(op: tf.Operation, *inputs: tf.Tensor) -> list[tf.Tensor]:
     }
     results: list[tf.Tensor] = tf.nest.flatten(function(**arguments, **attributes))
     return results
+
+
+def _shaped(slope: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """A gradient, which has the shape of what it belongs to: in a loop TensorFlow loses that of a maximum."""
+    slope = precise(tf.convert_to_tensor(slope))
+    slope.set_shape(like.shape)
+    return slope

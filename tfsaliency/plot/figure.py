@@ -187,7 +187,7 @@ def column_names(explanation: Record) -> list[str] | None:
     columns = [None] * len(parts) if explanation.feature_names is None else flatten(explanation.feature_names)
     every = [*parts, *flatten(explanation.values)]
     is_table = all(part.ndim == 2 for part in every) and sum(part.shape[1] for part in parts) <= MOST_COLUMNS
-    if not is_table or explanation.tokens is not None or (len(parts) == 1 and columns == [None]):
+    if not is_table or explanation.tokens is not None or (len(parts) == 1 and columns[0] is None):
         return None
     return [
         each

@@ -167,6 +167,17 @@ def test_several_baselines_are_averaged():
     np.testing.assert_allclose(averaged.values, np.mean(each, axis=0), rtol=1e-4, atol=1e-5)
 
 
+def test_several_baselines_below_a_maximum():
+    """In a loop TensorFlow loses the shape of a maximum's gradient."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((9, 4)), layers.Conv1D(5, 3, activation="relu"), layers.GlobalMaxPooling1D()])
+    x = np.random.default_rng(0).normal(size=(2, 9, 4))
+    several = np.random.default_rng(1).normal(size=(3, 9, 4))
+    values = tfs.DeepLIFT(model, several).explain(x, 1).values
+    each = [tfs.DeepLIFT(model, one).explain(x, 1).values for one in several]
+    np.testing.assert_allclose(values, np.mean(each, axis=0), rtol=1e-4, atol=1e-6)
+
+
 def test_many_baselines_are_one_graph():
     """A hundred baselines on a network with convolutions and pooling, in float16 too."""
     x = keras.Input((8, 8, 2))
