@@ -293,8 +293,8 @@ def shuffled(k: int = 2, samples: int = 20, seed: int = 0) -> Made:
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
-        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="relu")])
-        >>> model.add(keras.layers.GlobalMaxPooling1D())
+        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="tanh")])
+        >>> model.add(keras.layers.Flatten())
         >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 9))]
         >>> tfs.DeepLIFT(model, tfs.baselines.shuffled()).explain(letters).values.shape
         (2, 9, 4)

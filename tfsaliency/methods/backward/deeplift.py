@@ -120,8 +120,8 @@ class DeepLIFT(Explainer):
 
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs
-            >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="relu")])
-            >>> model.add(keras.layers.GlobalMaxPooling1D())
+            >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="tanh")])
+            >>> model.add(keras.layers.Flatten())
             >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 9))]
             >>> deeplift = tfs.DeepLIFT(model, tfs.baselines.shuffled(samples=3))
             >>> hypothetical, actual = deeplift.hypothetical().explain(letters), deeplift.explain(letters)
