@@ -293,11 +293,11 @@ def shuffled(k: int = 2, samples: int = 20, seed: int = 0) -> Made:
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
-        >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="tanh")])
+        >>> model = keras.Sequential([keras.Input((30, 4)), keras.layers.Conv1D(5, 3, activation="tanh")])
         >>> model.add(keras.layers.Flatten())
-        >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 9))]
+        >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 30))]
         >>> tfs.DeepLIFT(model, tfs.baselines.shuffled()).explain(letters).values.shape
-        (2, 9, 4)
+        (2, 30, 4)
     """
     check_count("k", k)
     check_count("samples", samples)

@@ -120,9 +120,9 @@ class DeepLIFT(Explainer):
 
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs
-            >>> model = keras.Sequential([keras.Input((9, 4)), keras.layers.Conv1D(5, 3, activation="tanh")])
+            >>> model = keras.Sequential([keras.Input((30, 4)), keras.layers.Conv1D(5, 3, activation="tanh")])
             >>> model.add(keras.layers.Flatten())
-            >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 9))]
+            >>> letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 30))]
             >>> deeplift = tfs.DeepLIFT(model, tfs.baselines.shuffled(samples=3))
             >>> hypothetical, actual = deeplift.hypothetical().explain(letters), deeplift.explain(letters)
             >>> bool(np.allclose((hypothetical.values * letters).sum(-1), actual.values.sum(-1), atol=1e-6))
