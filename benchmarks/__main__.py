@@ -10,6 +10,7 @@ NAMES = [
     "cost",
     "memory",
     "overhead",
+    "tokens",
     "first_call",
     "class_visualization",
     "soak",

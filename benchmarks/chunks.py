@@ -4,10 +4,10 @@ import keras
 import tensorflow as tf
 
 from benchmarks.floor import MODELS, bare_gradient, medians
-from tfsaliency import forward
 from tfsaliency.engine.compiled import rows_for
+from tfsaliency.model.traced import traced_model
 
-SIZES = (1, 2, 4, 8, 16, 32)
+SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 def run() -> None:
@@ -26,10 +26,7 @@ def report(name: str, model: keras.Model) -> None:
 
 
 def chosen_rows(model: keras.Model) -> int:
-    traced = []
-    trace = tf.function(lambda x: traced.append(forward.logits(model, x)), autograph=False)
-    trace.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:])))
-    return rows_for(traced[0].row_bytes)
+    return rows_for(traced_model(model, tf.TensorSpec((None, *model.input_shape[1:]))).row_bytes)
 
 
 if __name__ == "__main__":

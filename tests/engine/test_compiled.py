@@ -383,7 +383,7 @@ def test_models_that_are_kept_are_seen():
 def test_rows():
     """A power of two, within the budget, enough of them to be fast."""
     assert rows_for(0) == MOST_ROWS
-    assert rows_for(100 * 2**20) == 16
+    assert rows_for(100 * 2**20) == 32
     assert rows_for(2**40) == 1
     sizes = [rows_for(2**power) for power in range(40)]
     assert sizes == sorted(sizes, reverse=True)

@@ -26,10 +26,10 @@ from tfsaliency.tensors.sums import samples_of
 # Functions kept per model: a loop that passes a new lambda as target at each call must not fill the memory.
 KEPT = 32
 
-# A batch hides the cost of starting operations once it writes this much, or has this many rows. Larger batches only
-# fall out of the caches (benchmarks/chunks.py shows the curve).
-ENOUGH_BYTES = 256 * 2**20
-ENOUGH_ROWS = 16
+# A batch hides the cost of starting operations once it writes this much, or has this many rows. Of larger ones little
+# more comes (benchmarks/chunks.py shows the curve).
+ENOUGH_BYTES = 2**30
+ENOUGH_ROWS = 32
 # A batch may never write more than this. Much of it is freed again on the way: about a third is held at once.
 BUDGET_BYTES = 4 * 2**30
 MOST_ROWS = 4096
