@@ -114,7 +114,7 @@ def test_a_file_of_something_else(tmp_path):
 
 
 def test_a_file_of_another_format(explanation, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfsaliency.explanation.FORMAT", 5)
+    monkeypatch.setattr("tfsaliency.explanation.files.FORMAT", 5)
     explanation.save(tmp_path / "map.npz")
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"it has format 5, and the formats \(1, 2, 3, 4\) are read"):

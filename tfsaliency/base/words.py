@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfsaliency.base.structure import names as part_names
+
 # Names a token that is no piece of the text, where nobody named it.
 NO_PIECE = "·"
 
@@ -33,6 +35,34 @@ def token_names(tokens: Any, ids: np.ndarray) -> np.ndarray:
 def filled(rows: Sequence[Sequence[str]], length: int) -> np.ndarray:
     """Lists of names as an array ``(N, length)``, filled up with ``""``."""
     return np.array([[*row, *[""] * (length - len(row))] for row in rows], str).reshape(len(rows), length)
+
+
+def column_names(names: Any, part: np.ndarray) -> np.ndarray:
+    """The names of the columns of a part, ``(F,)``."""
+    found = np.array([names] if isinstance(names, str) else list(names), str)
+    if part.ndim != 2 or found.shape != part.shape[1:]:
+        raise ValueError(
+            f"feature_names holds one name for each column of a table. Received: {len(found)} names for inputs of "
+            f"shape {part.shape}"
+        )
+    return found
+
+
+def for_parts(given: Any, inputs: Any, name: str) -> list[Any]:
+    """What a user gives for each part of the inputs, None for some of them."""
+    parts = part_names(inputs)
+    if isinstance(inputs, dict):
+        unknown = sorted(set(given) - set(parts)) if isinstance(given, dict) else [type(given).__name__]
+        if unknown:
+            raise ValueError(f"{name} is a dict with some of the inputs' names {parts}. Received: {unknown}")
+        return [given.get(part) for part in parts]
+    if isinstance(inputs, list | tuple):
+        if len(given) != len(parts):
+            raise ValueError(
+                f"{name} holds one entry, or None, for each of {len(parts)} inputs. Received: {len(given)}"
+            )
+        return list(given)
+    return [given]
 
 
 class Merged(NamedTuple):

@@ -11,7 +11,6 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.model.foreign import as_black_box
-from tfsaliency.tensors.sums import repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +80,7 @@ class Mutagenesis(Explainer):
             is_place = tf.one_hot(self.start + numbers // letters, length)[:, None, :, None]
             letter = tf.one_hot(numbers % letters, letters)[:, None, None, :]
             changed = part * (1 - is_place) + is_place * letter
-            (copies,) = tf.nest.flatten(repeated(x, count))
-            return score.at(tf.nest.pack_sequence_as(x, [tf.reshape(changed, tf.shape(copies))]))
+            return score.at(tf.nest.pack_sequence_as(x, [tf.reshape(changed, [-1, length, letters])]))
 
         places = stop - self.start
         changes = scores_of_copies(places * letters, x, score, ask) - at_x

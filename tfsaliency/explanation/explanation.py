@@ -1,32 +1,22 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfsaliency.base import archive
-from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.meaning import Meaning, check_meaning
 from tfsaliency.base.structure import flatten, map_parts, skeleton, unflatten
-from tfsaliency.base.structure import names as names_of
-from tfsaliency.base.words import merged, token_names
+from tfsaliency.base.words import column_names, for_parts, merged, token_names
+from tfsaliency.explanation.files import read, write
+from tfsaliency.explanation.several import stacked
 from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FORMAT = 4
-# Files of the first format do not contain the meaning of their values, those of the first two have no checksums, and
-# those of the first three no words of texts.
-READ = (1, 2, 3, 4)
-CHECKED = 3
-# Kinds of dtype: truth, integers, floats.
-NUMBERS = "biuf"
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +159,7 @@ class Explanation:
             array([['a', 'bird', 'sings']], dtype='<U5')
         """
         words = self._of_parts(self.tokens, tokens, "tokens", token_names)
-        columns = self._of_parts(self.feature_names, feature_names, "feature_names", _column_names)
+        columns = self._of_parts(self.feature_names, feature_names, "feature_names", column_names)
         return dataclasses.replace(self, tokens=words, feature_names=columns)
 
     def by_word(self, texts: Any, offsets: Any) -> "Explanation":
@@ -198,7 +188,7 @@ class Explanation:
         if self.has_several:
             return stacked([one.by_word(texts, offsets) for one in self.each()], self.provenance["target"])
         names = [None] * len(flatten(self.values)) if self.tokens is None else flatten(self.tokens)
-        per_part = (_for_parts(given, self.inputs, name) for name, given in (("texts", texts), ("offsets", offsets)))
+        per_part = (for_parts(given, self.inputs, name) for name, given in (("texts", texts), ("offsets", offsets)))
         values, words = [], []
         for part, name, text, spans in zip(flatten(self.values), names, *per_part, strict=True):
             if text is None:
@@ -217,7 +207,7 @@ class Explanation:
             return known
         parts = flatten(self.inputs)
         before = [None] * len(parts) if known is None else flatten(known)
-        after = _for_parts(given, self.inputs, name)
+        after = for_parts(given, self.inputs, name)
         pairs = zip(parts, before, after, strict=True)
         return unflatten(skeleton(self.inputs), [old if new is None else named(new, part) for part, old, new in pairs])
 
@@ -289,30 +279,7 @@ class Explanation:
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     tfs.Gradient(model).explain(np.ones((1, 3))).save(f"{folder}/map.npz")
         """
-        path = _npz(path)
-        record = {
-            "format": FORMAT,
-            "kind": type(self).__name__,
-            "values": skeleton(self.values),
-            "inputs": skeleton(self.inputs),
-            "method": self.method,
-            "meaning": self.meaning,
-            "explained": self.explained,
-            "provenance": dict(self.provenance),
-        }
-        arrays = {"scores": self.scores}
-        if self.target is not None:
-            arrays["target"] = self.target
-        for name in ("values", "inputs"):
-            arrays |= {f"{name}/{place}": part for place, part in enumerate(flatten(getattr(self, name)))}
-        words = [] if self.tokens is None else flatten(self.tokens)
-        arrays |= {f"tokens/{place}": part for place, part in enumerate(words) if part is not None}
-        columns = [] if self.feature_names is None else flatten(self.feature_names)
-        arrays |= {f"columns/{place}": part for place, part in enumerate(columns) if part is not None}
-        arrays |= {f"diagnostics/{name}": array for name, array in self.diagnostics.items()}
-        _check_arrays(arrays)
-        with appearing_whole(path) as unfinished, open(unfinished, "wb") as file:
-            archive.write(file, record, arrays)
+        write(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Explanation":
@@ -336,19 +303,8 @@ class Explanation:
             >>> bool((again.values == explanation.values).all())
             True
         """
-        path = _npz(path)
-        try:
-            if path.exists() and not path.is_file():
-                raise ValueError("it is a folder or a device")
-            with open(path, "rb") as file:
-                return _read(file)
-        except (FileNotFoundError, PermissionError):
-            raise
-        # Bytes from anywhere make zipfile, zlib, json and NumPy raise almost everything.
-        except Exception as error:
-            raise ValueError(
-                f"{path} does not hold an explanation that this version reads: {archive.reason(error)}"
-            ) from error
+        found: Explanation = read(path, _KINDS)
+        return found
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -361,148 +317,7 @@ class Visualization(Explanation):
     meaning: Meaning = "painting"
 
 
-def _for_parts(given: Any, inputs: Any, name: str) -> list[Any]:
-    """What a user gives for each part of the inputs, None for some of them."""
-    parts = names_of(inputs)
-    if isinstance(inputs, dict):
-        unknown = sorted(set(given) - set(parts)) if isinstance(given, dict) else [type(given).__name__]
-        if unknown:
-            raise ValueError(f"{name} is a dict with some of the inputs' names {parts}. Received: {unknown}")
-        return [given.get(part) for part in parts]
-    if isinstance(inputs, list | tuple):
-        if len(given) != len(parts):
-            raise ValueError(
-                f"{name} holds one entry, or None, for each of {len(parts)} inputs. Received: {len(given)}"
-            )
-        return list(given)
-    return [given]
-
-
-def _column_names(names: Any, part: np.ndarray) -> np.ndarray:
-    """The names of the columns of a part, ``(F,)``."""
-    found = np.array([names] if isinstance(names, str) else list(names), str)
-    if part.ndim != 2 or found.shape != part.shape[1:]:
-        raise ValueError(
-            f"feature_names holds one name for each column of a table. Received: {len(found)} names for inputs of "
-            f"shape {part.shape}"
-        )
-    return found
-
-
-def stacked(explanations: Sequence[Explanation], target: str) -> Explanation:
-    """Explanations of the same inputs by one method for several targets, as one; see `Explanation.each`."""
-    first = explanations[0]
-    targets = [each.target for each in explanations if each.target is not None]
-    without = np.full(len(first), np.nan)
-    diagnostics = {
-        name: np.stack([each.diagnostics.get(name, without) for each in explanations], axis=1)
-        for name in dict.fromkeys(name for each in explanations for name in each.diagnostics)
-    }
-    names = [str(each.provenance["target"]) for each in explanations]
-    seconds = sum(each.provenance.get("seconds", 0.0) for each in explanations)
-    return dataclasses.replace(
-        first,
-        values=map_parts(lambda *parts: np.stack(parts, axis=1), *(each.values for each in explanations)),
-        scores=np.stack([each.scores for each in explanations], axis=1),
-        target=np.stack(targets, axis=1) if len(targets) == len(explanations) else None,
-        diagnostics=diagnostics,
-        provenance={**first.provenance, "target": target, "targets": names, "seconds": seconds},
-    )
-
-
 _KINDS = {kind.__name__: kind for kind in (Explanation, Visualization)}
-
-
-def _read(file: BinaryIO) -> Explanation:
-    """The explanation in an open file; any error if there is none."""
-    stored = archive.Archive(file)
-    record = stored.record
-    if record.get("format") not in READ:
-        raise ValueError(f"it has format {record.get('format')!r}, and the formats {READ} are read")
-    checked = record["format"] >= CHECKED
-    if checked:
-        stored.check_record()
-    kind = _KINDS.get(_entry(record, "kind", str))
-    if kind is None:
-        raise ValueError(f"it is of the kind {record['kind']!r}, and the kinds {tuple(_KINDS)} are read")
-    # All that can be known from the headers is checked before an array is read.
-    names = stored.headers
-    structures = {
-        name: unflatten(record.get(name), [f"{name}/{i}" for i in range(_count(names, name))])
-        for name in ("values", "inputs")
-    }
-    diagnostics = [name for name in names if name.startswith("diagnostics/")]
-    targets = [name for name in ("target",) if name in names]
-    parts = range(_count(names, "inputs"))
-    words, columns = (
-        [name for name in (f"{kind}/{place}" for place in parts) if name in names] for kind in ("tokens", "columns")
-    )
-    used = [
-        "scores",
-        *targets,
-        *words,
-        *columns,
-        *diagnostics,
-        *flatten(structures["values"]),
-        *flatten(structures["inputs"]),
-    ]
-    for name in used:
-        if name not in names:
-            raise ValueError(f"the array {name!r} is missing")
-    _check_arrays({name: names[name] for name in used})
-    arrays = {name: stored.array(name, checked=checked) for name in used}
-    values, inputs = (map_parts(arrays.__getitem__, structures[name]) for name in ("values", "inputs"))
-    return kind(
-        values=values,
-        inputs=inputs,
-        target=arrays.get("target"),
-        scores=arrays["scores"],
-        method=_entry(record, "method", str),
-        meaning=_meaning_of_format_1(kind, values) if record["format"] == 1 else _entry(record, "meaning", str),
-        diagnostics={name.removeprefix("diagnostics/"): arrays[name] for name in diagnostics},
-        explained=_entry(record, "explained", str),
-        provenance=_entry(record, "provenance", dict),
-        tokens=unflatten(record["inputs"], [arrays.get(f"tokens/{place}") for place in parts]) if words else None,
-        feature_names=unflatten(record["inputs"], [arrays.get(f"columns/{place}") for place in parts])
-        if columns
-        else None,
-    )
-
-
-def _entry(record: dict[str, Any], name: str, kind: type) -> Any:
-    """An entry of a record, of this type."""
-    if not isinstance(record.get(name), kind):
-        raise ValueError(f"the entry {name!r} of its record is of type {type(record.get(name)).__name__}")
-    return record[name]
-
-
-def _check_arrays(arrays: Mapping[str, Any]) -> None:
-    """Raises ValueError unless there is one row of each array for each score, and numbers but for the inputs.
-
-    Args:
-        arrays: name in the file -> array, or anything else with ``shape`` and ``dtype``.
-    """
-    scores = arrays["scores"].shape
-    if len(scores) not in (1, 2):
-        raise ValueError(f"Scores have the shape (N,). Received: {scores}. For several targets: (N, K)")
-    for name, array in arrays.items():
-        if name.startswith("columns/"):
-            continue
-        # Inputs have no axis for targets.
-        axes = 1 if name.startswith(("inputs/", "tokens/")) else len(scores)
-        shape = array.shape[:axes] if name.startswith(("values/", "inputs/", "tokens/")) else array.shape
-        if shape != scores[:axes]:
-            number = scores[0] if len(scores) == 1 else scores
-            raise ValueError(f"There are {number} scores, and the array {name!r} has the shape {array.shape}")
-        if array.dtype.kind not in NUMBERS and not name.startswith(("inputs/", "tokens/")):
-            raise ValueError(f"The array {name!r} holds numbers. Received: {array.dtype}")
-
-
-def _meaning_of_format_1(kind: type[Explanation], values: Any) -> Meaning:
-    """The meaning of values in a file of the first format: signed if any number is negative."""
-    if kind is Visualization:
-        return "painting"
-    return "signed" if any((part < 0).any() for part in flatten(values)) else "magnitude"
 
 
 def _frozen(array: Any) -> np.ndarray:
@@ -512,14 +327,3 @@ def _frozen(array: Any) -> np.ndarray:
         frozen = frozen.copy()
         frozen.flags.writeable = False
     return frozen
-
-
-def _count(names: Iterable[str], start: str) -> int:
-    return sum(name.startswith(f"{start}/") for name in names)
-
-
-def _npz(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    if path.suffix != ".npz":
-        raise ValueError(f"An explanation is kept in a file that ends in .npz. Received: {path}")
-    return path
