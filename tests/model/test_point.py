@@ -453,3 +453,63 @@ def test_a_method_of_ones_own():
     np.testing.assert_allclose(
         Doubled(model).explain(IDS, 1).values, 2 * tfs.Gradient(model).explain(IDS, 1).values, rtol=1e-5
     )
+
+
+# --- parts whose numbers of rows differ, and ids that a loop reads ---
+
+
+def passed_along(nodes, edges):
+    """A small graph network: what arrives along the edges, rectified and summed over the nodes."""
+    hidden = nodes @ tf.constant(np.random.default_rng(0).normal(size=(4, 3)), tf.float32)
+    edges = tf.cast(edges, tf.int32)
+    arriving = tf.math.unsorted_segment_sum(tf.gather(hidden, edges[:, 0]), edges[:, 1], tf.shape(nodes)[0])
+    return tf.reduce_sum(tf.nn.relu(arriving), axis=0, keepdims=True)
+
+
+def one_graph_per_sample(nodes, edges):
+    return tf.map_fn(lambda graph: passed_along(*graph)[0], (nodes, edges), fn_output_signature=tf.float32)
+
+
+NODES = np.random.default_rng(1).normal(size=(2, 5, 4)).astype("float32")
+EDGES = np.array([[[0, 1], [1, 2], [2, 3], [3, 4], [4, 0], [0, 2]], [[0, 1], [0, 2], [0, 3], [0, 4], [1, 4], [3, 3]]])
+
+
+def test_nodes_and_edges_are_one_sample():
+    """The refusal names the numbers of rows, and its advice works."""
+    with pytest.raises(
+        ValueError, match=r"Received: \[5, 6\]. .* nodes\[None\] and edges\[None\] to lambda nodes, edges"
+    ):
+        tfs.Gradient(passed_along).explain([NODES[0], EDGES[0]], 1)
+    explanation = tfs.Gradient(one_graph_per_sample).explain([NODES, EDGES], 1)
+    for sample in range(2):
+        nodes = tf.constant(NODES[sample])
+        with tf.GradientTape() as tape:
+            tape.watch(nodes)
+            score = passed_along(nodes, EDGES[sample])[0, 1]
+        np.testing.assert_allclose(explanation.values[0][sample], tape.gradient(score, nodes), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [tfs.Gradient, tfs.SmoothGrad, tfs.IntegratedGradients])
+def test_indices_that_a_loop_reads_are_held(method):
+    """They were taken for numbers, and noise changed where the edges lead."""
+    explainer = (
+        method(one_graph_per_sample, steps=100) if method is tfs.IntegratedGradients else method(one_graph_per_sample)
+    )
+    explanation = explainer.explain([NODES, EDGES], 1)
+    assert set(explanation.provenance["held"]) == {"1"}
+    assert (explanation.values[1] == 0).all()
+    if method is tfs.IntegratedGradients:
+        # Without biases the network is linear along the way from zero.
+        np.testing.assert_allclose(explanation.values[0].sum(axis=(1, 2)), explanation.scores, rtol=1e-4)
+
+
+def test_a_dict_for_a_list_of_inputs():
+    """Keras finds the parts by name, and passes over others."""
+    first, second = keras.Input((3,), name="first"), keras.Input((2,), name="second")
+    model = keras.Model([first, second], layers.Dense(2)(layers.Concatenate()([first, second])))
+    parts = [np.ones((2, 3)), np.full((2, 2), 2.0)]
+    columns = {"second": parts[1], "other": np.ones((2, 7)), "first": parts[0]}
+    expected = tfs.DeepLIFT(model).explain(parts, 1).values
+    values = tfs.DeepLIFT(model).explain(columns, 1).values
+    np.testing.assert_array_equal(values["first"], expected[0])
+    np.testing.assert_array_equal(values["second"], expected[1])

@@ -70,7 +70,12 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     _check_against_model(declared, given, parts)
     sizes = {len(part) for part in parts}
     if len(sizes) != 1:
-        raise ValueError(f"All inputs need the same number of samples. Received: {[len(part) for part in parts]}")
+        raise ValueError(
+            f"All inputs need the same number of samples. Received: {[len(part) for part in parts]}. If their numbers "
+            "differ by design, as of the nodes and edges of a graph, all of them are one sample: pass nodes[None] and "
+            "edges[None] to lambda nodes, edges: tf.map_fn(lambda graph: model(graph)[0], (nodes, edges), "
+            "fn_output_signature=tf.float32)."
+        )
     if sizes == {0}:
         raise ValueError("The batch is empty: there is nothing to explain. Received: " + _shapes(parts))
     for part in parts:
@@ -137,7 +142,11 @@ def as_texts(array: Any) -> Any:
 
 def _as_declared(declared: Any, given: Any) -> Any:
     """Inputs as a model declares them, where Keras takes others too: ``(N,)`` for ``(N, 1)``, or more columns."""
-    if isinstance(declared, dict) and isinstance(given, dict):
+    if isinstance(given, dict) and not isinstance(declared, dict):
+        # Keras finds the parts of a list by the names of its inputs.
+        names = {getattr(tensor, "name", None) for tensor in tf.nest.flatten(declared)}
+        given = {name: part for name, part in given.items() if name in names} if names <= given.keys() else given
+    elif isinstance(given, dict):
         given = {name: part for name, part in given.items() if name in declared}
     parts, wanted = tf.nest.flatten(given), tf.nest.flatten(declared)
     if declared is None or len(parts) != len(wanted):

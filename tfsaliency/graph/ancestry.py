@@ -1,7 +1,6 @@
 """Which operations a tensor depends on."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -33,26 +32,6 @@ def before(tensor: tf.Tensor, types: Sequence[str]) -> tf.Tensor:
     while tensor.op.type in types:
         tensor = tensor.op.inputs[0]
     return tensor
-
-
-def read_as_numbers(*tensors: tf.Tensor, stops: Sequence[str] = ()) -> set[Any]:
-    """The tensors, as ``ref()``, that reach some others as numbers: not by choices alone, as indices and masks do.
-
-    Args:
-        tensors: the others.
-        stops: types of operations that are not passed.
-    """
-    seen = {tensor.ref() for tensor in tensors}
-    stack = list(tensors)
-    while stack:
-        op = stack.pop().op
-        if op.type in stops:
-            continue
-        # Lists of a loop are variants.
-        numbers = [each for each in op.inputs if each.dtype.is_floating or each.dtype == tf.variant]
-        stack += [each for each in numbers if each.ref() not in seen]
-        seen |= {each.ref() for each in numbers}
-    return seen
 
 
 def descendants(operations: Iterable[tf.Operation], tensors: Iterable[tf.Tensor]) -> list[tf.Operation]:

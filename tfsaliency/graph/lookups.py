@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import ancestors, before, read_as_numbers
+from tfsaliency.graph.ancestry import ancestors, before
+from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
     BAGS,

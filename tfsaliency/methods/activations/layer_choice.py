@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
-from tfsaliency.graph.ancestry import ancestors, read_as_numbers
+from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.axes import followed_axes
+from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
 from tfsaliency.methods.activations.grid import Grid, grid_of
 from tfsaliency.model.layers import LayerCall, calls_of, is_layer

@@ -1,0 +1,46 @@
+"""Which tensors reach others as numbers, and not by choices alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import before
+from tfsaliency.graph.bodies import body_of
+from tfsaliency.graph.operations import IDENTITIES, LOOPS
+
+
+def read_as_numbers(*tensors: tf.Tensor, stops: Sequence[str] = ()) -> set[Any]:
+    """The tensors, as ``ref()``, that reach some others as numbers: not by choices alone, as indices and masks do.
+
+    Args:
+        tensors: the others.
+        stops: types of operations that are not passed.
+    """
+    seen = {tensor.ref() for tensor in tensors}
+    stack = list(tensors)
+    while stack:
+        tensor = stack.pop()
+        if tensor.op.type in stops:
+            continue
+        # Lists of a loop are variants.
+        numbers = [each for each in _sources(tensor, stops) if each.dtype.is_floating or each.dtype == tf.variant]
+        stack += [each for each in numbers if each.ref() not in seen]
+        seen |= {each.ref() for each in numbers}
+    return seen
+
+
+def _sources(tensor: tf.Tensor, stops: Sequence[str]) -> list[tf.Tensor]:
+    """What an operation reads for one of its results; a loop what its turns read as numbers."""
+    op = tensor.op
+    if op.type not in LOOPS:
+        return list(op.inputs)
+    body = body_of(op, "body")
+    pairs = zip(body.inputs, body.outputs, strict=True)
+    is_kept = [before(end, IDENTITIES).ref() == start.ref() for start, end in pairs]
+    if is_kept[tensor.value_index]:
+        return [op.inputs[tensor.value_index]]
+    # What a turn hands on as it is, is read by the other results or not at all.
+    changed = [end for end, kept in zip(body.outputs, is_kept, strict=True) if not kept]
+    read = read_as_numbers(*changed, stops=stops)
+    return [source for source, start in zip(op.inputs, body.inputs, strict=True) if start.ref() in read]
