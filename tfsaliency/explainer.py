@@ -21,7 +21,7 @@ from tfsaliency.explanation import Explanation, stacked
 from tfsaliency.model.foreign import as_model
 from tfsaliency.model.keys import key_of
 from tfsaliency.model.layers import is_layer
-from tfsaliency.target.several import Several
+from tfsaliency.target.base import Several
 from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input
 
 

@@ -118,6 +118,11 @@ def test_a_report_shows_each(network, tmp_path):
     [
         (lambda: tfs.target.each([]), "at least one target. Received: none"),
         (lambda: tfs.target.each(["cat"]), "target is None, a class index"),
+        (
+            lambda: tfs.target.output("a", tfs.target.each([0, 1])),
+            "each is passed to explain as it is, around all other",
+        ),
+        (lambda: tfs.target.each([tfs.target.each([0, 1])]), "each is passed to explain as it is, around all other"),
         (lambda: tfs.target.tokens([]), "takes token ids"),
         (lambda: tfs.target.tokens([[1], [2, 3]]), "as many ids for each sample"),
     ],

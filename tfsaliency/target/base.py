@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,16 @@ class Target(ABC):
     def count(self) -> int:
         """The number of samples that the user chose something for; 1 if one choice serves all."""
         return 1
+
+
+@dataclass(frozen=True)
+class Several:
+    """Targets that are explained one after the other."""
+
+    targets: tuple[Target, ...]
+
+    def __str__(self) -> str:
+        return f"each([{', '.join(map(str, self.targets))}])"
 
 
 def only_output(structure: Any) -> Any:

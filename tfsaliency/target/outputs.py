@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.model.logits import Logits
-from tfsaliency.target.base import Rows, Target, whole_numbers
+from tfsaliency.target.base import Rows, Several, Target, whole_numbers
 from tfsaliency.target.classes import ClassTarget
 from tfsaliency.target.functions import OwnTarget
 
@@ -97,6 +97,11 @@ def as_target(target: Any) -> Target:
         return ClassTarget()
     if callable(target):
         return OwnTarget(target)
+    if isinstance(target, Several):
+        raise ValueError(
+            "target.each is passed to explain as it is, around all other targets: each([output(name, 1), "
+            f"output(name, 2)]). Received: {target} inside another one, or where one target is asked for."
+        )
     try:
         index = np.asarray(target)
     except ValueError:

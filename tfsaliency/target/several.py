@@ -1,24 +1,13 @@
 """Several targets of the same inputs."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tfsaliency.target.base import Target
+from tfsaliency.target.base import Several
 from tfsaliency.target.outputs import as_target
 from tfsaliency.target.tokens import sequence
-
-
-@dataclass(frozen=True)
-class Several:
-    """Targets that are explained one after the other."""
-
-    targets: tuple[Target, ...]
-
-    def __str__(self) -> str:
-        return f"each([{', '.join(map(str, self.targets))}])"
 
 
 def each(targets: Iterable[Any]) -> Several:
