@@ -485,3 +485,14 @@ def test_score_cam_of_ids_hides_behind_a_mean_id():
     weights = np.exp(scores) / np.exp(scores).sum()
     values = tfs.ScoreCAM(model).explain(ids, 1).values
     np.testing.assert_allclose(values[0], maps @ weights, rtol=1e-4)
+
+
+def test_ablation_of_a_layer_whose_length_is_not_known():
+    """A sequence of any length, against the same model of a fixed one."""
+    keras.utils.set_random_seed(0)
+    network = [layers.Conv1D(4, 3, activation="relu"), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+    fixed = keras.Sequential([keras.Input((8, 3)), *network])
+    free = keras.Sequential([keras.Input((None, 3)), *network])
+    x = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+    for method in (tfs.AblationCAM, tfs.ScoreCAM):
+        np.testing.assert_allclose(method(free).explain(x, 1).values, method(fixed).explain(x, 1).values, rtol=1e-4)

@@ -9,7 +9,7 @@ from tfsaliency.engine.score import Forward, Score
 from tfsaliency.methods.activations.class_activation import ActivationMap
 from tfsaliency.methods.activations.grid import Grid
 from tfsaliency.methods.activations.layer_choice import Activation
-from tfsaliency.tensors.sums import inner_axes, repeated
+from tfsaliency.tensors.sums import inner_axes, repeated, sizes_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class AblationCAM(ActivationMap):
             # Rows in the order of stacked copies: all samples without the first channel, then without the second.
             kept = 1 - tf.one_hot(tf.range(first, first + count), channels, dtype=output.dtype)
             ablated = output * tf.reshape(kept, [count, *along])
-            ablated = tf.reshape(ablated, [-1, *output.shape[1:]])
+            ablated = tf.reshape(ablated, [-1, *sizes_of(output)])
             return score.altered(forward, repeated(x, count), activation.traced, ablated)
 
         lost = forward.score - scores_of_copies(channels, x, score, ask)

@@ -56,7 +56,8 @@ class BlurIntegratedGradients(PathIntegral):
         check_amount("sigma", self.sigma)
 
     def mean_over_paths(self, x: Any, score: Score, over: Callable[[Path], Integral]) -> tuple[Integral, int]:
-        if all(part.shape.rank < 3 for part in tf.nest.flatten(x)):
+        # A category is one place.
+        if all(part.shape.rank < 3 or set(part.shape[1:-1]) == {1} for part in tf.nest.flatten(x)):
             shapes = [tuple(part.shape) for part in tf.nest.flatten(x)]
             raise ValueError(f"A table has no space to blur. Use IntegratedGradients. Received: inputs {shapes}")
         samples = samples_of(x)
