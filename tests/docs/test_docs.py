@@ -115,14 +115,24 @@ def test_our_side_of_every_migration_runs(tmp_path, monkeypatch):
     known = {"tfs": tfs, "model": model, "images": images, "x": images, "data": images, "background": images}
     known |= {"absolute": transforms.absolute, "method": tfs.Gradient(model), "target": 3}
     known |= {"ExplainCallback": callbacks.ExplainCallback, "explanation": tfs.Gradient(model).explain(images)}
-    rows = re.findall(r"^\|.*\| (.*) \|$", (DOCS / "coming-from.md").read_text(encoding="utf-8"), re.MULTILINE)
-    spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row)]
-    ours = [span.removeprefix("target=") for span in spans if span.startswith(("tfs.", "target=", "Explain", '"'))]
-    ours = [span for span in ours if span and "…" not in span]
-    assert len(ours) > 50
-    for span in ours:
-        made = eval(span, known.copy())
+    page, of_letters = (DOCS / "coming-from.md").read_text(encoding="utf-8").split("## DeepLIFT for DNA")
+    assert len(our_calls(page)) > 50 and len(our_calls(of_letters)) > 3
+    letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 30))]
+    network = [keras.Input((30, 4)), keras.layers.Conv1D(4, 3, activation="tanh"), keras.layers.Flatten()]
+    reader = keras.Sequential([*network, keras.layers.Dense(3)])
+    calls = [(span, known, images) for span in our_calls(page)]
+    calls += [(span, known | {"model": reader}, letters) for span in our_calls(of_letters)]
+    for span, names, inputs in calls:
+        made = eval(span, names.copy())
         if isinstance(made, tfs.Explainer):
-            assert made.explain(images).values.shape[0] == 2, span
+            assert made.explain(inputs).values.shape[0] == 2, span
         elif isinstance(made, str):
             assert made in rules.PRESETS, span
+
+
+def our_calls(page):
+    """The code in the right column of the tables."""
+    rows = re.findall(r"^\|.*\| (.*) \|$", page, re.MULTILINE)
+    spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row)]
+    ours = [span.removeprefix("target=") for span in spans if span.startswith(("tfs.", "target=", "Explain", '"'))]
+    return [span for span in ours if span and "…" not in span]
