@@ -65,15 +65,19 @@ METHODS = {
 pytestmark = pytest.mark.filterwarnings("ignore:Layer '.*attention' .* was passed an input with a mask")
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def case(request):
-    keras.utils.set_random_seed(0)
-    model, inputs, target = MODELS[request.param]()
-    # Weights as large as those of a trained network: the small ones to begin with make maps of rounding.
+def enlarge(model):
+    """Weights as large as those of a trained network: the small ones to begin with make maps of rounding."""
     generator = np.random.default_rng(0)
     model.set_weights(
         [weight + 0.3 * generator.normal(size=weight.shape) * (weight.ndim > 1) for weight in model.get_weights()]
     )
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def case(request):
+    keras.utils.set_random_seed(0)
+    model, inputs, target = MODELS[request.param]()
+    enlarge(model)
     return model, inputs, target
 
 
@@ -160,10 +164,7 @@ def test_later_tokens_have_no_say(name):
 def writer(request):
     keras.utils.set_random_seed(0)
     model, inputs, _ = MODELS[request.param]()
-    generator = np.random.default_rng(0)
-    model.set_weights(
-        [weight + 0.3 * generator.normal(size=weight.shape) * (weight.ndim > 1) for weight in model.get_weights()]
-    )
+    enlarge(model)
     return model, inputs
 
 

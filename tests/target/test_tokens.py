@@ -27,12 +27,6 @@ def model(request):
     return built(softmax=request.param)
 
 
-def logits_of(model, ids):
-    """Log-probabilities differ from logits by what is the same for all words of a place."""
-    said = model(ids).numpy()
-    return np.log(said) if model.layers[-1].activation.__name__ == "softmax" else said
-
-
 def at_vectors(model, ids, score):
     """The norm of the gradient of a score at the embedding, by a tape."""
     embedding, *rest = model.layers

@@ -18,6 +18,11 @@ def flatten(structure: Any) -> list[Any]:
     return [structure]
 
 
+def optional_parts(structure: Any, like: Any) -> list[Any]:
+    """The parts of a structure that may be missing: then None for each part of another one."""
+    return [None] * len(flatten(like)) if structure is None else flatten(structure)
+
+
 def names(structure: Any) -> list[str]:
     """The place of each part in words, in the order of `flatten`: ``"user/age"``; empty for a single part."""
     if isinstance(structure, dict):

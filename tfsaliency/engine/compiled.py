@@ -141,8 +141,7 @@ def traced(model: keras.Model, inputs: Inputs) -> tuple[TracedModel, Any]:
 
 def specs_of(logits: Logits) -> Logits:
     """Logits with specs in the place of tensors."""
-    specs = (tf.nest.map_structure(tf.TensorSpec.from_tensor, each) for each in (logits.values, logits.outputs))
-    values, outputs = specs
+    values, outputs = tf.nest.map_structure(tf.TensorSpec.from_tensor, (logits.values, logits.outputs))
     return logits._replace(values=values, outputs=outputs)
 
 

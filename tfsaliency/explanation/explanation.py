@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfsaliency.base.meaning import Meaning, check_meaning
-from tfsaliency.base.structure import flatten, map_parts, skeleton, unflatten
+from tfsaliency.base.structure import flatten, map_parts, optional_parts, skeleton, unflatten
 from tfsaliency.base.words import column_names, for_parts, merged, token_names
 from tfsaliency.explanation.files import read, write
 from tfsaliency.explanation.several import stacked
@@ -187,7 +187,7 @@ class Explanation:
         """
         if self.has_several:
             return stacked([one.by_word(texts, offsets) for one in self.each()], self.provenance["target"])
-        names = [None] * len(flatten(self.values)) if self.tokens is None else flatten(self.tokens)
+        names = optional_parts(self.tokens, self.values)
         per_part = (for_parts(given, self.inputs, name) for name, given in (("texts", texts), ("offsets", offsets)))
         values, words = [], []
         for part, name, text, spans in zip(flatten(self.values), names, *per_part, strict=True):
@@ -206,7 +206,7 @@ class Explanation:
         if given is None:
             return known
         parts = flatten(self.inputs)
-        before = [None] * len(parts) if known is None else flatten(known)
+        before = optional_parts(known, self.inputs)
         after = for_parts(given, self.inputs, name)
         pairs = zip(parts, before, after, strict=True)
         return unflatten(skeleton(self.inputs), [old if new is None else named(new, part) for part, old, new in pairs])

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from tfsaliency.base import archive
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.meaning import Meaning
-from tfsaliency.base.structure import flatten, map_parts, skeleton, unflatten
+from tfsaliency.base.structure import flatten, map_parts, optional_parts, skeleton, unflatten
 
 FORMAT = 4
 # Files of the first format do not contain the meaning of their values, those of the first two have no checksums, and
@@ -37,10 +37,9 @@ def write(explanation: Any, path: str | os.PathLike[str]) -> None:
         arrays["target"] = explanation.target
     for name in ("values", "inputs"):
         arrays |= {f"{name}/{place}": part for place, part in enumerate(flatten(getattr(explanation, name)))}
-    words = [] if explanation.tokens is None else flatten(explanation.tokens)
-    arrays |= {f"tokens/{place}": part for place, part in enumerate(words) if part is not None}
-    columns = [] if explanation.feature_names is None else flatten(explanation.feature_names)
-    arrays |= {f"columns/{place}": part for place, part in enumerate(columns) if part is not None}
+    for name, words in (("tokens", explanation.tokens), ("columns", explanation.feature_names)):
+        parts = optional_parts(words, explanation.inputs)
+        arrays |= {f"{name}/{place}": part for place, part in enumerate(parts) if part is not None}
     arrays |= {f"diagnostics/{name}": array for name, array in explanation.diagnostics.items()}
     _check_arrays(arrays)
     with appearing_whole(path) as unfinished, open(unfinished, "wb") as file:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
-from tfsaliency.base.structure import flatten, map_parts, names
+from tfsaliency.base.structure import flatten, map_parts, names, optional_parts
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
 from tfsaliency.plot.kinds import COLUMNS, INCHES, Kind, Picture, Scale, kind_of, scale_of, show
@@ -184,7 +184,7 @@ def rows_of(explanation: Record, shown: list[np.ndarray], sample: int) -> list[t
 def column_names(explanation: Record) -> list[str] | None:
     """The names of all columns, where the inputs are a table with names: of columns, or of parts."""
     parts = flatten(explanation.inputs)
-    columns = [None] * len(parts) if explanation.feature_names is None else flatten(explanation.feature_names)
+    columns = optional_parts(explanation.feature_names, explanation.inputs)
     every = [*parts, *flatten(explanation.values)]
     is_table = all(part.ndim == 2 for part in every) and sum(part.shape[1] for part in parts) <= MOST_COLUMNS
     if not is_table or explanation.tokens is not None or (len(parts) == 1 and columns[0] is None):
@@ -208,7 +208,7 @@ def shown_inputs(explanation: Record, images: Any) -> list[np.ndarray]:
     """The parts of the inputs, a text as its words, or the pictures to show instead of them; ``(N, ...)`` each."""
     parts = flatten(explanation.inputs)
     if images is None:
-        words = [None] * len(parts) if explanation.tokens is None else flatten(explanation.tokens)
+        words = optional_parts(explanation.tokens, explanation.inputs)
         return [part if each is None else each for part, each in zip(parts, words, strict=True)]
     shown = [np.asarray(part) for part in flatten(images)]
     if len(shown) != len(parts) or any(len(part) != len(explanation) for part in shown):

@@ -82,8 +82,7 @@ class Columns(Table):
 
     def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
         axis, features = _only(row), np.arange(len(values))
-        colours = paint.heatmap(values[None], limit=scale.limit, signed=scale.signed)[0] / 255
-        axis.barh(features, values, color=colours, edgecolor="black", linewidth=0.5)
+        axis.barh(features, values, color=ground(values, scale), edgecolor="black", linewidth=0.5)
         axis.axvline(0, color="black", linewidth=0.5)
         axis.set_yticks(features, [str(name) for name in given])
         axis.invert_yaxis()
@@ -99,7 +98,7 @@ class Words(Table):
     def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
         axis = _only(row)
         axis.set_axis_off()
-        colours = paint.heatmap(values[None], limit=scale.limit, signed=scale.signed)[0] / 255
+        colours = ground(values, scale)
         shown = [place for place, word in enumerate(given) if word]
         lines = wrapped([str(given[place]) for place in shown])
         axis.set_xlim(0, LETTERS)
@@ -122,7 +121,18 @@ def ink(value: float, colour: np.ndarray) -> str:
     """The colour of a word on its ground. One that was not read, such as padding, is grey."""
     if value == 0:
         return "grey"
-    return "white" if colour @ LIGHTNESS < 0.5 else "black"
+    return "white" if is_dark(colour) else "black"
+
+
+def ground(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """The colour of each value, red, green and blue from 0 to 1, ``(F, 3)``."""
+    colours: np.ndarray = paint.heatmap(values[None], limit=scale.limit, signed=scale.signed)[0]
+    return colours / 255
+
+
+def is_dark(colour: np.ndarray) -> bool:
+    """Whether white is easier to read on a colour than black."""
+    return bool(colour @ LIGHTNESS < 0.5)
 
 
 def wrapped(words: list[str]) -> list[list[str]]:

@@ -111,11 +111,12 @@ def _page(sections: Sequence[Section], labels: Sequence[str] | None, percentile:
     title = f"What made {' and '.join(models)} say that"
     style, shown, number = _resource("report.css"), [], 0
     for section in sections:
+        inputs = shown_inputs(section.explanations[0], section.images)
         for sample, name in enumerate(section.names):
-            parts = _parts(section, sample, f"sample-{number}")
+            parts = _parts(section, inputs, sample, f"sample-{number}")
             number += 1
             style += "".join(map(_background, parts))
-            figures = _figures(section, sample, parts, labels, percentile)
+            figures = _figures(section, inputs, sample, parts, labels, percentile)
             shown += [element("h2", name), element("div", *figures, class_="maps")]
     legend = (
         "Signed maps: orange speaks for the target, purple against, white is zero. Others: from black, zero, to "
@@ -146,10 +147,9 @@ class _Part(NamedTuple):
     name: str
 
 
-def _parts(section: Section, sample: int, name: str) -> list[_Part]:
-    first = section.explanations[0]
+def _parts(section: Section, inputs: list[np.ndarray], sample: int, name: str) -> list[_Part]:
     parts = []
-    for place, (kind, given, values) in enumerate(rows_of(first, shown_inputs(first, section.images), sample)):
+    for place, (kind, given, values) in enumerate(rows_of(section.explanations[0], inputs, sample)):
         shown = kind.shown(given, values)
         picture = None if shown is None else paint.picture(shown[0])
         parts.append(_Part(given, picture, f"{name}-{place}"))
@@ -164,7 +164,12 @@ def _background(part: _Part) -> str:
 
 
 def _figures(
-    section: Section, sample: int, parts: list[_Part], labels: Sequence[str] | None, percentile: float
+    section: Section,
+    inputs: list[np.ndarray],
+    sample: int,
+    parts: list[_Part],
+    labels: Sequence[str] | None,
+    percentile: float,
 ) -> Iterator[Element]:
     name = section.names[sample]
     seen = [_img(part.picture, f"{name}, the input", part.picture) for part in parts if part.picture is not None]
@@ -177,7 +182,7 @@ def _figures(
             **diagnostics_of(explanation, sample),
         }
         shown = []
-        rows = rows_of(explanation, shown_inputs(explanation, section.images), sample)
+        rows = rows_of(explanation, inputs, sample)
         for place, (part, (kind, _, values)) in enumerate(zip(parts, rows, strict=True)):
             drawn, colours = _drawn(explanation, kind, values, part, f"{name}, {explanation.method}", percentile)
             shown.append(drawn)

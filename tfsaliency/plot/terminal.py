@@ -3,9 +3,8 @@
 import numpy as np
 
 from tfsaliency.base.structure import flatten
-from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
-from tfsaliency.plot.kinds import LIGHTNESS, scale_of
+from tfsaliency.plot.kinds import ground, is_dark, scale_of
 from tfsaliency.plot.record import Record
 
 _RESET = "\x1b[0m"
@@ -25,10 +24,11 @@ def words_of(explanation: Record, *, colours: bool) -> str:
                 if tokens is None:
                     continue
                 scale = scale_of(values[sample], one.meaning, 99)
-                ground = paint.heatmap(values[sample][None], limit=scale.limit, signed=scale.signed)[0]
                 words = [
                     _on_ground(word, colour) if colours else f"{word} {value:+.2f}"
-                    for word, value, colour in zip(tokens[sample], values[sample], ground, strict=True)
+                    for word, value, colour in zip(
+                        tokens[sample], values[sample], ground(values[sample], scale), strict=True
+                    )
                     if word
                 ]
                 lines.append(f"{title_text(one, sample, None)} | {(' ' if colours else ', ').join(words)}")
@@ -36,5 +36,6 @@ def words_of(explanation: Record, *, colours: bool) -> str:
 
 
 def _on_ground(word: str, colour: np.ndarray) -> str:
-    ink = "97" if colour @ LIGHTNESS < 128 else "30"
-    return f"\x1b[48;2;{';'.join(map(str, colour))};{ink}m{word}{_RESET}"
+    ink = "97" if is_dark(colour) else "30"
+    numbers = (colour * 255).round().astype(int)
+    return f"\x1b[48;2;{';'.join(map(str, numbers))};{ink}m{word}{_RESET}"

@@ -67,7 +67,7 @@ class Target(ABC):
 
     def told(self, chosen: Rows) -> Rows:
         """What a user wants to know of the choice, ``(N,)`` each. ``"class"`` is the target of an explanation."""
-        return {}
+        return chosen
 
     def check_told(self, told: dict[str, np.ndarray]) -> None:
         """Raises where nothing could be chosen for a sample."""
@@ -110,9 +110,8 @@ def one_output(logits: Logits) -> Any:
     """
     values = only_output(logits.values)
     if isinstance(values, dict | list | tuple):
-        names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
         raise ValueError(
-            f"The model has several outputs, {names}: say which is explained with "
+            f"The model has several outputs, {output_names(values)}: say which is explained with "
             "target=tfsaliency.target.output(name, class), or pass a function of all of them."
         )
     if not values.dtype.is_floating:
@@ -121,6 +120,11 @@ def one_output(logits: Logits) -> Any:
             "Explain a model that returns scores as floating point numbers, e.g. without a final argmax."
         )
     return values
+
+
+def output_names(values: Any) -> list[Any]:
+    """What `output` calls the outputs of a model that has several."""
+    return sorted(values) if isinstance(values, dict) else list(range(len(values)))
 
 
 def shapes_of(values: Any) -> Any:
@@ -156,12 +160,33 @@ def per_sample(name: str, value: int | tuple[int, ...], samples: int) -> np.ndar
     Raises:
         ValueError: it holds another number of samples.
     """
-    if isinstance(value, tuple) and len(value) != samples:
-        raise ValueError(
-            f"The target holds {len(value)} numbers of {name!r} for {samples} samples. Pass one for all, or one per "
-            "sample."
-        )
+    if isinstance(value, tuple):
+        check_samples(f"numbers of {name!r}", len(value), samples)
     return np.broadcast_to(np.asarray(value, "int32"), samples)
+
+
+def named_per_sample(named: dict[str, int | tuple[int, ...] | None], samples: int) -> dict[str, np.ndarray]:
+    """The same for several names, without those that nothing is chosen for."""
+    return {name: per_sample(name, value, samples) for name, value in named.items() if value is not None}
+
+
+def rows_per_sample(what: str, rows: np.ndarray, samples: int) -> np.ndarray:
+    """``(samples, ...)``: rows of a target, one for all samples or one for each.
+
+    Raises:
+        ValueError: there is another number of them.
+    """
+    if len(rows) > 1:
+        check_samples(what, len(rows), samples)
+    return np.broadcast_to(rows, (samples, *rows.shape[1:]))
+
+
+def check_samples(what: str, number: int, samples: int) -> None:
+    """Raises where a target was made for another number of samples."""
+    if number != samples:
+        raise ValueError(
+            f"The target holds {number} {what} for {samples} samples. Pass one for all, or a list of one per sample."
+        )
 
 
 def count_of(*values: Any) -> int:

@@ -14,7 +14,8 @@ from tfsaliency.target.base import (
     Target,
     check_classes,
     count_of,
-    per_sample,
+    named_per_sample,
+    rows_per_sample,
     shapes_of,
     whole_numbers_or_none,
 )
@@ -43,16 +44,9 @@ class Box(Target):
         return Box, *named, self.side, key_of(self.decode)
 
     def given(self, samples: int) -> dict[str, np.ndarray]:
-        named = {"class": self.label, "box": self.index}
-        rows = {name: per_sample(name, each, samples) for name, each in named.items() if each is not None}
-        if self.near is not None:
-            if len(self.near) not in (1, samples):
-                raise ValueError(
-                    f"target.box holds {len(self.near)} boxes for {samples} samples. Pass one for all, or one per "
-                    "sample."
-                )
-            rows["near"] = np.broadcast_to(self.near, (samples, SIDES))
-        return rows
+        rows = named_per_sample({"class": self.label, "box": self.index}, samples)
+        near = {} if self.near is None else {"near": rows_per_sample("boxes", self.near, samples)}
+        return rows | near
 
     def count(self) -> int:
         return max(count_of(self.label, self.index), 1 if self.near is None else len(self.near))
@@ -81,9 +75,6 @@ class Box(Target):
         if self.side is not None:
             return _at(boxes, chosen["box"], axis=1)[:, self.side]
         return _at(_at(scores, chosen["box"], axis=1), chosen["class"], axis=1)
-
-    def told(self, chosen: Rows) -> Rows:
-        return chosen
 
     def check_told(self, told: dict[str, np.ndarray]) -> None:
         apart = np.flatnonzero(told.get("overlap", np.ones(1)) == 0)

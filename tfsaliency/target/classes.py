@@ -15,9 +15,9 @@ from tfsaliency.target.base import (
     Target,
     check_classes,
     count_of,
+    named_per_sample,
     one_output,
     only_output,
-    per_sample,
     shapes_of,
 )
 from tfsaliency.target.contrasts import Contrast
@@ -40,7 +40,7 @@ class ClassTarget(Target):
         return ClassTarget
 
     def given(self, samples: int) -> dict[str, np.ndarray]:
-        return {} if self.index is None else {"class": per_sample("class", self.index, samples)}
+        return named_per_sample({"class": self.index}, samples)
 
     def count(self) -> int:
         return count_of(self.index)
@@ -69,9 +69,6 @@ class ClassTarget(Target):
             # map of 1 - p differ from that of -p.
             return _column(values) * tf.cast(2 * chosen["class"] - 1, values.dtype)
         return tf.gather(values if values.shape.rank == 2 else values[:, None], chosen["class"], axis=1, batch_dims=1)
-
-    def told(self, chosen: Rows) -> Rows:
-        return chosen
 
     def meant(self, model: TracedModel, row: Any) -> Target:
         """For a language model the last position's top id against the runner-up: all its logits are one question."""

@@ -13,9 +13,9 @@ from tfsaliency.target.base import (
     Target,
     check_classes,
     count_of,
+    named_per_sample,
     one_output,
     only_output,
-    per_sample,
     whole_numbers_or_none,
 )
 from tfsaliency.target.places import at_position, check_position
@@ -40,8 +40,7 @@ class Contrast(Target):
         return Contrast, self.winner is None, self.loser is None, self.position is None
 
     def given(self, samples: int) -> dict[str, np.ndarray]:
-        named = {"class": self.winner, "foil": self.loser, "position": self.position}
-        return {name: per_sample(name, each, samples) for name, each in named.items() if each is not None}
+        return named_per_sample({"class": self.winner, "foil": self.loser, "position": self.position}, samples)
 
     def count(self) -> int:
         return count_of(self.winner, self.loser, self.position)
@@ -71,9 +70,6 @@ class Contrast(Target):
         values = at_position(one_output(logits), chosen.get("position"))
         of_winner, of_loser = (tf.gather(values, chosen[name], axis=1, batch_dims=1) for name in ("class", "foil"))
         return of_winner - of_loser
-
-    def told(self, chosen: Rows) -> Rows:
-        return chosen
 
     def __str__(self) -> str:
         named = {"winner": self.winner, "loser": self.loser, "position": self.position}

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.model.logits import Logits
-from tfsaliency.target.base import Rows, Several, Target, whole_numbers
+from tfsaliency.target.base import Rows, Several, Target, output_names, whole_numbers
 from tfsaliency.target.classes import ClassTarget
 from tfsaliency.target.functions import OwnTarget
 
@@ -68,8 +68,8 @@ class OutputTarget(Target):
         try:
             return Logits(*(each[self.name] for each in logits))
         except (KeyError, IndexError, TypeError):
-            names = sorted(values) if isinstance(values, dict) else list(range(len(values)))
-            raise ValueError(f"The model has no output {self.name!r}. Its outputs: {names}") from None
+            known = output_names(values)
+            raise ValueError(f"The model has no output {self.name!r}. Its outputs: {known}") from None
 
 
 def output(name: int | str, target: Any = None) -> Target:

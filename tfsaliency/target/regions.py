@@ -16,6 +16,7 @@ from tfsaliency.target.base import (
     one_output,
     only_output,
     per_sample,
+    rows_per_sample,
     shapes_of,
     whole_numbers,
 )
@@ -41,13 +42,7 @@ class Region(Target):
         index = per_sample("index", self.index, samples)
         if self.waits:
             return {"class": index}
-        if len(self.masks) not in (1, samples):
-            raise ValueError(
-                f"target.region holds {len(self.masks)} masks for {samples} samples. Pass one mask for all, or a list "
-                "of one per sample."
-            )
-        masks = np.stack(self.masks)
-        return {"class": index, "mask": np.broadcast_to(masks, (samples, *masks.shape[1:]))}
+        return {"class": index, "mask": rows_per_sample("masks", np.stack(self.masks), samples)}
 
     def count(self) -> int:
         return max(1, len(self.masks), count_of(self.index))

@@ -13,9 +13,11 @@ from tfsaliency.target.base import (
     Target,
     check_classes,
     count_of,
+    named_per_sample,
     one_output,
     only_output,
     per_sample,
+    rows_per_sample,
     shapes_of,
     whole_numbers,
     whole_numbers_or_none,
@@ -42,8 +44,7 @@ class Token(Target):
         return Token, self.position is None, self.index is None
 
     def given(self, samples: int) -> dict[str, np.ndarray]:
-        named = {"position": self.position, "class": self.index}
-        return {name: per_sample(name, each, samples) for name, each in named.items() if each is not None}
+        return named_per_sample({"position": self.position, "class": self.index}, samples)
 
     def count(self) -> int:
         return count_of(self.position, self.index)
@@ -67,9 +68,6 @@ class Token(Target):
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         values = at_position(one_output(logits), chosen.get("position"))
         return tf.gather(values, chosen["class"], axis=1, batch_dims=1)
-
-    def told(self, chosen: Rows) -> Rows:
-        return chosen
 
     def __str__(self) -> str:
         return f"token(position={self.position}, index={self.index})"
@@ -112,14 +110,9 @@ class Sequenced(Target):
         return Sequenced
 
     def given(self, samples: int) -> dict[str, np.ndarray]:
-        if len(self.ids) not in (1, samples):
-            raise ValueError(
-                f"target.sequence holds {len(self.ids)} sequences for {samples} samples. Pass one for all, or one per "
-                "sample."
-            )
         longest = max(map(len, self.ids))
         filled = [[*row, *[NONE] * (longest - len(row))] for row in self.ids]
-        ids = np.broadcast_to(np.array(filled, "int32"), (samples, longest))
+        ids = rows_per_sample("sequences", np.array(filled, "int32"), samples)
         return {"ids": ids, "first": per_sample("first", self.first, samples)}
 
     def count(self) -> int:
