@@ -1,5 +1,7 @@
 import os
 
+import pytest
+
 # Before TensorFlow is imported: tests run on the CPU, without its greeting, and leave the second core to the second
 # worker.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -7,4 +9,12 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "agg"
 
 # Runs in an environment of its own, with PyTorch.
-collect_ignore = ["references/make.py"]
+collect_ignore = ["tests/references/make.py"]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Weights of the models of tests and examples are the same at every run, in any order and on any worker."""
+    import keras
+
+    keras.utils.set_random_seed(0)
