@@ -496,3 +496,32 @@ def test_ablation_of_a_layer_whose_length_is_not_known():
     x = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
     for method in (tfs.AblationCAM, tfs.ScoreCAM):
         np.testing.assert_allclose(method(free).explain(x, 1).values, method(fixed).explain(x, 1).values, rtol=1e-4)
+
+
+def test_each_picture_of_a_siamese_network_has_a_map():
+    """The shared encoder is called for each picture; HiResCAM of the distance is A dS/dA at both calls."""
+    keras.utils.set_random_seed(0)
+    convolutions = keras.Sequential(
+        [keras.Input((12, 12, 3)), layers.Conv2D(4, 3, activation="relu", name="top")], name="tower"
+    )
+    head = keras.Sequential([layers.GlobalAveragePooling2D(), layers.Dense(5)])
+    pictures = [keras.Input((12, 12, 3)), keras.Input((12, 12, 3))]
+    model = keras.Model(pictures, [head(convolutions(picture)) for picture in pictures])
+    inputs = [X, np.roll(X, 1, axis=0)]
+
+    def distance(logits):
+        return tf.reduce_sum(tf.square(logits[0] - logits[1]), axis=-1)
+
+    explanation = tfs.HiResCAM(model, upsample=False).explain(inputs, distance)
+    assert set(explanation.provenance["layer"].split("; ")) == {"tower/top", "tower/top, call 1"}
+    with tf.GradientTape() as tape:
+        tops = [convolutions(part) for part in inputs]
+        tape.watch(tops)
+        score = distance([head(top) for top in tops])
+    for found, top, slope in zip(explanation.values, tops, tape.gradient(score, tops), strict=True):
+        np.testing.assert_allclose(found[..., 0], tf.reduce_sum(top * slope, axis=-1), rtol=1e-4, atol=1e-6)
+    both = tfs.HiResCAM(model, [("top", 0), ("top", 1)], upsample=False).explain(inputs, distance)
+    np.testing.assert_array_equal(both.values, explanation.values)
+    # Each call sees one picture.
+    alone = [tfs.HiResCAM(model, ("top", call)).explain(inputs, distance).values for call in (0, 1)]
+    assert sorted([[bool(part.any()) for part in values] for values in alone]) == [[False, True], [True, False]]

@@ -23,14 +23,15 @@ class ActivationMap(Explainer):
 
     Args:
         model: any Keras model.
-        layer: None for the last activation with spatial extent before pooling, named in ``provenance["layer"]`` of the
-            explanation; a layer, its name, or its path through models (``"backbone/block5_conv3"``); for a layer with
+        layer: None for the last activation with spatial extent before pooling, for each part of the inputs, named in
+            ``provenance["layer"]`` of the explanation; a layer, its name, or its path through models (``"backbone/block5_conv3"``); for a layer with
             several calls, a pair of one of these and the index of the call; or a list of these, whose maps are
             averaged.
         upsample: whether the map is resized to the input, ``(N, height, width, 1)``, or keeps the grid of the layer.
 
-    The tokens of a transformer are arranged on their grid, without class and register tokens. Parts of the inputs that
-    the layer does not see get zeros.
+    The tokens of a transformer are arranged on their grid, without class and register tokens. Where inputs have
+    several parts, as the two pictures of a siamese network, each has the map of the layers that see it, and zeros where
+    none does.
 
     Raises:
         ValueError: on ``explain``, if there is no such layer or its places do not lie over an input.
@@ -58,24 +59,20 @@ class ActivationMap(Explainer):
         forward = score.forward(x)
         activations = choose(self.layer, forward)
         score.note("layer", "; ".join(activation.name for activation in activations))
-        maps = [self._over_inputs(activation, forward, score) for activation in activations]
-        try:
-            summed = [tf.add_n(parts) for parts in zip(*maps, strict=True)]
-        except ValueError as error:
-            grids = [activation.grid.shape for activation in activations]
-            raise ValueError(f"Maps of different grids are averaged with upsample=True. Received: {grids}") from error
-        return Attribution(tf.nest.pack_sequence_as(x, [part / len(maps) for part in summed]))
+        maps = [(activation, self.map(activation, forward, score)) for activation in activations]
+        parts = enumerate(tf.nest.flatten(forward.inputs))
+        return Attribution(tf.nest.pack_sequence_as(x, [self._over_part(number, part, maps) for number, part in parts]))
 
-    def _over_inputs(self, activation: Activation, forward: Forward, score: Score) -> list[tf.Tensor]:
-        places = self.map(activation, forward, score)
-        values = []
-        for part, grid in zip(tf.nest.flatten(forward.inputs), activation.grids, strict=True):
-            if grid is None:
-                values.append(tf.zeros_like(part))
-                continue
-            resized = grid.over_input(places) if self.upsample else places
-            values.append(grid.with_channels(resized))
-        return values
+    def _over_part(self, number: int, part: tf.Tensor, maps: list[tuple[Activation, tf.Tensor]]) -> tf.Tensor:
+        """The mean of the maps of the layers that see a part of the inputs."""
+        seen = [(grid, places) for activation, places in maps if (grid := activation.grids[number]) is not None]
+        if not seen:
+            return tf.zeros_like(part)
+        grids = [grid.shape for grid, _ in seen]
+        if not self.upsample and len(set(grids)) > 1:
+            raise ValueError(f"Maps of different grids are averaged with upsample=True. Received: {grids}")
+        over = [grid.with_channels(grid.over_input(places) if self.upsample else places) for grid, places in seen]
+        return tf.add_n(over) / len(over)
 
     def __post_init__(self) -> None:
         super().__post_init__()

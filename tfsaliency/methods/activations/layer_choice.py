@@ -1,5 +1,6 @@
 """Which tensors inside the model a class activation map is made of."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ def choose(layer: Any, forward: Forward) -> list[Activation]:
     """The activations that the option ``layer`` asks for.
 
     Args:
-        layer: None for the last one with spatial extent before pooling; a layer; its name, or its path through models
+        layer: None for the last one with spatial extent before pooling, for each part of the inputs; a layer; its name, or its path through models
             and layers (``"backbone/block5_conv3"``); a pair of these and the index of the call, for a layer that is
             called several times; or a list of all that.
         forward: the score, with the model inside.
@@ -55,7 +56,7 @@ def choose(layer: Any, forward: Forward) -> list[Activation]:
     """
     usable = _Usable(forward)
     if layer is None:
-        return [usable.last()]
+        return usable.last()
     return [usable.one(each) for each in (layer if isinstance(layer, list) else [layer])]
 
 
@@ -85,7 +86,24 @@ class _Usable:
             return False
         return any(self._grids(output))
 
-    def last(self) -> Activation:
+    def last(self) -> list[Activation]:
+        chosen: list[Activation] = []
+        for activation in self._from_the_last():
+            if any(grid and not any(each.grids[part] for each in chosen) for part, grid in enumerate(activation.grids)):
+                chosen.append(activation)
+        if chosen:
+            return chosen
+        if not self._calls:
+            raise ValueError(
+                "The model calls no Keras layer, as a function or a SavedModel does not: there is no layer to map. "
+                "Explain the Keras model that it was made from, or use a gradient method."
+            )
+        raise ValueError(
+            "The model has no layer with places that lie over its input, so there is nothing to map. A class "
+            "activation map needs a convolution, a sequence or tokens of a picture; use a gradient method."
+        )
+
+    def _from_the_last(self) -> Iterator[Activation]:
         logits = {logit.ref() for logit in self._logits}
         seen, numbers = self._read_through_attention(), read_as_numbers(*self._logits)
         for call in reversed(self._usable):
@@ -97,18 +115,7 @@ class _Usable:
             # A dropout hands on what it gets: the layer that made the tensor has the better name.
             makers = [each for each in self._usable if each.output is output]
             name = makers[0].name if makers else f"{output.op.type} after {call.name}"
-            activation = self._over_inputs(name, output)
-            if any(activation.grids):
-                return activation
-        if not self._calls:
-            raise ValueError(
-                "The model calls no Keras layer, as a function or a SavedModel does not: there is no layer to map. "
-                "Explain the Keras model that it was made from, or use a gradient method."
-            )
-        raise ValueError(
-            "The model has no layer with places that lie over its input, so there is nothing to map. A class "
-            "activation map needs a convolution, a sequence or tokens of a picture; use a gradient method."
-        )
+            yield self._over_inputs(name, output)
 
     def _activated(self, output: tf.Tensor) -> tf.Tensor:
         """A layer's output after the activations and sums outside of layers that follow it before anything else."""
@@ -139,7 +146,8 @@ class _Usable:
             raise ValueError(f"The name {wanted!r} is that of several layers. Pass the path of one: {', '.join(paths)}")
         if index is None and len(found) > 1:
             raise ValueError(
-                f"The layer {paths[0]!r} is called {len(found)} times. Say which call, from 0: layer=({paths[0]!r}, 0)"
+                f"The layer {paths[0]!r} is called {len(found)} times. Say which call, from 0: layer=({paths[0]!r}, 0); "
+                "or pass a list of such pairs."
             )
         try:
             call = found[index or 0]
