@@ -26,7 +26,7 @@ FLOORS = [
     ["explanation", "baselines"],
     ["explainer"],
     ["methods"],
-    ["callbacks", "testing", "zoo"],
+    ["callbacks", "metrics", "testing", "zoo"],
     ["public"],
     ["__init__"],
     ["cli"],

@@ -20,7 +20,7 @@ from tfsaliency.tensors.sums import inner_axes, samples_of
 
 _VARIABLES = (tf.Variable, keras.Variable)
 
-__all__ = ["blurred", "extremes", "per_sample", "pixels", "shuffled", "uniform", "zeros"]
+__all__ = ["blurred", "extremes", "mean", "per_sample", "pixels", "shuffled", "uniform", "zeros"]
 
 
 class Baselines(NamedTuple):
@@ -106,6 +106,41 @@ def blurred(sigma: float = 20.0) -> Made:
     """
     check_amount("sigma", sigma)
     return _Blurred(sigma)
+
+
+@dataclass(frozen=True)
+class _Mean(Made):
+    number = 1
+
+    def check(self, inputs: Any) -> None:
+        flat = [part.shape for part in tf.nest.flatten(inputs) if part.dtype.kind in "fb" and part.ndim < 3]
+        if flat:
+            raise ValueError(
+                f"baselines.mean is the mean over places of pictures and series. Received: shape {flat[0]}. The mean "
+                "of a table's columns is that of many rows: baseline=table.mean(axis=0)."
+            )
+
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(part, list(range(1, part.shape.rank - 1)), keepdims=True) + tf.zeros_like(part)
+
+    def __repr__(self) -> str:
+        return "mean()"
+
+
+def mean() -> Made:
+    """The mean colour of each picture, or the mean of each channel of a series: as bright, and without any form.
+
+    Raises:
+        ValueError: on ``explain``, for a table, whose mean is that of many rows.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> picture = np.random.default_rng(0).uniform(size=(1, 8, 8, 3))
+        >>> tfs.DeepLIFT(model, tfs.baselines.mean()).explain(picture).values.shape
+        (1, 8, 8, 3)
+    """
+    return _Mean()
 
 
 @dataclass(frozen=True)

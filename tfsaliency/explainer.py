@@ -93,7 +93,7 @@ class Method(ABC):
         """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
         hidden = {each.name for each in dataclasses.fields(self) if not each.repr}  # type: ignore[arg-type]
         shown = ((name, value) for name, value in self._options() if name not in hidden)
-        options = [str(value) if isinstance(value, Method) else f"{name}={_text(value)}" for name, value in shown]
+        options = [str(value) if isinstance(value, Method) else f"{name}={text_of(value)}" for name, value in shown]
         return f"{type(self).__name__}({', '.join(options)})" if options else type(self).__name__
 
     def _options(self) -> list[tuple[str, Any]]:
@@ -285,14 +285,14 @@ class Then(Wrapper):
 MOST_NUMBERS = 8
 
 
-def _text(option: Any) -> str:
+def text_of(option: Any) -> str:
     """An option as it appears in the text of a method: short, however large the array or the layer."""
     if is_layer(option):
         return repr(option.name)
     if isinstance(option, dict):
-        return "{" + ", ".join(f"{_text(name)}: {_text(each)}" for name, each in option.items()) + "}"
+        return "{" + ", ".join(f"{text_of(name)}: {text_of(each)}" for name, each in option.items()) + "}"
     if isinstance(option, list | tuple):
-        inside = ", ".join(map(_text, option))
+        inside = ", ".join(map(text_of, option))
         return f"[{inside}]" if isinstance(option, list) else f"({inside}{',' * (len(option) == 1)})"
     shape = getattr(option, "shape", None)
     if shape is not None and np.size(option) > MOST_NUMBERS:

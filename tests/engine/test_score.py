@@ -8,7 +8,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from tests.harness import tape_gradient
-from tfsaliency.engine.score import TracedScore
+from tfsaliency.engine.score import PerSample, TracedScore
 from tfsaliency.model.point import point_of
 from tfsaliency.model.traced import traced_model
 from tfsaliency.target.outputs import as_target
@@ -31,7 +31,7 @@ def asked(model, x, question, target=None, first=0):
     @tf.function(input_signature=[specs], autograph=False)
     def run(x):
         chosen = as_target(target)
-        given = tf.nest.map_structure(tf.constant, chosen.given(3))
+        given = PerSample(tf.nest.map_structure(tf.constant, chosen.given(3)), {})
         point = point_of(traced_model(model, specs))
         score = TracedScore(point, point.enter(x), chosen, given, tf.constant(8), tf.constant(first))
         return question(score, x)

@@ -13,6 +13,7 @@ from tfsaliency.engine.chunks import Result, run_in_chunks
 from tfsaliency.engine.compiled import Compiled, compiled
 from tfsaliency.engine.inputs import Inputs, as_texts, check_inputs, check_whole
 from tfsaliency.engine.question import Question
+from tfsaliency.engine.score import PerSample
 from tfsaliency.engine.surroundings import check_surroundings
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.target.base import Target
@@ -60,9 +61,24 @@ class Answer(NamedTuple):
 
 
 def ask(
-    question: Question, inputs: Any, target: Any, *, batch_size: int | None = None, progress: bool = False
+    question: Question,
+    inputs: Any,
+    target: Any,
+    *,
+    beside: dict[str, np.ndarray] | None = None,
+    batch_size: int | None = None,
+    progress: bool = False,
 ) -> Answer:
-    """Asks a question about a batch; see `Explainer.explain` for the arguments and errors."""
+    """Asks a question about a batch; see `Explainer.explain` for the other arguments and errors.
+
+    Args:
+        question: the question.
+        inputs: the batch.
+        target: what is explained.
+        beside: what the question needs to know of each sample, ``(N, ...)``; it is in ``score.beside``.
+        batch_size: how many rows go through the model at once.
+        progress: draws a progress bar.
+    """
     check_surroundings()
     if batch_size is not None:
         check_count("batch_size", batch_size)
@@ -70,11 +86,11 @@ def ask(
     batch = check_inputs(question.model, inputs)
     chosen = as_target(target)
     question.check_options(batch.given)
-    given = chosen.given(batch.samples)
+    given = PerSample(chosen.given(batch.samples), beside or {})
     function = _function(question, chosen, batch, given, batch_size, progress)
     check_whole(batch, function.specs)
     explained = function.meant or chosen
-    explained.check(function.logits, given)
+    explained.check(function.logits, given.target)
     for caution in function.cautions:
         warnings.warn(caution, stacklevel=3)
     result = run_in_chunks(function, batch, given, batch_size, str(question) if progress else None)
@@ -86,7 +102,7 @@ def ask(
 
 
 def _function(
-    question: Question, target: Target, batch: Inputs, given: dict[str, np.ndarray], rows: int | None, progress: bool
+    question: Question, target: Target, batch: Inputs, given: PerSample, rows: int | None, progress: bool
 ) -> Compiled | Asked:
     if isinstance(question.model, BlackBox):
         return Asked(question, question.model, target, batch, rows)

@@ -15,11 +15,11 @@ from tfsaliency.engine.checks import check_integers_of_function
 from tfsaliency.engine.compiled import rows_for, specs_of
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
-from tfsaliency.engine.score import Forward, Score
+from tfsaliency.engine.score import Forward, PerSample, Score
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.logits import Logits
 from tfsaliency.model.rows import ROUNDING, differs
-from tfsaliency.target.base import Rows, Target
+from tfsaliency.target.base import Target
 from tfsaliency.tensors.sums import samples_of
 
 UNSTEADY = (
@@ -73,7 +73,7 @@ class Asked:
         self.notes: dict[str, str] = {}
         self.on_progress: Callable[[float], None] = lambda share: None
 
-    def __call__(self, x: Any, given: Rows, rows: int, first: int) -> tuple[Any, ...]:
+    def __call__(self, x: Any, given: PerSample, rows: int, first: int) -> tuple[Any, ...]:
         """What `Compiled` returns, for samples from number ``first`` of a batch on."""
         score = AskedScore(self, self.target, given, x, tf.constant(rows), tf.constant(first), self._advance)
         is_first = first == 0 and int(samples_of(x)) == len(self._first)

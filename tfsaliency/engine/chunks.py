@@ -8,6 +8,7 @@ from tqdm import tqdm
 from tfsaliency.engine.asked import Asked
 from tfsaliency.engine.compiled import Compiled
 from tfsaliency.engine.inputs import Inputs
+from tfsaliency.engine.score import PerSample
 
 # A method with its own loop reports fractions of samples, so the bar shows no number of samples.
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
@@ -32,7 +33,7 @@ class Result(NamedTuple):
 
 
 def run_in_chunks(
-    function: Compiled | Asked, batch: Inputs, given: dict[str, np.ndarray], rows: int | None, bar: str | None
+    function: Compiled | Asked, batch: Inputs, given: PerSample, rows: int | None, bar: str | None
 ) -> Result:
     """Runs a question over a batch, ``rows`` samples at a time.
 
@@ -42,7 +43,7 @@ def run_in_chunks(
     Args:
         function: the question, compiled or asked.
         batch: the inputs.
-        given: what the user chose for each sample, ``(N, ...)``.
+        given: what belongs to each sample.
         rows: the size of a chunk, None for the preferred size of ``function``.
         bar: text of a progress bar, None for no bar.
 
@@ -58,9 +59,9 @@ def run_in_chunks(
         while done < batch.samples:
             stop = min(done + size, batch.samples)
             function.on_progress = partial(_advance, progress, stop - done, stop)
-            of_target = {name: tf.constant(rows_of_target[done:stop]) for name, rows_of_target in given.items()}
+            of_samples = _rows(given, done, stop)
             try:
-                piece = function(batch.rows(done, stop, function.specs), of_target, size, done)
+                piece = function(batch.rows(done, stop, function.specs), of_samples, size, done)
             except tf.errors.ResourceExhaustedError as error:
                 if size == 1:
                     raise MemoryError("One row of the inputs alone does not fit into the device's memory.") from error
@@ -76,6 +77,11 @@ def run_in_chunks(
     for array in tf.nest.flatten(whole):
         array.flags.writeable = False
     return whole
+
+
+def _rows(given: PerSample, start: int, stop: int) -> PerSample:
+    rows: PerSample = tf.nest.map_structure(lambda part: tf.constant(part[start:stop]), given)
+    return rows
 
 
 def _together(*parts: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
-from tfsaliency.engine.score import TracedScore
+from tfsaliency.engine.score import PerSample, TracedScore
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.logits import Logits
@@ -56,9 +56,7 @@ class Compiled:
         on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
 
-    def __init__(
-        self, question: Question, target: Target, inputs: Inputs, of_target: dict[str, np.ndarray], progress: bool
-    ):
+    def __init__(self, question: Question, target: Target, inputs: Inputs, of_samples: PerSample, progress: bool):
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
         check_integers(question.model, model, inputs, self.specs)
@@ -67,7 +65,7 @@ class Compiled:
         meant = target.meant(model, inputs.rows(0, 1, self.specs))
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)
-        meant.check(self.logits, of_target)
+        meant.check(self.logits, of_samples.target)
         scores: list[TracedScore] = []
 
         def advance(share: tf.Tensor) -> None:
@@ -75,7 +73,7 @@ class Compiled:
                 tf.numpy_function(self._advance, [share], [])
 
         def run(
-            passed: Any, given: Rows, rows: tf.Tensor, first: tf.Tensor
+            passed: Any, given: PerSample, rows: tf.Tensor, first: tf.Tensor
         ) -> tuple[Any, tf.Tensor, Rows, dict[str, Any], dict[int, tf.Tensor]]:
             entered = point.enter(passed)
             score = TracedScore(point, entered, meant, given, rows, first, advance)
@@ -88,7 +86,7 @@ class Compiled:
             scores.append(score)
             return values, at_inputs.score, score.told, diagnostics, words
 
-        given = {name: tf.TensorSpec([None, *rows.shape[1:]], rows.dtype) for name, rows in of_target.items()}
+        given = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), of_samples)
         signature = [self.specs, given, *[tf.TensorSpec([], tf.int32)] * 2]
         self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
         self._model, self.is_coarse = model, model.trace.is_coarse
@@ -103,7 +101,7 @@ class Compiled:
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
 
-    def __call__(self, x: Any, given: Rows, rows: int, first: int) -> tuple[Any, ...]:
+    def __call__(self, x: Any, given: PerSample, rows: int, first: int) -> tuple[Any, ...]:
         """What `Result` holds, as tensors, of samples from number ``first`` of a batch on.
 
         Raises:
@@ -176,12 +174,10 @@ def rows_for(row_bytes: int) -> int:
 _kept: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Compiled]] = weakref.WeakKeyDictionary()
 
 
-def compiled(
-    question: Question, target: Target, inputs: Inputs, given: dict[str, np.ndarray], progress: bool
-) -> Compiled:
+def compiled(question: Question, target: Target, inputs: Inputs, given: PerSample, progress: bool) -> Compiled:
     """The compiled function for these, traced now if it is the first time."""
     functions = _kept.setdefault(question.model, OrderedDict())
-    chosen = tuple((name, rows.shape[1:], rows.dtype) for name, rows in given.items())
+    chosen = tuple(tuple((name, rows.shape[1:], rows.dtype) for name, rows in each.items()) for each in given)
     kind = question.key(), target.key, chosen, inputs.key, progress
     key = (*kind, anatomy(question.model))
     found = functions.get(key)

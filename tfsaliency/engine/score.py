@@ -14,11 +14,24 @@ from tfsaliency.model.logits import Logits
 from tfsaliency.model.point import Entered, Point
 from tfsaliency.model.traced import Traced
 from tfsaliency.target.base import Rows, Target
+from tfsaliency.tensors.places import over_part
 from tfsaliency.tensors.sums import repeated, samples_of
 
 # The most turns of a loop that methods with rules unroll by default. An option changes no value: it is left out of the
 # text of a method.
 LOOPS = 256
+
+
+class PerSample(NamedTuple):
+    """What belongs to each sample of a batch beside its inputs: name -> ``(N, ...)``.
+
+    Attributes:
+        target: what the user chose for it.
+        question: what is asked about it, such as the places to hide.
+    """
+
+    target: dict[str, Any]
+    question: dict[str, Any]
 
 
 class Forward(NamedTuple):
@@ -55,6 +68,7 @@ class Score(ABC):
         numbers: ``(N,)`` int32, the positions of these samples in the whole batch.
         target: what is explained.
         chosen: what the target chose for each sample, such as its class; None until it is known.
+        beside: what else is asked about each sample, ``(N, ...)`` each.
         advance: takes the share of its work that a method has just done, a scalar tensor, and moves the progress bar.
         notes: what a method found out about the model while it was traced, for the explanation's provenance.
     """
@@ -62,14 +76,15 @@ class Score(ABC):
     def __init__(
         self,
         target: Target,
-        given: Rows,
+        given: PerSample,
         inputs: Any,
         rows: tf.Tensor,
         first: tf.Tensor,
         advance: Callable[[tf.Tensor], None] = lambda share: None,
     ):
-        self.target, self._given, self._inputs = target, given, inputs
-        self.chosen: Rows | None = None if target.waits else given
+        self.target, self._given, self._inputs = target, given.target, inputs
+        self.chosen: Rows | None = None if target.waits else given.target
+        self.beside = given.question
         self.rows = rows
         self.numbers = first + tf.range(samples_of(inputs))
         self.advance = advance
@@ -89,6 +104,18 @@ class Score(ABC):
     def neutral(self, x: Any) -> Any:
         """Numbers in the structure of ``x`` that stand for nothing: zeros, or the vectors of padding or a mean id."""
         return tf.nest.map_structure(tf.zeros_like, x)
+
+    def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
+        """Numbers for the places of an explanation's values, laid over copies of ``x``.
+
+        Args:
+            x: the inputs.
+            shares: for each part of the inputs as they were passed, ``(copies, N, *places)``.
+
+        Returns:
+            In the structure of ``x``, with axes of length 1 where it has channels: ``(copies * N, *places, 1)``.
+        """
+        return tf.nest.pack_sequence_as(x, [over_part(*each) for each in zip(shares, tf.nest.flatten(x), strict=True)])
 
     @property
     def told(self) -> Rows:
@@ -223,7 +250,7 @@ class TracedScore(Score):
         others: see `Score`.
     """
 
-    def __init__(self, point: Point, entered: Entered, target: Target, given: Rows, *others: Any):
+    def __init__(self, point: Point, entered: Entered, target: Target, given: PerSample, *others: Any):
         super().__init__(target, given, entered.x, *others)
         self._model, self._entered, self.is_of_inputs = point, entered, point.is_inputs
         self._graph = tf.compat.v1.get_default_graph()
@@ -297,6 +324,9 @@ class TracedScore(Score):
 
     def neutral(self, x: Any) -> Any:
         return self._model.neutral(x, self._entered)
+
+    def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
+        return self._model.over(shares, self._entered)
 
     def _held(self, x: Any) -> list[tf.Tensor]:
         held: list[tf.Tensor] = self._copies(self._model.held_of(self._entered.given), x)

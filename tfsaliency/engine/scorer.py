@@ -10,6 +10,7 @@ import numpy as np
 from tfsaliency.engine.ask import ask
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
+from tfsaliency.target.kept import Kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,24 @@ class Scorer:
         return Attribution(())
 
     def key(self) -> Hashable:
-        return Scorer
+        return type(self).__name__
 
     def check_options(self, inputs: Any) -> None:
         return
+
+
+class Choice(Scorer):
+    """Asks a model what a target chooses for each sample."""
+
+    def kept(self, inputs: Any, target: Any = None) -> tuple[Kept, np.ndarray]:
+        """The target with its choice for each sample, for altered inputs, and the scores ``(N,)``.
+
+        See `Explainer.explain` for the arguments and errors.
+        """
+        answer = ask(self, inputs, target)
+        probable = answer.target.has_probability(answer.function.logits)
+        return Kept(answer.target, answer.result.diagnostics, probable), answer.result.scores
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        score.resolve()
+        return Attribution((), dict(score.chosen or {}))

@@ -8,6 +8,7 @@ from tfsaliency.graph.lookups import Lookup, table_of
 from tfsaliency.graph.places import Origins
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Pairs, Values
+from tfsaliency.tensors.sums import sizes_of
 
 
 class Leaf(ABC):
@@ -131,13 +132,17 @@ class LookedUp(Leaf):
 
     def _of_occurrences(self, numbers: tf.Tensor, index: tf.Tensor, values: Values) -> tf.Tensor:
         """The numbers of a bag, each shared by all places where its id occurs in the row."""
+        cells = self._cells(index, numbers, values)
+        counts = tf.math.unsorted_segment_sum(tf.ones_like(cells, tf.float32), cells, tf.size(numbers))
+        return tf.gather(tf.math.divide_no_nan(tf.reshape(numbers, [-1]), counts), cells)
+
+    def _cells(self, index: tf.Tensor, numbers: tf.Tensor, values: Values) -> tf.Tensor:
+        """For each id of a bag, in the shape of the ids, the place of its number among all numbers of the batch."""
         if self.lookup.splits is None:
             rows = tf.repeat(tf.range(tf.shape(index)[0])[:, None], tf.shape(index)[1], axis=1)
         else:
             rows = tf.cast(tf.RaggedTensor.from_row_splits(index, values[self.lookup.splits]).value_rowids(), tf.int32)
-        cells = rows * tf.shape(numbers)[1] + tf.cast(index, tf.int32)
-        counts = tf.math.unsorted_segment_sum(tf.ones_like(cells, tf.float32), cells, tf.size(numbers))
-        return tf.gather(tf.math.divide_no_nan(tf.reshape(numbers, [-1]), counts), cells)
+        return rows * tf.shape(numbers)[1] + tf.cast(index, tf.int32)
 
     def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tuple[tf.Tensor, tf.Tensor | None]:
         """One number for each id, put where the id came from.
@@ -169,6 +174,50 @@ class LookedUp(Leaf):
             splits = values[self.lookup.splits]
             told, words = (tf.RaggedTensor.from_row_splits(each, splits).to_tensor() for each in (told, words))
         return told, words
+
+    def over(self, shares: list[tuple[tf.Tensor, tf.Tensor]], numbers: tf.Tensor, values: Values) -> tf.Tensor:
+        """Numbers for places of the inputs, laid over copies of the numbers that stand for them: what `onto` undoes.
+
+        Args:
+            shares: each traced part of the inputs that the ids come from, and ``(copies, N, *places)`` for it.
+            numbers: ``(N, ...)``, as a method sees them.
+            values: of the traced tensors.
+
+        Returns:
+            ``(copies * N, ...)``, with an axis of length 1 where an id has several numbers.
+        """
+        index = values[self.lookup.index]
+        copies = tf.shape(shares[0][1])[0]
+        of_ids = tf.ones([copies, tf.size(index)])
+        for part, share in shares:
+            places = Origins(part, values).places(self.lookup.index)
+            if places is None:
+                of_ids = self._of_words(share, copies, values)
+                continue
+            flat, places = tf.reshape(share, [copies, -1]), tf.reshape(places, [-1])
+            found = tf.gather(flat, tf.maximum(places, 0), axis=1)
+            of_ids = tf.where(places >= 0, found, of_ids)
+        if self.lookup.kind == "bag":
+            means = tf.map_fn(lambda each: self._mean_of_occurrences(each, numbers, index, values), of_ids)
+            return tf.reshape(means, tf.concat([[-1], tf.shape(numbers)[1:]], 0))
+        own = [*sizes_of(numbers)[:-1], 1] if self.adds else sizes_of(numbers)
+        return tf.reshape(of_ids, [-1, *own])
+
+    def _of_words(self, share: tf.Tensor, copies: tf.Tensor, values: Values) -> tf.Tensor:
+        """For words ``(copies, N, T)`` the numbers of the ids, ``(copies, ids)``: short rows have fewer."""
+        if self.lookup.splits is None:
+            return tf.reshape(share, [copies, -1])
+        lengths = tf.RaggedTensor.from_row_splits(values[self.lookup.index], values[self.lookup.splits]).row_lengths()
+        return tf.boolean_mask(share, tf.sequence_mask(lengths, tf.shape(share)[2]), axis=1)
+
+    def _mean_of_occurrences(
+        self, of_ids: tf.Tensor, numbers: tf.Tensor, index: tf.Tensor, values: Values
+    ) -> tf.Tensor:
+        """For each number of a bag, the mean over the places where its id occurs; 1 where it does not occur."""
+        cells, size = self._cells(index, numbers, values), tf.size(numbers)
+        counts = tf.math.unsorted_segment_sum(tf.ones_like(cells, tf.float32), cells, size)
+        sums = tf.math.unsorted_segment_sum(of_ids, tf.reshape(cells, [-1]), size)
+        return tf.reshape(tf.where(counts > 0, sums / tf.maximum(counts, 1.0), 1.0), tf.shape(numbers))
 
 
 def _id(traced: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -15,6 +15,7 @@ from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import Leaf, LookedUp, Number
 from tfsaliency.model.traced import Traced, TracedModel
+from tfsaliency.tensors.places import over_part
 
 
 class Entered(NamedTuple):
@@ -150,6 +151,26 @@ class Point(Traced):
         """Numbers in the structure of ``x`` that stand for nothing: zero, or the vector of padding, or of a mean id."""
         leaves = zip(self._leaves, tf.nest.flatten(x), strict=True)
         return self._structure([leaf.neutral(each, entered.values) for leaf, each in leaves])
+
+    def over(self, shares: list[tf.Tensor], entered: Entered) -> Any:
+        """Numbers for the places that `folded` tells of, laid over copies of ``x``.
+
+        Args:
+            shares: for each part of the inputs as they were passed, ``(copies, N, *places)``.
+            entered: the inputs.
+
+        Returns:
+            In the structure of ``x``: ``(copies * N, ...)``, with axes of length 1 where a place has several numbers.
+        """
+        pairs = zip(self._leaves, tf.nest.flatten(entered.x), strict=True)
+        return self._structure([self._over_leaf(leaf, numbers, shares, entered) for leaf, numbers in pairs])
+
+    def _over_leaf(self, leaf: Leaf, numbers: tf.Tensor, shares: list[tf.Tensor], entered: Entered) -> tf.Tensor:
+        if not isinstance(leaf, LookedUp):
+            place = next(place for place, part in enumerate(self._parts) if part is leaf.traced)
+            return over_part(shares[place], numbers)
+        parts = {place: (self._parts[place], shares[place]) for place in sorted(leaf.lookup.parts)}
+        return leaf.over(list(parts.values()), numbers, entered.values)
 
     def folded(self, values: Any, entered: Entered, *, by_norm: bool) -> Folded:
         """What a method says about ``x``, about the inputs as they were passed.

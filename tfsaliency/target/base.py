@@ -69,6 +69,14 @@ class Target(ABC):
         """What a user wants to know of the choice, ``(N,)`` each. ``"class"`` is the target of an explanation."""
         return chosen
 
+    def has_probability(self, logits: Logits) -> bool:
+        """Whether a class is explained that the model gives a probability of; `probability` tells it then."""
+        return False
+
+    def probability(self, logits: Logits, chosen: Rows) -> tf.Tensor:
+        """``(N,)``: the probability of the class that is explained."""
+        raise NotImplementedError
+
     def check_told(self, told: dict[str, np.ndarray]) -> None:
         """Raises where nothing could be chosen for a sample."""
         return

@@ -70,6 +70,17 @@ class ClassTarget(Target):
             return _column(values) * tf.cast(2 * chosen["class"] - 1, values.dtype)
         return tf.gather(values if values.shape.rank == 2 else values[:, None], chosen["class"], axis=1, batch_dims=1)
 
+    def has_probability(self, logits: Logits) -> bool:
+        return only_output(logits.links) in ("Softmax", "LogSoftmax", "Sigmoid", PROBABILITY)
+
+    def probability(self, logits: Logits, chosen: Rows) -> tf.Tensor:
+        values, binary = _class_logits(logits)
+        outputs = only_output(logits.outputs)
+        outputs = tf.exp(outputs) if only_output(logits.links) == "LogSoftmax" else outputs
+        if binary:
+            return tf.where(tf.equal(chosen["class"], 1), _column(outputs), 1 - _column(outputs))
+        return tf.gather(outputs if values.shape.rank == 2 else outputs[:, None], chosen["class"], axis=1, batch_dims=1)
+
     def meant(self, model: TracedModel, row: Any) -> Target:
         """For a language model the last position's top id against the runner-up: all its logits are one question."""
         is_open = self.index is None and is_language_model(model, row)

@@ -47,6 +47,12 @@ class OutputTarget(Target):
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         return self.inner.score(self._select(logits), chosen, inputs)
 
+    def has_probability(self, logits: Logits) -> bool:
+        return self.inner.has_probability(self._select(logits))
+
+    def probability(self, logits: Logits, chosen: Rows) -> tf.Tensor:
+        return self.inner.probability(self._select(logits), chosen)
+
     def told(self, chosen: Rows) -> Rows:
         return self.inner.told(chosen)
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.tensors.sums import sizes_of
+
 
 def spatial_shape(part: tf.Tensor) -> tf.TensorShape:
     """The axes of space or time of one input: those between the batch and the channels. A table has its columns.
@@ -25,6 +27,15 @@ def spatial_shape(part: tf.Tensor) -> tf.TensorShape:
 def one_per_place(part: tf.Tensor) -> tf.Tensor:
     """Zeros, one for each place of a batch: ``(N, *places, 1)``; ``(N, F)`` for a table."""
     return tf.zeros_like(part[..., :1] if part.shape.rank > 2 else part)
+
+
+def over_part(shares: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+    """Numbers for places ``(copies, N, *places)``, laid over copies of a batch: ``(copies * N, *places)``.
+
+    They get an axis of length 1 for the channels where the batch has channels.
+    """
+    joined = tf.reshape(shares, [-1, *sizes_of(shares)[1:]])
+    return tf.expand_dims(joined, axis=-1) if joined.shape.rank < part.shape.rank else joined
 
 
 def resize(maps: tf.Tensor, extent: Sequence[int]) -> tf.Tensor:

@@ -45,9 +45,9 @@ def choose(layer: Any, forward: Forward) -> list[Activation]:
     """The activations that the option ``layer`` asks for.
 
     Args:
-        layer: None for the last one with spatial extent before pooling, for each part of the inputs; a layer; its name, or its path through models
-            and layers (``"backbone/block5_conv3"``); a pair of these and the index of the call, for a layer that is
-            called several times; or a list of all that.
+        layer: None for the last one with spatial extent before pooling, for each part of the inputs; a layer; its name,
+            or its path through models and layers (``"backbone/block5_conv3"``); a pair of these and the index of the
+            call, for a layer that is called several times; or a list of all that.
         forward: the score, with the model inside.
 
     Raises:
@@ -146,8 +146,8 @@ class _Usable:
             raise ValueError(f"The name {wanted!r} is that of several layers. Pass the path of one: {', '.join(paths)}")
         if index is None and len(found) > 1:
             raise ValueError(
-                f"The layer {paths[0]!r} is called {len(found)} times. Say which call, from 0: layer=({paths[0]!r}, 0); "
-                "or pass a list of such pairs."
+                f"The layer {paths[0]!r} is called {len(found)} times. Say which call, from 0: "
+                f"layer=({paths[0]!r}, 0), or a list of such pairs."
             )
         try:
             call = found[index or 0]

@@ -1,0 +1,29 @@
+"""Which map to believe: numbers about maps, for each sample, with what they mean."""
+
+from tfsaliency.metrics.completeness import CompletenessGap
+from tfsaliency.metrics.complexity import Entropy, Gini
+from tfsaliency.metrics.localisation import PointingGame, RankAccuracy, RelevanceMass
+from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
+from tfsaliency.metrics.removal import ABPC, Deletion, Insertion
+from tfsaliency.metrics.subsets import Infidelity, MuFidelity, SingleDeletion
+from tfsaliency.metrics.tokens import Comprehensiveness, Sufficiency
+
+__all__ = [
+    "ABPC",
+    "CompletenessGap",
+    "Comprehensiveness",
+    "Deletion",
+    "Entropy",
+    "Gini",
+    "InapplicableError",
+    "Infidelity",
+    "Insertion",
+    "Measurement",
+    "Metric",
+    "MuFidelity",
+    "PointingGame",
+    "RankAccuracy",
+    "RelevanceMass",
+    "SingleDeletion",
+    "Sufficiency",
+]

@@ -1,0 +1,84 @@
+"""The places that an explanation is about, and how relevant it says that each is."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsaliency.base.structure import flatten, optional_parts
+from tfsaliency.explanation import Explanation
+from tfsaliency.metrics.metric import InapplicableError
+
+
+class Places(NamedTuple):
+    """Pixels, time steps, columns or tokens: those of all parts of the inputs, one after the other.
+
+    Attributes:
+        relevance: ``(N, P)`` float64. Channels are summed where values are signed; else the largest counts.
+        present: ``(N, P)``, False for what fills up short texts.
+        shapes: the axes of the places of each part.
+    """
+
+    relevance: np.ndarray
+    present: np.ndarray
+    shapes: tuple[tuple[int, ...], ...]
+
+    def parts(self, per_place: np.ndarray) -> list[np.ndarray]:
+        """Numbers ``(..., P)``, for each part ``(..., *places)``."""
+        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
+        pairs = zip(np.split(per_place, ends, axis=-1), self.shapes, strict=True)
+        return [part.reshape(*part.shape[:-1], *shape) for part, shape in pairs]
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """``(N, P)``: 0 for the most relevant place, in a fixed random order among equals, and what is absent last.
+
+        The order among equals is the same for every map, so that no corner of a picture is preferred.
+        """
+        order = np.random.default_rng(0).permutation(self.relevance.shape[1])
+        equals = np.broadcast_to(order, self.relevance.shape)
+        first = np.lexsort((equals, -self.relevance, ~self.present), axis=1)
+        return np.argsort(first, axis=1)
+
+
+def places_of(explanation: Explanation) -> Places:
+    """The places of an explanation.
+
+    Raises:
+        ValueError: it explains several targets, or its values are pictures.
+    """
+    if explanation.has_several:
+        raise ValueError(
+            "A metric measures the map of one target. Received: an explanation of several. Measure each one: "
+            "[metric.measure(one) for one in explanation.each()]"
+        )
+    if explanation.meaning == "painting":
+        raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
+    values, inputs = flatten(explanation.values), flatten(explanation.inputs)
+    tokens = optional_parts(explanation.tokens, explanation.values)
+    relevance, present, shapes = [], [], []
+    for part, given, words in zip(values, inputs, tokens, strict=True):
+        per_place = _per_place(part, explanation.meaning)
+        shapes.append(per_place.shape[1:])
+        relevance.append(per_place.reshape(len(part), -1))
+        present.append(_present(part, given, words).reshape(len(part), -1))
+    return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes))
+
+
+def _per_place(part: np.ndarray, meaning: str) -> np.ndarray:
+    if part.ndim < 3:
+        return part.astype("float64")
+    per_place = part.sum(axis=-1, dtype="float64") if meaning == "signed" else np.abs(part).max(axis=-1)
+    return np.asarray(per_place, "float64")
+
+
+def _present(part: np.ndarray, given: np.ndarray, words: Any) -> np.ndarray:
+    """Where there is a token: what fills up rows of ids is one id, at an end of the row, that gets exactly 0."""
+    if words is not None and words.shape == part.shape:
+        return np.asarray(words != "")
+    present: np.ndarray = np.ones(part.shape if part.ndim < 3 else part.shape[:-1], bool)
+    if part.ndim == 2 and given.shape == part.shape and given.dtype.kind in "iu":
+        for end in (0, -1):
+            fills = (given == given[:, [end]]) & (part == 0) & (part[:, [end]] == 0)
+            present &= ~fills
+    # A row of nothing else is a row, not padding.
+    return np.asarray(present | ~present.any(axis=tuple(range(1, present.ndim)), keepdims=True))

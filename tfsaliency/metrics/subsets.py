@@ -1,0 +1,202 @@
+"""Random sets of places are hidden: does the map know how much each set costs?"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tfsaliency.base.options import check_count
+from tfsaliency.explanation import Explanation
+from tfsaliency.metrics.cells import cells_of, sums_over
+from tfsaliency.metrics.hiding import Subject
+from tfsaliency.metrics.metric import Better, Measurement, Metric
+from tfsaliency.metrics.places import places_of
+from tfsaliency.metrics.statistics import rank_correlation
+
+
+@dataclass(frozen=True, eq=False)
+class Subsets(Metric):
+    """Compares what a map says of sets of places with what the score loses without them.
+
+    The sets are the same for all samples and maps, so the model is asked once for several maps.
+    """
+
+    model: Any
+    fill: Any = None
+
+    @abstractmethod
+    def hidden(self, number: int) -> np.ndarray:
+        """``(M, number)``: True for the cells that are hidden together."""
+
+    @property
+    @abstractmethod
+    def across(self) -> int:
+        """How many cells an axis of a picture is cut into."""
+
+    @abstractmethod
+    def compared(self, told: np.ndarray, lost: np.ndarray) -> Measurement:
+        """The numbers, from what the map says of each set and what the score loses without it, ``(N, M)`` each."""
+
+    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
+        return self.measure_each([explanation], target)[0]
+
+    def measure_each(self, explanations: Sequence[Explanation], target: Any = None) -> list[Measurement]:
+        places = [places_of(explanation) for explanation in explanations]
+        subject = Subject(self.model, explanations[0], target)
+        cells = cells_of(places[0].shapes, self.across)
+        hidden = self.hidden(cells.max() + 1)
+        scores = subject.without(places[0], ~hidden[None][:, :, cells], self.fill)
+        lost = subject.scores[:, None] - scores
+        return [self.compared(sums_over(cells, each.relevance) @ hidden.T, lost) for each in places]
+
+
+@dataclass(frozen=True, eq=False)
+class RandomSubsets(Subsets):
+    """Hides random sets of cells, each of the same size: at least one cell, and never all."""
+
+    masks: int = 200
+    across: int = 9
+    share: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("masks", self.masks, 4)
+        check_count("across", self.across)
+        check_count("seed", self.seed, 0)
+        if not 0 < self.share < 1:
+            raise ValueError(f"share is between 0 and 1. Received: {self.share!r}")
+
+    def hidden(self, number: int) -> np.ndarray:
+        count = min(max(1, round(self.share * number)), max(1, number - 1))
+        cells = np.tile(np.arange(number), (self.masks, 1))
+        return np.asarray(np.random.default_rng(self.seed).permuted(cells, axis=1) < count)
+
+
+@dataclass(frozen=True, eq=False)
+class MuFidelity(RandomSubsets):
+    """MuFidelity: whether the score loses as much without a random set of places as the map says.
+
+    Formula:
+        Spearman's correlation, over random sets ``S`` of cells, between ``sum over S of v`` and ``f(x) - f(x without
+        S)``. 1 is best, and 0 is what a random map is expected to get. ``details["standard_error"]`` is that of the
+        correlation for so many sets, ``(1 - r^2) sqrt((1 + r^2 / 2) / (M - 3))`` (Bonett & Wright 2000).
+
+    It cannot tell finer than a cell, and it takes values for contributions that add up: magnitudes and slopes lose.
+
+    Args:
+        model: the model that was explained.
+        fill: what replaces hidden places, in the forms of the ``baseline`` of `IntegratedGradients`.
+        masks: how many sets; one forward pass each.
+        across: how many cells along each axis of a picture; a single axis has the square of it.
+        share: of the cells that a set hides.
+        seed: the same seed hides the same sets, for every map and sample.
+
+    Source:
+        Bhatt, Weller & Moura 2020, Evaluating and Aggregating Feature-based Model Explanations.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[4.0], [3.0], [2.0], [1.0]])])
+        >>> explanation = tfs.GradientTimesInput(model).explain(np.ones((1, 4)))
+        >>> tfs.metrics.MuFidelity(model).measure(explanation).values
+        array([1.])
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+
+    def compared(self, told: np.ndarray, lost: np.ndarray) -> Measurement:
+        found = rank_correlation(told, lost)
+        error = (1 - found**2) * np.sqrt((1 + found**2 / 2) / (self.masks - 3))
+        chance = np.zeros(len(found))
+        return self._told(found, chance=chance, of="the score", details={"standard_error": error})
+
+
+@dataclass(frozen=True, eq=False)
+class Infidelity(RandomSubsets):
+    """Infidelity: how far the change of the score is from what the map predicts, at the best scale of the map.
+
+    Formula:
+        ``sum_S (b a_S - d_S)^2 / sum_S d_S^2``, over random sets ``S`` of cells, with ``a_S`` the sum of the map over
+        the set, ``d_S = f(x) - f(x without S)`` and ``b = sum a d / sum a^2``, per sample. 0 is exact, and 1 is as
+        good as a map of zeros. Divided by ``sum d^2`` it can be compared between samples and models.
+
+    The paper's number without ``b`` depends on the scale of a map more than on anything else.
+
+    Args:
+        model: the model that was explained.
+        fill: what replaces hidden places; see `MuFidelity`.
+        masks: how many sets; one forward pass each.
+        across: how many cells along each axis of a picture; a single axis has the square of it.
+        share: of the cells that a set hides.
+        seed: the same seed hides the same sets, for every map and sample.
+
+    Source:
+        Yeh et al. 2019, On the (In)fidelity and Sensitivity of Explanations.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[4.0], [3.0], [2.0], [1.0]])])
+        >>> explanation = tfs.GradientTimesInput(model).explain(np.ones((1, 4)))
+        >>> bool(tfs.metrics.Infidelity(model).measure(explanation).values < 1e-10)
+        True
+    """
+
+    masks: int = 50
+
+    better: ClassVar[Better] = "lower"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def compared(self, told: np.ndarray, lost: np.ndarray) -> Measurement:
+        squares, change = (told**2).sum(axis=1), (lost**2).sum(axis=1)
+        scale = np.divide((told * lost).sum(axis=1), squares, out=np.zeros(len(told)), where=squares > 0)
+        missed = ((scale[:, None] * told - lost) ** 2).sum(axis=1)
+        found = np.divide(missed, change, out=np.full(len(told), np.nan), where=change > 0)
+        return self._told(found, of="the score", details={"scale": scale})
+
+
+@dataclass(frozen=True, eq=False)
+class SingleDeletion(Subsets):
+    """Single deletion: whether the map ranks the cells of an input by what the score loses without each alone.
+
+    Formula:
+        Spearman's correlation, over ``across x across`` cells, between the sum of the map over a cell and ``f(x) - f(x
+        without the cell)``. 1 is best, and 0 is what a random map is expected to get.
+
+    One cell of sixteen is a small hole, so inputs stay close to what the model knows. The measure is as coarse as its
+    cells, and where two cells carry the same evidence neither seems to matter. The paper fine-tunes the model on such
+    holes first; this does not.
+
+    Args:
+        model: the model that was explained.
+        fill: what replaces the hidden cell; see `MuFidelity`.
+        across: how many cells along each axis of a picture; a single axis has the square of it.
+
+    Source:
+        Hesse, Schaub-Meyer & Roth 2024, Benchmarking the Attribution Quality of Vision Models (in-domain single
+        deletion score).
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[4.0], [3.0], [2.0], [1.0]])])
+        >>> explanation = tfs.GradientTimesInput(model).explain(np.ones((1, 4)))
+        >>> tfs.metrics.SingleDeletion(model).measure(explanation).values
+        array([1.])
+    """
+
+    across: int = 4
+
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        check_count("across", self.across)
+
+    def hidden(self, number: int) -> np.ndarray:
+        return np.eye(number, dtype=bool)
+
+    def compared(self, told: np.ndarray, lost: np.ndarray) -> Measurement:
+        return self._told(rank_correlation(told, lost), chance=np.zeros(len(told)), of="the score")

@@ -1,0 +1,108 @@
+"""How the score of a text changes without the best tokens, and with them alone."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tfsaliency.explanation import Explanation
+from tfsaliency.metrics.hiding import Subject
+from tfsaliency.metrics.metric import Better, Measurement, Metric
+from tfsaliency.metrics.places import places_of
+
+# Of the tokens, as in ERASER.
+SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Rationale(Metric):
+    """Takes the tokens with the largest values for a rationale, at several lengths.
+
+    Padding is no token. At least one token is taken.
+    """
+
+    model: Any
+    fill: Any = None
+    shares: tuple[float, ...] = SHARES
+
+    def __post_init__(self) -> None:
+        if not self.shares or not all(0 < share < 1 for share in self.shares):
+            raise ValueError(f"shares are numbers between 0 and 1. Received: {self.shares!r}")
+
+    @abstractmethod
+    def kept(self, chosen: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """``(N, M, P)``: which places are kept, for those that are chosen and those that there are."""
+
+    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
+        places, subject = places_of(explanation), Subject(self.model, explanation, target)
+        total = places.present.sum(axis=1, keepdims=True)
+        counts = np.ceil(np.asarray(self.shares) * total - 1e-9)
+        kept = self.kept(places.ranks[:, None] < counts[..., None], places.present[:, None])
+        drops = subject.probabilities[:, None] - subject.probabilities_without(places, kept, self.fill)
+        bounds = (-1.0, 1.0) if subject.kept.has_probabilities else self.bounds
+        return self._told(drops.mean(axis=1), bounds=bounds, of=subject.measured, details={"drop": drops})
+
+
+@dataclass(frozen=True, eq=False)
+class Comprehensiveness(Rationale):
+    """Comprehensiveness: what the probability loses without the most relevant tokens.
+
+    Formula:
+        The mean over ``k`` = 1, 5, 10, 20 and 50 % of ``p(x) - p(x without the k % most relevant tokens)``.
+
+    Higher is better. A text with holes may be like nothing that the model has read. For pictures and tables it is a
+    short `Deletion`.
+
+    Args:
+        model: the model that was explained.
+        fill: what replaces a token: None for what stands for nothing; an id, or a text, as the ``baseline`` of
+            `IntegratedGradients`.
+        shares: of the tokens that are taken away.
+
+    Source:
+        DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[4.0], [3.0], [2.0], [1.0]])])
+        >>> explanation = tfs.GradientTimesInput(model).explain(np.ones((1, 4)))
+        >>> tfs.metrics.Comprehensiveness(model, shares=(0.25, 0.5)).measure(explanation).values  # 4 and 7 are lost
+        array([5.5])
+    """
+
+    def kept(self, chosen: np.ndarray, present: np.ndarray) -> np.ndarray:
+        return ~chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Sufficiency(Rationale):
+    """Sufficiency: what the probability loses when only the most relevant tokens are left.
+
+    Formula:
+        The mean over ``k`` = 1, 5, 10, 20 and 50 % of ``p(x) - p(the k % most relevant tokens alone)``.
+
+    Lower is better: the tokens are enough. One token of a text says little by itself, however good the map is.
+
+    Args:
+        model: the model that was explained.
+        fill: what replaces the other tokens; see `Comprehensiveness`.
+        shares: of the tokens that are left.
+
+    Source:
+        DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([np.array([[4.0], [3.0], [2.0], [1.0]])])
+        >>> explanation = tfs.GradientTimesInput(model).explain(np.ones((1, 4)))
+        >>> tfs.metrics.Sufficiency(model, shares=(0.25, 0.5)).measure(explanation).values  # 6 and 3 are lost
+        array([4.5])
+    """
+
+    better: ClassVar[Better] = "lower"
+
+    def kept(self, chosen: np.ndarray, present: np.ndarray) -> np.ndarray:
+        return np.asarray(chosen | ~present)
