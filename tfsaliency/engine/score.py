@@ -1,9 +1,10 @@
 """The number that is explained, as a function of the inputs."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
 
@@ -100,6 +101,17 @@ class Score(ABC):
     def looked_up(self, passed: Any) -> Any:
         """Other inputs, in the form that users pass them, as numbers in the structure of ``x``."""
         return passed
+
+    def reading(self, instead: dict[int, tf.Tensor]) -> "Score":
+        """The same score of the same model with other variables.
+
+        Args:
+            instead: see `Trace.reading`.
+
+        Raises:
+            ValueError: the model is a black box.
+        """
+        raise ValueError("A black box shows no weights: nothing can take their place. Explain a Keras model.")
 
     def neutral(self, x: Any) -> Any:
         """Numbers in the structure of ``x`` that stand for nothing: zeros, or the vectors of padding or a mean id."""
@@ -288,6 +300,11 @@ class TracedScore(Score):
                 "x = keras.Input(shape), or take Gradient, IntegratedGradients, Occlusion or their like."
             )
         return self._run(self._model.unrolled(turns), x)
+
+    def reading(self, instead: dict[int, tf.Tensor]) -> "TracedScore":
+        other = copy.copy(self)
+        other._model, other._at_inputs = cast(Point, self._model.reading(instead)), {}
+        return other
 
     @property
     def at_inputs(self) -> Forward:

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tfsaliency.engine.ask import ask
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
+from tfsaliency.model.logits import Logits
 from tfsaliency.target.kept import Kept
 
 
@@ -39,17 +40,29 @@ class Scorer:
         return
 
 
+class Chosen(NamedTuple):
+    """What a target chose.
+
+    Attributes:
+        target: the target with its choice for each sample, for altered inputs.
+        scores: ``(N,)``, of the inputs as they are.
+        logits: what the model says, specs in the place of tensors.
+    """
+
+    target: Kept
+    scores: np.ndarray
+    logits: Logits
+
+
 class Choice(Scorer):
     """Asks a model what a target chooses for each sample."""
 
-    def kept(self, inputs: Any, target: Any = None) -> tuple[Kept, np.ndarray]:
-        """The target with its choice for each sample, for altered inputs, and the scores ``(N,)``.
-
-        See `Explainer.explain` for the arguments and errors.
-        """
+    def chosen(self, inputs: Any, target: Any = None) -> "Chosen":
+        """The target with its choice for each sample; see `Explainer.explain` for the arguments and errors."""
         answer = ask(self, inputs, target)
-        probable = answer.target.has_probability(answer.function.logits)
-        return Kept(answer.target, answer.result.diagnostics, probable), answer.result.scores
+        logits = answer.function.logits
+        kept = Kept(answer.target, answer.result.diagnostics, answer.target.has_probability(logits))
+        return Chosen(kept, answer.result.scores, logits)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()

@@ -1,5 +1,7 @@
 """The bodies of functions, loops and conditions, as graphs."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -25,9 +27,14 @@ def operations_of(graph: Any) -> list[tf.Operation]:
     return [op for op in graph.get_operations() if op.name in needed | acting]
 
 
-def captured(graph: Any) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Pairs of a traced placeholder and what it stands for outside of the graph, such as a variable."""
-    return [(traced, tf.convert_to_tensor(outside)) for outside, traced in graph.captures]
+def captured(graph: Any, instead: Mapping[int, Any] = MappingProxyType({})) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Pairs of a traced placeholder and what it stands for outside of the graph, such as a variable.
+
+    Args:
+        graph: a traced graph.
+        instead: what takes the place of what is outside, by its ``id``.
+    """
+    return [(traced, tf.convert_to_tensor(instead.get(id(outside), outside))) for outside, traced in graph.captures]
 
 
 def _traced(op: tf.Operation, name: str) -> Any:

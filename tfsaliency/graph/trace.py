@@ -4,6 +4,7 @@ Importing the operations into another graph takes a fraction of the time of call
 same graph. So every explainer of a model starts from the one trace of it.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -61,6 +62,7 @@ class Trace:
         with functions_inlined() as self._inlined:
             traced = tf.function(record, autograph=False, input_signature=specs).get_concrete_function()
         self.graph: tf.Graph = traced.graph
+        self._instead: dict[int, tf.Tensor] = {}
         self.operations = [op for op in self.graph.get_operations() if op.type != "Placeholder"]
         self.gradients = CustomGradients()
 
@@ -126,7 +128,18 @@ class Trace:
     @property
     def captured(self) -> Pairs:
         """Pairs of a traced placeholder and what it stands for outside of the graph, such as a variable."""
-        return captured(self.graph)
+        return captured(self.graph, self._instead)
+
+    def reading(self, instead: dict[int, tf.Tensor]) -> "Trace":
+        """The same trace, which reads other variables when it is run.
+
+        Args:
+            instead: what is read, a handle of the same dtype and shape, by the ``id`` of the handle of the variable
+                that the traced function reads.
+        """
+        other = copy.copy(self)
+        other._instead = instead
+        return other
 
     def run_from(self, replaced: Pairs, known: Values, wanted: list[tf.Tensor]) -> Values:
         """Runs only the operations between some tensors and the wanted ones, for other values of the former.
@@ -172,12 +185,12 @@ class Trace:
         names = {op.name for op in operations}
         for node in self.definition.node:
             if node.name in names:
-                copy = part.node.add()
-                copy.CopyFrom(node)
-                copy.attr.pop("_class", None)
+                added = part.node.add()
+                added.CopyFrom(node)
+                added.attr.pop("_class", None)
                 # What has to run before and lies outside of this part has run already.
-                del copy.input[:]
-                copy.input.extend(each for each in node.input if each[0] != "^" or each[1:] in names)
+                del added.input[:]
+                added.input.extend(each for each in node.input if each[0] != "^" or each[1:] in names)
         self.gradients.redirect(operations, part)
         return part
 

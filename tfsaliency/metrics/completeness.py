@@ -40,11 +40,14 @@ class CompletenessGap(Metric):
     better: ClassVar[Better] = "lower"
     bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
+    def check(self, explanation: Explanation) -> None:
         if explanation.meaning != "signed":
             raise InapplicableError(
                 f"Only contributions add up to a score. Received: values of the meaning {explanation.meaning!r}"
             )
+
+    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
+        self.check(explanation)
         places, subject = places_of(explanation), Subject(self.model, explanation, target)
         nothing = np.zeros((1, 1, places.relevance.shape[1]), bool)
         change = subject.scores - subject.without(places, nothing, self.baseline)[:, 0]

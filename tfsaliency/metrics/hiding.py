@@ -98,7 +98,8 @@ class Subject:
     def __init__(self, model: Any, explanation: Explanation, target: Any = None):
         self.model, self.inputs = as_model(as_black_box(model)), explanation.inputs
         wanted = explanation.target if target is None else target
-        self.kept, self.scores = Choice(self.model).kept(self.inputs, wanted)
+        self.chosen = Choice(self.model).chosen(self.inputs, wanted)
+        self.kept, self.scores = self.chosen.target, self.chosen.scores
         rtol, atol = SAME
         if not np.allclose(self.scores, explanation.scores, rtol=rtol, atol=atol * max(1, np.abs(self.scores).max())):
             raise ValueError(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tfsaliency.base.structure import flatten
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
 from tfsaliency.metrics.places import Places, places_of
@@ -28,10 +29,14 @@ class Localisation(Metric):
     def inside(self, places: Places, inside: np.ndarray) -> np.ndarray:
         """``(N,)``, from the places and the mask ``(N, P)``."""
 
+    def check(self, explanation: Explanation) -> None:
+        parts = len(flatten(explanation.values))
+        if parts > 1:
+            raise InapplicableError(f"A mask is for inputs of one part. Received: {parts} parts")
+
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
+        self.check(explanation)
         places = places_of(explanation)
-        if len(places.shapes) > 1:
-            raise InapplicableError(f"A mask is for inputs of one part. Received: {len(places.shapes)} parts")
         samples, shape = len(explanation), places.shapes[0]
         mask = _mask(self.where, samples, shape).reshape(samples, -1)
         share = mask.mean(axis=1)

@@ -76,6 +76,10 @@ class Metric(ABC):
                 metric says nothing about such inputs or values (`InapplicableError`).
         """
 
+    def check(self, explanation: Explanation) -> None:
+        """Raises `InapplicableError` where the metric says nothing about such values or inputs."""
+        return
+
     def measure_each(self, explanations: Sequence[Explanation], target: Any = None) -> list[Measurement]:
         """Measures several maps of the same inputs and target.
 

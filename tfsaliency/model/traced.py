@@ -1,6 +1,7 @@
 """A Keras model, called once for each kind of input; what was traced serves every explainer of the model."""
 
 import bisect
+import copy
 import threading
 import weakref
 from collections import OrderedDict
@@ -63,6 +64,14 @@ class Traced:
             held: what else the model was given.
         """
         return self.trace.run(self.pairs(x, held))
+
+    def reading(self, instead: dict[int, tf.Tensor]) -> "Traced":
+        """The same model, which reads other variables; see `Trace.reading`."""
+        other = copy.copy(self)
+        other.trace = self.trace.reading(instead)
+        for derived in ("network", "_unrolled"):
+            other.__dict__.pop(derived, None)
+        return other
 
     def unrolled(self, turns: int) -> "Traced":
         """The same model with loops of no more turns than that unrolled, and without conditions; see `Unrolled`."""
