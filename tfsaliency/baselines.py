@@ -446,7 +446,7 @@ def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:
     if not fits or rows[0] == 0 or any(a not in (1, b) for a, b in zip(rows[1:], shape, strict=False) if b):
         raise ValueError(
             f"A baseline for inputs of shape {shape} is a number, an array of that shape (axes may be 1), or several "
-            f"of them, {(' K', *shape)}. Received: shape {given}"
+            f"of them, (K, {', '.join(map(str, shape))}). Received: shape {given}"
         )
     typed = tf.constant(part, tf.string) if of.dtype == tf.string else tf.cast(part, of.dtype)
     return tf.reshape(typed, [rows[0], *(rows[1:] or [1] * len(shape))])

@@ -381,3 +381,33 @@ def test_a_model_that_declares_its_inputs_takes_no_others():
 def test_as_model_returns_models_as_they_are():
     for model in (sequential(), tfs.BlackBox(in_numpy), tfs.as_model(network)):
         assert tfs.as_model(model) is model
+
+
+def test_a_subclassed_model_of_tf_keras_is_traced_once():
+    class Small(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.out = tf_keras.layers.Dense(2)
+
+        def call(self, x):
+            return self.out(x)
+
+    model = Small()
+    x = np.ones((2, 3), "float32")
+    expected = model(x).numpy()[:, 1]
+    explainer = tfs.Gradient(model)
+    # pytest turns the warning of a model that changes into an error.
+    np.testing.assert_allclose(explainer.explain(x, 1).scores, expected, rtol=1e-6)
+    np.testing.assert_allclose(explainer.explain(x, 1).scores, expected, rtol=1e-6)
+
+
+def test_a_vocabulary_of_tf_keras_is_a_weight_without_a_type():
+    vectorizer = tf_keras.layers.TextVectorization(10, output_sequence_length=4)
+    vectorizer.adapt(["a b", "c d"])
+    text = tf_keras.Input((1,), dtype="string")
+    y = tf_keras.layers.Flatten()(tf_keras.layers.Embedding(10, 3)(vectorizer(text)))
+    model = tf_keras.Model(text, tf_keras.layers.Dense(2)(y))
+    texts = np.array([["a c"]])
+    explanation = tfs.Gradient(model).explain(texts, 1)
+    np.testing.assert_allclose(explanation.scores, model(tf.constant(texts)).numpy()[:, 1], rtol=1e-5)
+    assert explanation.tokens[0, :2].tolist() == ["a", "c"]

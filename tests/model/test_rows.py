@@ -237,3 +237,27 @@ def test_a_fixed_number_of_rows_is_an_error_whose_advice_works():
     np.testing.assert_allclose(
         tfs.Gradient(free).explain(series, 0).values, tfs.Gradient(model).explain(series, 0).values, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("frames", ["stft", "mel", "vectorized"])
+def test_sound_cut_into_frames(frames):
+    """The gradient of a spectrogram against a tape: a reshape to a scalar is no batch."""
+    keras.utils.set_random_seed(0)
+    sound = keras.Input((512,))
+    made = {
+        "stft": lambda: layers.Lambda(lambda x: tf.abs(tf.signal.stft(x, 64, 32)))(sound),
+        "mel": lambda: layers.MelSpectrogram(fft_length=128, sequence_stride=64, num_mel_bins=8)(sound),
+        "vectorized": lambda: layers.Lambda(
+            lambda x: tf.vectorized_map(lambda row: tf.reshape(row, [8, 64]) ** 2, x), output_shape=(8, 64)
+        )(sound),
+    }[frames]()
+    model = keras.Model(sound, layers.Dense(2)(layers.GlobalAveragePooling1D()(made)))
+    x = np.random.default_rng(0).normal(size=(2, 512)).astype("float32")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values = tfs.Gradient(model).explain(x, 1).values
+    given = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        score = model(given)[:, 1]
+    np.testing.assert_allclose(values, tape.gradient(score, given), rtol=1e-3, atol=1e-5)

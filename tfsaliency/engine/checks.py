@@ -131,7 +131,8 @@ def check_values(values: Any) -> None:
         raise ValueError(
             f"The values of the samples {np.flatnonzero(~finite)[:5].tolist()} are not finite: a gradient overflowed, "
             "or the model computes one at a point where there is none (sqrt or log at 0, x / x). Check the model's "
-            "output on these samples; a mixed_float16 model may need the float32 policy."
+            "output on these samples, and at the baseline where the method has one (another one, such as baseline=0.1, "
+            "may do); a mixed_float16 model may need the float32 policy."
         )
     zero = (low == 0) & (high == 0)
     if zero.any():

@@ -117,7 +117,20 @@ def _extremes(part: np.ndarray) -> np.ndarray:
         return np.array([part.min(), part.max()]).astype("float32")
 
 
+# What is no array, and what to do about it.
+_MADE_DENSE = {
+    tf.RaggedTensor: "Fill its rows up: ragged.to_tensor()",
+    tf.SparseTensor: "Make it dense: tf.sparse.to_dense(sparse)",
+    type(None): (
+        "Explain a function that puts None in where the model takes it: lambda x: model({'x': x, 'other': None})"
+    ),
+}
+
+
 def _as_array(part: Any) -> np.ndarray:
+    for kind, advice in _MADE_DENSE.items():
+        if isinstance(part, kind):
+            raise ValueError(f"Each input is an array. Received: {kind.__name__}. {advice}.")
     try:
         array = np.asarray(part)
     except (ValueError, TypeError) as error:

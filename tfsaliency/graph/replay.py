@@ -57,6 +57,9 @@ class Replay:
         outputs: list[tf.Tensor] = graph.create_op(
             op.type, inputs, name=op.name, attrs=attributes, op_def=op.op_def
         ).outputs
+        for output, traced in zip(outputs, op.outputs, strict=True):
+            # Keras says more of a shape than TensorFlow finds out again.
+            output.set_shape(traced.shape)
         return outputs
 
     def call(self, op: tf.Operation, inputs: list[Any]) -> list[Any]:

@@ -177,8 +177,10 @@ def _transposed(op: tf.Operation, places: list[Place]) -> Batch:
 
 def _reshaped(op: tf.Operation, places: list[Place]) -> Batch:
     """A batch that comes first stays first; each row then has one or more entries of the new first axis."""
-    place = places[0]
-    if not isinstance(place, Batch) or isinstance(places[1], Batch) or place.axis or op.outputs[0].shape[0] is not None:
+    place, shape = places[0], op.outputs[0].shape
+    if not isinstance(place, Batch) or isinstance(places[1], Batch) or place.axis or not shape.rank:
+        raise _UnknownError
+    if shape[0] is not None:
         raise _UnknownError
     before, after = (_inner_size(each.shape) for each in (op.inputs[0], op.outputs[0]))
     if place.share * before % after:

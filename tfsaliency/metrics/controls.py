@@ -34,7 +34,8 @@ def controls_of(
         seed: of the random maps.
     """
     first, places = explanations[0], [places_of(each) for each in explanations]
-    generator = np.random.default_rng(seed)
+    # A stream of its own: many inputs are drawn with the seed 0 too.
+    generator = np.random.default_rng([seed, *b"controls"])
     relevance, (_, present, shapes) = places[0].relevance, places[0]
     made: dict[str, np.ndarray | None] = {
         "random": generator.normal(size=relevance.shape),

@@ -1,5 +1,6 @@
 """A function of arrays that is asked in plain Python, outside of any graph."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,8 +19,9 @@ class BlackBox:
 
     Args:
         function: takes inputs ``(N, ...)``, a float32 array or a list or dict of arrays as they were passed to
-            ``explain``, with any ``N``, and returns ``(N, classes)`` numbers, an array, a tensor or a table:
-            scikit-learn's ``predict_proba``, ``model.predict``, a ``tf.function``, a network of another framework.
+            ``explain`` (a list also as arguments of their own), with any ``N``, and returns ``(N, classes)`` numbers,
+            an array, a tensor or a table: scikit-learn's ``predict_proba``, ``model.predict``, a ``tf.function``, a
+            network of another framework.
 
     Raises:
         TypeError: it is no function of arrays, but a class, an estimator or a signature that takes keywords.
@@ -61,7 +63,9 @@ class BlackBox:
         """
         rows = tf.nest.flatten(inputs)[0].shape[0]
         # A copy: the function may write to what it gets.
-        numbers = _numbers(self.function(tf.nest.map_structure(lambda part: part.numpy(), inputs)))
+        given = tf.nest.map_structure(lambda part: part.numpy(), inputs)
+        takes_each = isinstance(given, list | tuple) and needed_arguments(self.function) == len(given) > 1
+        numbers = _numbers(self.function(*given) if takes_each else self.function(given))
         if numbers.shape[:1] != (rows,):
             raise ValueError(
                 f"The function returned numbers of shape {numbers.shape} for {rows} "
@@ -73,6 +77,16 @@ class BlackBox:
 def answering_methods(explained: Any) -> list[str]:
     """The methods by which an object answers for arrays, as an estimator of scikit-learn does."""
     return [name for name in _METHODS if callable(getattr(explained, name, None))]
+
+
+def needed_arguments(function: Any) -> int:
+    """How many inputs a function needs, each as an argument of its own."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(each.kind in places and each.default is inspect.Parameter.empty for each in parameters)
 
 
 def _check_function(function: Any) -> None:

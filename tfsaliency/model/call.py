@@ -1,10 +1,14 @@
 """A Keras model, called as it is."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfsaliency.base.calls import calls_replaced
+from tfsaliency.base.structure import flatten, skeleton, unflatten
+from tfsaliency.model.black_box import needed_arguments
 from tfsaliency.model.foreign import ForeignModel
 
 
@@ -16,12 +20,49 @@ def call(model: keras.Model, x: Any) -> Any:
     are run on the floats.
     """
     declared = declared_inputs(model)
-    if isinstance(model, ForeignModel) or declared is None:
+    if isinstance(model, ForeignModel):
         return model(x, training=False)
-    if all(tf.as_dtype(part.dtype).is_floating for part in tf.nest.flatten(declared)):
+    x = _as_kept(model, x)
+    if declared is None:
+        return model(*x, training=False) if _takes_each(model, x) else model(x, training=False)
+    if not _rounds(declared, x) or not type(model).call.__module__.startswith("keras."):
         return model(x, training=False)
-    outputs = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-    return keras.Function(declared, outputs)(x)
+    own = (model.inputs[0], model.outputs[0]) if isinstance(model, keras.Sequential) else (model.input, model.output)
+    with calls_replaced([keras.Layer], _InInference()):
+        return keras.Function(*own)(x)
+
+
+class _InInference:
+    """Tells the layers of a functional model that they do not train, as the model itself does when it is called."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def __call__(self, original: Callable[..., Any], layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+        # What a layer tells the layers inside it is its own affair.
+        told = {"training": False} if "training" in kwargs and not self._depth else {}
+        self._depth += 1
+        try:
+            return original(layer, *args, **kwargs | told)
+        finally:
+            self._depth -= 1
+
+
+def _as_kept(model: keras.Model, x: Any) -> Any:
+    """A dict of inputs as Keras keeps the dict that the model was built of, which it takes for another structure."""
+    kept = None if declared_inputs(model) is None or isinstance(model, keras.Sequential) else model.input
+    return keras.tree.pack_sequence_as(kept, flatten(x)) if isinstance(kept, dict) and isinstance(x, dict) else x
+
+
+def _rounds(declared: Any, x: Any) -> bool:
+    """Whether any float meets a declared integer."""
+    pairs = zip(flatten(declared), flatten(x), strict=False)
+    return any(part.dtype.is_floating and not tf.as_dtype(wanted.dtype).is_floating for wanted, part in pairs)
+
+
+def _takes_each(model: keras.Model, x: Any) -> bool:
+    """Whether a model takes each part of a list as an argument of its own: ``call(self, image, text)``."""
+    return isinstance(x, list | tuple) and needed_arguments(model.call) == len(x) > 1
 
 
 def declared_inputs(model: keras.Model) -> Any:
@@ -31,6 +72,8 @@ def declared_inputs(model: keras.Model) -> Any:
     if isinstance(model, keras.Sequential):
         return model.inputs[0] if model.inputs else None
     try:
-        return model.input
+        declared = model.input
     except (AttributeError, ValueError):
         return None
+    # Keras keeps a dict as one of its own.
+    return unflatten(skeleton(declared), flatten(declared))

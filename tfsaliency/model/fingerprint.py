@@ -59,7 +59,9 @@ def fingerprint(model: keras.Model) -> str:
     if model not in _readers or _readers[model].weights != known:
         # The variables of Keras 3 hold those of TensorFlow.
         held = (weight.value if isinstance(weight, keras.Variable) else weight for weight in weights)
-        numeric = [variable for variable in held if tf.as_dtype(variable.dtype).is_numeric]
+        # A vocabulary of tf_keras is a weight without a type.
+        typed = (variable for variable in held if hasattr(variable, "dtype"))
+        numeric = [variable for variable in typed if tf.as_dtype(variable.dtype).is_numeric]
         _readers[model] = _Reader(known, _describe(weights), [(each.handle, each.dtype) for each in numeric])
     digest = hashlib.sha256(_readers[model].description)
     for handle, dtype in _readers[model].handles:
@@ -88,6 +90,8 @@ _readers: weakref.WeakKeyDictionary[keras.Model, _Reader] = weakref.WeakKeyDicti
 
 
 def _describe(weights: list[Any]) -> bytes:
-    names = [weight.path if isinstance(weight, keras.Variable) else weight.name for weight in weights]
+    names = [weight.path if isinstance(weight, keras.Variable) else getattr(weight, "name", "") for weight in weights]
     pairs = zip(names, weights, strict=True)
-    return "\n".join(f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in pairs).encode()
+    return "\n".join(
+        f"{name} {tuple(getattr(weight, 'shape', ()))} {getattr(weight, 'dtype', '')}" for name, weight in pairs
+    ).encode()

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.model.black_box import BlackBox, answering_methods
+from tfsaliency.model.black_box import BlackBox, answering_methods, needed_arguments
 from tfsaliency.model.layers import is_layer
 
 # What ``tf.function`` makes, and what is traced from it.
@@ -136,7 +136,7 @@ def _foreign(model: Any) -> ForeignModel:
     signature = getattr(model, "input_signature", None)
     if signature is not None:
         return _of_signature(_name(model), model, signature, {})
-    return ForeignModel(_name(model), model, model, takes_each=_arguments(model) > 1)
+    return ForeignModel(_name(model), model, model, takes_each=needed_arguments(model) > 1)
 
 
 def _pair(model: tuple[Any, ...]) -> tuple[Any, str]:
@@ -204,16 +204,6 @@ def _as_declared(spec: tf.TensorSpec, part: Any) -> tf.Tensor:
 def _alone(answer: Any) -> Any:
     """The only output of a signature without its name."""
     return next(iter(answer.values())) if isinstance(answer, dict) and len(answer) == 1 else answer
-
-
-def _arguments(function: Any) -> int:
-    """How many inputs a function needs, each as an argument of its own."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return 1
-    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(each.kind in places and each.default is inspect.Parameter.empty for each in parameters)
 
 
 def _name(function: Any) -> str:

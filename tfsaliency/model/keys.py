@@ -104,7 +104,9 @@ _BOOKKEEPING = {
     "stop_training",
 } - _READ_BY_CALL
 
-_BOOKKEEPING_OF_MODULES = frozenset(vars(tf.Module(name="bare")))
+_BOOKKEEPING_OF_MODULES = frozenset(
+    {*vars(tf.Module(name="bare")), "_metrics_lock", "_compiled_trainable_state", "_obj_reference_counts_dict"}
+)
 
 # Classes whose code reads no attribute but those that Keras keeps.
 _PLAIN_BASES = {*keras.Model.__mro__}

@@ -76,12 +76,13 @@ class _Binary:
     side: int
 
     def __call__(self, logits: tf.Tensor) -> tf.Tensor:
-        if logits.shape.rank != 2 or logits.shape[-1] != 1:
+        if logits.shape.rank not in (1, 2) or (logits.shape.rank == 2 and logits.shape[-1] != 1):
             raise ValueError(
-                "target.binary explains an output of one unit, shape (N, 1). "
+                "target.binary explains an output of one unit, shape (N, 1) or (N,). "
                 f"Received: logits of shape {shapes_of(logits)}"
             )
-        return logits[:, 0] if self.side else -logits[:, 0]
+        of_unit = logits if logits.shape.rank == 1 else logits[:, 0]
+        return of_unit if self.side else -of_unit
 
 
 def binary(side: int) -> Target:

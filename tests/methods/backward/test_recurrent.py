@@ -230,3 +230,22 @@ def test_a_series_of_any_length():
         explanation = tfs.DeepLIFT(model).explain(X[:, :length], 1)
         assert explanation.values.shape == (3, length, WIDTH)
         assert np.abs(explanation.diagnostics["completeness_gap"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_a_dense_layer_in_front_of_a_recurrent_one(kind):
+    """It reshapes, after which TensorFlow knows less of the shape than Keras."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6, 3)), layers.Dense(4), kind(3), layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
+    explanation = tfs.DeepLIFT(model).explain(x, 1)
+    change = (model(x) - model(np.zeros_like(x))).numpy()[:, 1]
+    np.testing.assert_allclose(explanation.values.sum(axis=(1, 2)), change, rtol=1e-4, atol=1e-5)
+    # The Dense layer is linear: in one more recurrent network without it, the values go on through its weights.
+    inner = keras.Sequential([keras.Input((6, 4)), *model.layers[1:]])
+    hidden, bias = model.layers[0](x).numpy(), model.layers[0].bias.numpy()
+    flow = tfs.DeepLIFT(inner, np.tile(bias, (6, 1))).explain(hidden, 1).values / np.where(
+        hidden == 0, 1, hidden - bias
+    )
+    np.testing.assert_allclose(explanation.values, flow @ model.layers[0].kernel.numpy().T * x, rtol=1e-3, atol=1e-5)
+    assert np.abs(tfs.LRP(model).explain(x, 1).values).max() > 0

@@ -105,16 +105,16 @@ class RISE(Explainer):
     def _masks(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Masks ``first`` to ``first + count`` for a part of the inputs, ``(count, *axes, 1)``."""
         seed = stream("rise", self.seed, place)
-        table = part.shape.rank == 2
+        table = part.shape.rank <= 2
         extents = spatial_shape(part)
         cells = [extent if table else min(self.cells, extent) for extent in extents]
 
         def mask(number: tf.Tensor) -> tf.Tensor:
             draws = tf.random.stateless_uniform([1 + len(cells)], [seed, 2 * number])
-            grid = tf.random.stateless_uniform([each + 1 for each in cells], [seed, 2 * number + 1])
+            grid = tf.random.stateless_uniform([each + 1 for each in cells], tf.stack([seed, 2 * number + 1]))
             seen = tf.cast(grid < self.probability, tf.float32)
             if table:
-                return seen[: extents[0]]
+                return seen[: extents[0]] if extents.rank else seen
             for axis, (each, extent) in enumerate(zip(cells, extents, strict=True)):
                 # The grid has one extra cell, so that it can shift by up to one cell.
                 centres = (tf.range(extent, dtype=tf.float32) + 0.5) * each / extent + draws[axis] - 0.5

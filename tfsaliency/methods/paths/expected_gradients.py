@@ -14,7 +14,7 @@ from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import as_explainer
 from tfsaliency.methods.paths.integral import straight
 from tfsaliency.tensors.draws import stream
-from tfsaliency.tensors.sums import repeated, total
+from tfsaliency.tensors.sums import repeated, sizes_of, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class ExpectedGradients(Wrapper):
             first, count = block
             numbers = tf.range(first, first + count)
             x0 = tf.nest.map_structure(
-                lambda part: tf.reshape(part, [-1, *part.shape[2:]]),
+                lambda part: tf.reshape(part, [-1, *sizes_of(part)[1:]]),
                 tf.map_fn(baseline_of, numbers, fn_output_signature=tf.nest.map_structure(_spec, x)),
             )
             return x0, tf.repeat(tf.gather(shares, numbers), tf.shape(at_x)[0])

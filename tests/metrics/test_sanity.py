@@ -1,0 +1,126 @@
+"""Random weights, without touching the model."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfsaliency as tfs
+from tests.metrics.harness import PICTURES, picture_model
+from tfsaliency.engine.compiled import traced
+from tfsaliency.engine.inputs import check_inputs
+from tfsaliency.metrics.sanity import WithWeights
+from tfsaliency.model.weights import Weights
+
+
+def recurrent():
+    keras.utils.set_random_seed(1)
+    return keras.Sequential([keras.Input((6, 3)), layers.Dense(4), layers.LSTM(5), layers.Dense(3)])
+
+
+SERIES = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
+NETWORKS = {"pictures": (picture_model, PICTURES), "series": (recurrent, SERIES)}
+METHODS = {"Gradient": tfs.Gradient, "LRP": lambda model: tfs.LRP(model, "epsilon"), "DeepLIFT": tfs.DeepLIFT}
+
+
+def weights_of(model, x):
+    return Weights(model, traced(model, check_inputs(model, x))[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_map_with_other_weights_is_that_of_a_model_with_these_weights(name, method):
+    make, x = NETWORKS[name]
+    model, twin = make(), make()
+    before = model.get_weights()
+    weights = weights_of(model, x)
+    assert [path.rpartition("/")[2] for path in weights.layers][0].startswith("dense")
+    weights.randomize([0, 2], seed=3)
+    found = WithWeights(METHODS[method](model), weights).explain(x, 1)
+    for own, given in zip(twin.trainable_variables, model.trainable_variables, strict=True):
+        own.assign(weights._copies[id(given.value.handle)])
+    expected = METHODS[method](twin).explain(x, 1)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-4 * np.abs(expected.values).max())
+    assert np.abs(found.values - METHODS[method](model).explain(x, 1).values).max() > 1e-3
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_layers_are_in_order_from_the_output_and_draws_are_their_own():
+    model = picture_model()
+    weights = weights_of(model, PICTURES)
+    names = [layer.name for layer in model.layers if layer.weights]
+    assert weights.layers == names[::-1]
+    first = model.trainable_variables[0]
+    copied = weights._copies[id(first.value.handle)]
+    weights.randomize([2], seed=0)
+    alone = copied.numpy()
+    weights.randomize([0, 1, 2], seed=0)
+    np.testing.assert_array_equal(copied.numpy(), alone)
+    assert alone.std() == pytest.approx(first.numpy().std(), rel=0.3)
+    weights.randomize([], seed=0)
+    np.testing.assert_array_equal(copied.numpy(), first.numpy())
+
+
+def test_the_curve_of_a_cascade_is_that_of_models_randomized_by_hand():
+    model, twin = picture_model(), picture_model()
+    explainer = tfs.GradientTimesInput(model)
+    explanation = explainer.explain(PICTURES)
+    found = tfs.metrics.ModelRandomization(explainer, seed=5).measure(explanation)
+    alone = tfs.metrics.ModelRandomization(explainer, "independent", seed=5).measure(explanation)
+    weights = weights_of(model, PICTURES)
+    original = explanation.values.sum(axis=-1).reshape(3, -1)
+    for curve, sets in ((found, [[0], [0, 1], [0, 1, 2]]), (alone, [[0], [1], [2]])):
+        for stage, layers_of_stage in enumerate(sets):
+            weights.randomize(layers_of_stage, 5)
+            for own, given in zip(twin.trainable_variables, model.trainable_variables, strict=True):
+                own.assign(weights._copies[id(given.value.handle)])
+            maps = tfs.GradientTimesInput(twin).explain(PICTURES, explanation.target).values.sum(axis=-1).reshape(3, -1)
+            for sample in range(3):
+                ranks = [np.argsort(np.argsort(each[sample])) for each in (original, maps)]
+                assert curve.details["curve"][sample, stage] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-2)
+    np.testing.assert_allclose(found.values, found.details["curve"].mean(axis=1))
+
+
+def test_a_map_that_ignores_the_weights_does_not_change():
+    class Edges(tfs.Gradient):
+        def attribute(self, x, score):
+            score.resolve()
+            return tfs.Attribution(x)
+
+    model = picture_model()
+    explainer = Edges(model)
+    explanation = explainer.explain(PICTURES)
+    for kind in ("cascading", "independent"):
+        np.testing.assert_allclose(tfs.metrics.ModelRandomization(explainer, kind).measure(explanation).values, 1)
+    efficient = tfs.metrics.ModelRandomization(explainer, "efficient").measure(explanation)
+    np.testing.assert_allclose(efficient.values, 0)
+    assert efficient.better == "higher"
+    np.testing.assert_allclose(tfs.metrics.RandomLogit(explainer).measure(explanation).values, 1)
+
+
+def test_smooth_randomization_is_that_of_smoothgrad():
+    model = picture_model()
+    explanation = tfs.Gradient(model).explain(PICTURES)
+    smooth = tfs.metrics.ModelRandomization(tfs.Gradient(model), "smooth", stages=2).measure(explanation)
+    by_hand = tfs.metrics.ModelRandomization(tfs.SmoothGrad(model, 50, 0.1), "cascading", stages=2).measure(explanation)
+    np.testing.assert_allclose(smooth.values, by_hand.values, atol=1e-6)
+
+
+def test_two_classes_of_a_softmax_of_two_have_opposite_maps():
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(1, "sigmoid")])
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    explainer = tfs.GradientTimesInput(model)
+    values = tfs.metrics.RandomLogit(explainer).measure(explainer.explain(x)).values
+    np.testing.assert_allclose(values, -1)
+
+
+def test_what_has_no_weights_or_no_class_is_said():
+    boxed = tfs.Occlusion(lambda x: x[:, :2], window=1, stride=1)
+    explanation = boxed.explain(np.ones((2, 4)), 1)
+    with pytest.raises(tfs.metrics.InapplicableError, match="A black box shows no weights"):
+        tfs.metrics.ModelRandomization(boxed).measure(explanation)
+    model = picture_model()
+    of_function = tfs.Gradient(model).explain(PICTURES, lambda z: z[:, 0] + z[:, 1])
+    with pytest.raises(tfs.metrics.InapplicableError, match="Only a class has another class"):
+        tfs.metrics.RandomLogit(tfs.Gradient(model)).measure(of_function, lambda z: z[:, 0] + z[:, 1])
