@@ -156,3 +156,20 @@ def test_functions_of_several_inputs_and_without_gradient():
         tfs.Gradient(box).explain(inputs, 1)
     with pytest.raises(TypeError, match="A model is explained.*Received: int, which cannot be called"):
         tfs.RISE(3)
+
+
+def test_masked_ids_of_a_model_and_of_a_function():
+    """A model sees the vector of padding where the text has no padding; a function sees the id, and masks it."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5,), dtype="int32"), layers.Embedding(9, 4, mask_zero=True)])
+    model.add(layers.GlobalAveragePooling1D())
+    model.add(layers.Dense(2))
+    ids = np.array([[3, 4, 5, 6, 7]])
+    hidden = np.where(np.eye(5, dtype=bool), 0, ids)
+    left_out = (model(ids) - model(hidden)).numpy()[:, 1]
+    asked = tfs.Occlusion(lambda x: model.predict(x.astype(int), verbose=0), window=1, stride=1, baseline=0)
+    np.testing.assert_allclose(asked.explain(ids, 1).values[0], left_out, atol=1e-5)
+    table, (kernel, _) = model.layers[0].get_weights()[0], model.layers[-1].get_weights()
+    behind = (table[ids[0]] - table[0]) @ kernel[:, 1] / 5
+    found = tfs.Occlusion(model, window=1, stride=1, baseline=0).explain(ids, 1)
+    np.testing.assert_allclose(found.values[0], behind, atol=1e-5)

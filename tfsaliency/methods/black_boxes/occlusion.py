@@ -40,7 +40,9 @@ class Occlusion(Explainer):
         baseline: replaces the hidden window, as in `IntegratedGradients`. A function does not show which id stands for
             nothing: for integers it has to be said, ``baseline=0`` if it is 0.
 
-    With several inputs, one input is occluded at a time and the others stay unchanged.
+    With several inputs, one input is occluded at a time and the others stay unchanged. Ids are hidden behind their
+    vectors: where the model masks an id (``mask_zero=True``), the mask stays that of the text as it is. ``Occlusion`` of
+    ``lambda ids: model.predict(ids.astype(int))`` puts the id itself in, and so lets the model mask it.
 
     Raises:
         ValueError: on ``explain``, if window, stride or baseline do not fit the inputs.
