@@ -41,7 +41,7 @@ class Occlusion(Explainer):
             nothing: for integers it has to be said, ``baseline=0`` if it is 0.
 
     With several inputs, one input is occluded at a time and the others stay unchanged. Ids are hidden behind their
-    vectors: where the model masks an id (``mask_zero=True``), the mask stays that of the text as it is. ``Occlusion`` of
+    vectors: where the model masks an id (``mask_zero=True``), the mask stays that of the text as it is. Occlusion of
     ``lambda ids: model.predict(ids.astype(int))`` puts the id itself in, and so lets the model mask it.
 
     Raises:
