@@ -276,3 +276,42 @@ def test_a_report_is_html(folder, tmp_path, capsys):
     assert main(["explain", photo, "--model", model, "--out", str(tmp_path), "--report", "map.pdf"]) == 1
     assert "ends in .html" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compare(folder, tmp_path):
+    """The table on the screen is that of the files, and of the library."""
+    arguments = ["compare", folder / "photo.png", folder / "a b;rm -rf.jpg", "--model", folder / "model.keras"]
+    arguments += ["--method", "gradient", "--method", "gradient-times-input", "--out", tmp_path]
+    arguments += ["--metric", "deletion:fill=mean,steps=5", "--metric", "mufidelity:masks=20", "--metric", "gini"]
+    code, out, err = run(*arguments)
+    assert (code, "error" in err) == (0, False), err
+    assert out == (tmp_path / "table.txt").read_text(encoding="utf-8")
+    table = tfs.metrics.Comparison.load(tmp_path / "table.npz")
+    assert f"{table}\n" == out
+    assert table.metrics[0] == "Deletion(fill=mean(), steps=5, first='most')"
+    model = keras.saving.load_model(folder / "model.keras")
+    from tfsaliency.zoo.crop import centre_crop
+
+    photos = [centre_crop(read_photo(folder / name), 16, 16) for name in ("photo.png", "a b;rm -rf.jpg")]
+    explanation = tfs.GradientTimesInput(model).explain(np.stack(photos).astype("float32"))
+    expected = tfs.metrics.Deletion(model, tfs.baselines.mean(), 5).measure(explanation).values
+    np.testing.assert_allclose(table.values[1, 0], expected, atol=1e-5)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".txt", ".npz", ".png", ".html"}
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert "--force" in err
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ("nonsense", "There is no metric 'nonsense'. The metrics: deletion, insertion"),
+        ("deletion:stride=2", "The metric 'deletion' has no option 'stride'"),
+        ("deletion:fill=red", "'fill' is a number, blur or mean"),
+    ],
+)
+def test_a_metric_that_is_none(folder, tmp_path, capsys, metric, message):
+    arguments = ["compare", folder / "photo.png", "--model", folder / "model.keras", "--out", tmp_path / "out"]
+    assert main([*map(str, arguments), "--metric", metric]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -38,37 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     explain = commands.add_parser("explain", help="explain photographs with a model; writes PNG and npz")
-    explain.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP or BMP")
-    explain.add_argument(
-        "--model",
-        required=True,
-        help="a .keras file, zoo:efficientnet-lite0, or keras:NAME for a model of keras.applications "
-        "(its weights are fetched)",
-    )
-    explain.add_argument(
-        "--method",
-        action="append",
-        metavar="NAME[:OPTION=VALUE,...]",
-        help="e.g. smoothgrad:samples=100; may be given several times; default gradient. See: tfsaliency methods",
-    )
-    explain.add_argument(
-        "--target",
-        default="top",
-        help="top, a class, or one class per photo: 285,967 (default: top)",
-    )
-    explain.add_argument(
-        "--preprocess",
-        choices=["auto", "raw", "unit", "signed", "imagenet"],
-        default="auto",
-        help="what the model takes: numbers in 0..255 (raw), 0..1 (unit), -1..1 (signed), or of ImageNet's mean 0 and "
-        "deviation 1 (imagenet). auto knows zoo: and keras: models, and is raw for a file",
-    )
-    explain.add_argument(
-        "--labels",
-        type=Path,
-        help="a file of class names, one per line; zoo: and keras: models know theirs",
-    )
-    explain.add_argument("--size", type=int, help="side of the input in pixels, where the model does not tell")
+    _add_model_and_photos(explain)
     explain.add_argument(
         "--out",
         type=Path,
@@ -81,14 +51,23 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.html",
         help="also write one page with all photos and maps, which needs no other file",
     )
-    explain.add_argument("--force", action="store_true", help="replace files that exist")
-    explain.add_argument(
-        "--trust-model",
-        action="store_true",
-        help="also load .h5 files and SavedModel folders. Loading one runs whatever code its author put in, "
-        "with your rights: only for files that you made or would run as a program",
-    )
     explain.set_defaults(run=_explain)
+
+    compare = commands.add_parser(
+        "compare", help="compare methods on photographs, with controls and intervals; writes a table, a plot and a page"
+    )
+    _add_model_and_photos(compare)
+    compare.add_argument(
+        "--metric",
+        action="append",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="e.g. deletion:fill=mean,steps=10; may be given several times; default: deletion, insertion and "
+        "mufidelity, each with a blurred and a mean fill",
+    )
+    compare.add_argument(
+        "--out", type=Path, default=Path("comparison"), help="folder to write to (default: %(default)s)"
+    )
+    compare.set_defaults(run=_compare)
 
     methods = commands.add_parser("methods", help="list the methods and their options")
     methods.set_defaults(run=_methods)
@@ -103,12 +82,61 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_model_and_photos(command: argparse.ArgumentParser) -> None:
+    """Adds the options that every command about photographs has."""
+    command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP or BMP")
+    command.add_argument(
+        "--model",
+        required=True,
+        help="a .keras file, zoo:efficientnet-lite0, or keras:NAME for a model of keras.applications "
+        "(its weights are fetched)",
+    )
+    command.add_argument(
+        "--method",
+        action="append",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="e.g. smoothgrad:samples=100; may be given several times; default gradient. See: tfsaliency methods",
+    )
+    command.add_argument(
+        "--target",
+        default="top",
+        help="top, a class, or one class per photo: 285,967 (default: top)",
+    )
+    command.add_argument(
+        "--preprocess",
+        choices=["auto", "raw", "unit", "signed", "imagenet"],
+        default="auto",
+        help="what the model takes: numbers in 0..255 (raw), 0..1 (unit), -1..1 (signed), or of ImageNet's mean 0 and "
+        "deviation 1 (imagenet). auto knows zoo: and keras: models, and is raw for a file",
+    )
+    command.add_argument(
+        "--labels",
+        type=Path,
+        help="a file of class names, one per line; zoo: and keras: models know theirs",
+    )
+    command.add_argument("--size", type=int, help="side of the input in pixels, where the model does not tell")
+    command.add_argument("--force", action="store_true", help="replace files that exist")
+    command.add_argument(
+        "--trust-model",
+        action="store_true",
+        help="also load .h5 files and SavedModel folders. Loading one runs whatever code its author put in, "
+        "with your rights: only for files that you made or would run as a program",
+    )
+
+
 # Commands are imported when they run: --help does not wait for TensorFlow.
 def _explain(options: argparse.Namespace) -> None:
     import_tensorflow()
     from tfsaliency.cli.explain import explain
 
     explain(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    import_tensorflow()
+    from tfsaliency.cli.compare import compare
+
+    compare(options)
 
 
 def _methods(options: argparse.Namespace) -> None:

@@ -1,14 +1,23 @@
-"""Methods by name, with options as text."""
+"""Methods and metrics by name, with options as text."""
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
+from tfsaliency import baselines
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import METHODS
+from tfsaliency.metrics import METRICS, Metric
+from tfsaliency.metrics.compare import blur_for
+
+# Words for what stands in the place of a hidden pixel.
+FILLS: dict[str, Callable[[keras.Model], Any]] = {
+    "blur": lambda model: blur_for(model.input_shape[1] or 224),
+    "mean": lambda model: baselines.mean(),
+}
 
 
 def make_explainer(text: str, model: keras.Model) -> Explainer:
@@ -17,23 +26,46 @@ def make_explainer(text: str, model: keras.Model) -> Explainer:
     Raises:
         ValueError: the method or the option does not exist, or the value is not a number.
     """
+    return _made("method", METHODS, text, model)  # type: ignore[no-any-return]
+
+
+def make_metric(text: str, explainer: Explainer) -> Metric:
+    """Makes a metric from ``deletion:fill=mean,steps=10``; ``fill=blur`` is a blur of a twentieth of the height.
+
+    Raises:
+        ValueError: the metric or the option does not exist, or the value is not a number.
+    """
+    kind = METRICS.get(text.partition(":")[0])
+    subject = explainer if kind is not None and "explainer" in kind.__dataclass_fields__ else explainer.model
+    metric: Metric = _made("metric", METRICS, text, subject)
+    fill = getattr(metric, "fill", None)
+    if not isinstance(fill, str):
+        return metric
+    if fill not in FILLS:
+        raise ValueError(f"The option 'fill' is a number, blur or mean. Received: {fill!r}")
+    return dataclasses.replace(metric, fill=FILLS[fill](explainer.model))  # type: ignore[call-arg]
+
+
+def _made(what: str, kinds: Mapping[str, type[Any]], text: str, subject: Any) -> Any:
+    """One of the kinds, made of a subject where it has one, with the options that a text names."""
     name, _, rest = text.partition(":")
-    if name not in METHODS:
-        raise ValueError(f"There is no method {name!r}. The methods: {', '.join(METHODS)}")
-    known = _options(METHODS[name])
+    if name not in kinds:
+        raise ValueError(f"There is no {what} {name!r}. The {what}s: {', '.join(kinds)}")
+    known = _options(kinds[name])
     given: dict[str, Any] = {}
     for item in filter(None, rest.split(",")):
         option, _, value = item.partition("=")
         if option not in known:
             offered = ", ".join(known) or "none"
-            raise ValueError(f"The method {name!r} has no option {option!r}. Its options: {offered}")
+            raise ValueError(f"The {what} {name!r} has no option {option!r}. Its options: {offered}")
         field = known[option]
         kind, read = _KINDS.get(field.type) or _KINDS[type(field.default)]
         try:
             given[option] = read(value)
         except (ValueError, KeyError):
             raise ValueError(f"The option {option!r} of {name!r} is {kind}. Received: {value!r}") from None
-    return METHODS[name](model, **given)  # type: ignore[call-arg]
+    has_subject = len(dataclasses.fields(kinds[name])) > len(known)
+    return kinds[name](subject, **given) if has_subject else kinds[name](**given)
 
 
 def _number_or_word(text: str) -> float | str:
@@ -66,7 +98,7 @@ def print_methods() -> None:
         print(f"    {inspect.getdoc(method).splitlines()[0]}")  # type: ignore[union-attr]
 
 
-def _options(method: type[Explainer]) -> dict[str, "dataclasses.Field[Any]"]:
-    """The options of a method; fields without a default are the model or the inner explainer."""
-    fields = dataclasses.fields(method)  # type: ignore[arg-type]
+def _options(method: type[Any]) -> dict[str, "dataclasses.Field[Any]"]:
+    """The options of a method or metric; fields without a default are the model or the explainer."""
+    fields = dataclasses.fields(method)
     return {field.name: field for field in fields if field.default is not dataclasses.MISSING}

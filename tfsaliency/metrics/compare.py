@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from tfsaliency.base.options import check_count
 from tfsaliency.base.structure import flatten
-from tfsaliency.baselines import blurred
+from tfsaliency.baselines import Made, blurred
 from tfsaliency.baselines import mean as mean_fill
 from tfsaliency.engine.scorer import Choice, Chosen
 from tfsaliency.explainer import Explainer
@@ -137,10 +138,15 @@ def _defaults(first: Explanation) -> list[Metric | type[Metric]]:
     model: Any = None
     parts = flatten(first.values)
     if all(part.ndim == 4 for part in parts):
-        fills = [blurred(max(1.0, BLUR * parts[0].shape[1])), mean_fill()]
+        fills = [blur_for(parts[0].shape[1]), mean_fill()]
         return [metric(model, fill) for fill in fills for metric in (Deletion, Insertion, MuFidelity)]
     texts = [Comprehensiveness, Sufficiency] if first.tokens is not None else []
     return [Deletion, Insertion, MuFidelity, *texts]
+
+
+def blur_for(height: int) -> Made:
+    """The blur that hides the places of pictures of such a height."""
+    return blurred(max(1.0, BLUR * height))
 
 
 def _bound(metric: Metric | type[Metric], explainer: Explainer) -> Metric:
@@ -158,11 +164,16 @@ def _measured(
     """``(R, N)``: a row for each map; NaN where the metric says nothing about it."""
     of_explainer = any(each.name == "explainer" for each in dataclasses.fields(metric))
     told = [name for name in maps if (name in explainers or not of_explainer) and _applies(metric, maps[name])]
-    if of_explainer:
-        measured = [_bound(metric, explainers[name]).measure(maps[name], chosen.target) for name in told]
-    else:
-        measured = metric.measure_each([maps[name] for name in told], chosen.target) if told else []
     found, order = np.full((len(maps), len(chosen.scores)), np.nan), list(maps)
+    try:
+        if of_explainer:
+            measured = [_bound(metric, explainers[name]).measure(maps[name], chosen.target) for name in told]
+        else:
+            measured = metric.measure_each([maps[name] for name in told], chosen.target) if told else []
+    except InapplicableError as error:
+        # It depends on the model or the target, so it holds for all maps.
+        warnings.warn(f"{metric} says nothing here: {error}", stacklevel=3)
+        return found
     for name, each in zip(told, measured, strict=True):
         found[order.index(name)] = each.values
     return found

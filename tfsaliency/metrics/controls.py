@@ -116,13 +116,18 @@ def _of_another_class(explainer: Explainer, first: Explanation, chosen: Chosen) 
 
 def other_class(model: Any, inputs: Any, chosen: Chosen) -> Any:
     """``(N,)``: the class of the highest logit beside the one that is explained; None where no class is."""
-    target: Target = chosen.target
-    while isinstance(target, Kept):
-        target = target.target
-    classes = chosen.target.chosen.get("class")
-    if not isinstance(target, ClassTarget) or classes is None:
+    classes = classes_of(chosen)
+    if classes is None:
         return None
     shape = flatten(chosen.logits.values)[0].shape
     if shape.rank == 1 or shape[-1] == 1:
         return 1 - classes if chosen.target.has_probabilities else None
     return Choice(model).chosen(inputs, contrast(winner=classes)).target.chosen["foil"]
+
+
+def classes_of(chosen: Chosen) -> np.ndarray | None:
+    """``(N,)``: the classes that are explained; None where something else is."""
+    target: Target = chosen.target
+    while isinstance(target, Kept):
+        target = target.target
+    return chosen.target.chosen.get("class") if isinstance(target, ClassTarget) else None

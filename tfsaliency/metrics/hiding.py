@@ -130,9 +130,11 @@ class Subject:
     @property
     def probabilities(self) -> np.ndarray:
         """``(N,)``: of the inputs as they are, where the model gives them; else the scores."""
-        if not self.kept.has_probabilities:
-            return self.scores
-        return Scorer(self.model).scores(self.inputs, self._probably)
+        return self.probabilities_of(self.inputs) if self.kept.has_probabilities else self.scores
+
+    def probabilities_of(self, inputs: Any) -> np.ndarray:
+        """``(N,)``: of altered inputs, where the model gives probabilities; else the scores."""
+        return Scorer(self.model).scores(inputs, self._probably)
 
     @property
     def _probably(self) -> Kept:

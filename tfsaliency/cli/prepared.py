@@ -1,0 +1,81 @@
+"""A model and photographs, as the options of the command line name them."""
+
+import argparse
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tfsaliency.cli.models import PREPROCESS, Preprocess, load_model, read_labels
+from tfsaliency.cli.photos import read_photo
+from tfsaliency.zoo.crop import centre_crop
+
+LARGEST = 4096
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a command works on.
+
+    Attributes:
+        model: the model.
+        labels: its class names, None if they are unknown.
+        preprocess: turns RGB in 0..255 into its input.
+        pictures: the photographs, cropped to its size, RGB uint8.
+        targets: a class for each photograph, or None for its top class.
+    """
+
+    model: keras.Model
+    labels: list[str] | None
+    preprocess: Preprocess
+    pictures: list[np.ndarray]
+    targets: list[int | None]
+
+
+def prepare(options: argparse.Namespace) -> Prepared:
+    """Loads the model and reads the photographs.
+
+    Raises:
+        ValueError: an option does not fit the model or the photographs.
+        FileNotFoundError: there is no such file.
+    """
+    targets = _targets(options.target, len(options.photos))
+    loaded = load_model(options.model, options.trust_model)
+    labels = read_labels(options.labels) if options.labels else loaded.labels
+    preprocess = loaded.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
+    height, width = _size(loaded.model, options.size)
+    pictures = [centre_crop(read_photo(path), height, width) for path in options.photos]
+    return Prepared(loaded.model, labels, preprocess, pictures, targets)
+
+
+def _targets(text: str, count: int) -> list[int | None]:
+    if text == "top":
+        return [None] * count
+    try:
+        targets = [int(item) for item in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--target is top, a class number, or one number per photo: 285,967. Received: {text!r}"
+        ) from None
+    if len(targets) == 1:
+        return [*targets] * count
+    if len(targets) != count:
+        raise ValueError(f"--target names {len(targets)} classes for {count} photos.")
+    return [*targets]
+
+
+def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
+    if size is not None:
+        if not 1 <= size <= LARGEST:
+            raise ValueError(f"--size is at least 1 and at most {LARGEST}. Received: {size}")
+        return size, size
+    shape = getattr(model, "input_shape", None)
+    if isinstance(shape, tuple) and len(shape) == 4:
+        _, height, width, channels = shape
+        if channels != 3:
+            raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
+        if height and width:
+            return height, width
+    raise ValueError(
+        f"The model declares the input shape {shape}, not the size of an RGB image. Pass --size, e.g. --size 224"
+    )
