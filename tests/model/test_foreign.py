@@ -411,3 +411,24 @@ def test_a_vocabulary_of_tf_keras_is_a_weight_without_a_type():
     explanation = tfs.Gradient(model).explain(texts, 1)
     np.testing.assert_allclose(explanation.scores, model(tf.constant(texts)).numpy()[:, 1], rtol=1e-5)
     assert explanation.tokens[0, :2].tolist() == ["a", "c"]
+
+
+@pytest.mark.parametrize("lookup", ["strings", "integers", "text"])
+def test_a_lookup_inside_an_exported_model(tmp_path, lookup):
+    """Every method that finds vectors behind a lookup finds them behind an exported one."""
+    text = keras.Input((1,), dtype="int64" if lookup == "integers" else "string")
+    vectorizer = layers.TextVectorization(8, output_sequence_length=3)
+    vectorizer.adapt(["x y z"])
+    made = {
+        "strings": layers.StringLookup(vocabulary=["x", "y"]),
+        "integers": layers.IntegerLookup(vocabulary=[3, 7]),
+        "text": vectorizer,
+    }[lookup](text)
+    y = layers.Embedding(8, 2)(made)
+    model = keras.Model(text, layers.Dense(2)(layers.Flatten()(y)))
+    model.export(tmp_path / "model", verbose=False)
+    given = np.array([[3], [9]]) if lookup == "integers" else np.array([["x"], ["z"]])
+    loaded = tf.saved_model.load(tmp_path / "model")
+    for method in (tfs.Gradient, tfs.DeepLIFT):
+        expected, found = (method(each).explain(given, 1).values for each in (model, loaded))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

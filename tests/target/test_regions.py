@@ -134,3 +134,16 @@ def test_a_class_that_the_model_sees_nowhere(model):
 def test_masks_that_do_not_fit(model, make, message):
     with pytest.raises(ValueError, match=message):
         tfs.Gradient(model).explain(X, make())
+
+
+def test_a_mask_of_one_unit_has_one_class():
+    model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(1, 3, padding="same", activation="sigmoid")])
+    mask = np.zeros((6, 6))
+    mask[2:4, 2:4] = 1
+    x = np.ones((1, 6, 6, 1), "float32")
+    with pytest.raises(ValueError, match="the class 0 alone, which is that unit: the foreground"):
+        tfs.Gradient(model).explain(x, tfs.target.region(mask, 1))
+    score = tfs.Gradient(model).explain(x, tfs.target.region(mask, 0)).scores[0]
+    probability = model(x).numpy()[0, 2:4, 2:4, 0]
+    logits = np.log(probability / (1 - probability))
+    assert min(abs(score - logits.sum()), abs(score - logits.mean())) < 1e-4

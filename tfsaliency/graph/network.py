@@ -119,7 +119,8 @@ class Network:
             raise ValueError(
                 f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a loop that goes on "
                 "until the data says stop, or that takes more turns than the option loops allows. Raise loops, or "
-                "explain a shorter series. Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
+                "explain a shorter series; texts get a length by TextVectorization(output_sequence_length=100). "
+                "Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
             )
         if nested.type in CONDITIONS:
             raise ValueError(

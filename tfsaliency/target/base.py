@@ -15,6 +15,10 @@ from tfsaliency.model.traced import TracedModel
 Rows = dict[str, tf.Tensor]
 
 
+# What is said of a class that an output of one unit at each place does not have.
+ONE_UNIT = ". An output of one unit at each place has the class 0 alone, which is that unit: the foreground of a mask"
+
+
 class Target(ABC):
     """Turns what a model says into one score per row.
 

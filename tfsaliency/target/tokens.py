@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfsaliency.model.logits import Logits
 from tfsaliency.target.base import (
+    ONE_UNIT,
     Rows,
     Target,
     check_classes,
@@ -57,7 +58,7 @@ class Token(Target):
                 f"{shapes_of(values)}: for (N, classes) pass the class alone."
             )
         check_position(values, given.get("position"))
-        check_classes(given.get("class"), values.shape[-1])
+        check_classes(given.get("class"), values.shape[-1], ONE_UNIT if values.shape[-1] == 1 else "")
 
     def choose(self, logits: Logits, given: Rows) -> Rows:
         if "class" in given:
