@@ -72,7 +72,7 @@ def test_rows_are_what_each_metric_says_alone(linear, table):
 def test_the_text_of_a_table(table):
     lines = str(table).splitlines()
     assert lines[0].split() == ["(1)", "MuFidelity", "(2)", "Deletion", "(3)", "Entropy", "seconds"]
-    assert lines[1].split()[:4] == ["GradientTimesInput", "1.000", "[1.000,", "1.000]"]
+    assert lines[1].split()[:4] == ["GradientTimesInput", "1.00", "[1.00,", "1.00]"]
     assert set(lines[4]) == {"-"}
     assert "Means over 24 samples" in str(table)
     assert f"Kendall's W, 0 to 1): {table.agreement:.2f}" in str(table)

@@ -137,7 +137,7 @@ class Comparison:
         """A mean with its interval and marks, as the table shows it."""
         if np.isnan(column.means[row]):
             return "-"
-        text = f"{column.means[row]:.3f} [{column.low[row]:.3f}, {column.high[row]:.3f}]"
+        text = f"{column.means[row]:#.3g} [{column.low[row]:#.3g}, {column.high[row]:#.3g}]"
         return f"{text} {self.mark(row, column)}".rstrip()
 
     def mark(self, row: int, column: Column) -> str:
