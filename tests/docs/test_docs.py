@@ -1,6 +1,7 @@
 """Every public name is in the reference, with a docstring that says all that a user needs."""
 
 import dataclasses
+import functools
 import inspect
 import re
 from pathlib import Path
@@ -11,13 +12,14 @@ import pytest
 
 import tfsaliency as tfs
 from tests import tables
-from tfsaliency import baselines, callbacks, plot, rules, target, testing, transforms, zoo
+from tfsaliency import baselines, callbacks, metrics, plot, rules, target, testing, transforms, zoo
 from tfsaliency.methods import METHODS
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 MODULES = {
     "baselines": baselines,
     "callbacks": callbacks,
+    "metrics": metrics,
     "plot": plot,
     "rules": rules,
     "target": target,
@@ -28,6 +30,7 @@ MODULES = {
 # Records, which are described and not made by hand. Those of rules exist only while a graph is traced: their methods
 # are used on the page "Extending".
 RECORDS = {"Affine", "Step", "Attribution", "Explanation", "Visualization", "Check", "CheckFailed", "Outcome", "Record"}
+RECORDS |= {"Measurement", "InapplicableError"}
 TRACED = ("rules.Affine.", "rules.Step.")
 # A transform's arguments are those of every transform: values and inputs.
 SHARED_ARGUMENTS = {name: {"values", "inputs"} for name in transforms.__all__}
@@ -42,7 +45,9 @@ def public():
     for name, each in list(found.items()):
         if inspect.isclass(each):
             own = {key: getattr(each, key) for key, value in vars(each).items() if key[0] != "_" and value.__doc__}
-            found |= {f"{name}.{key}": value for key, value in own.items() if inspect.isroutine(value)}
+            functions = {key: value for key, value in own.items() if inspect.isroutine(value)}
+            attributes = {key for key, value in functions.items() if isinstance(value, functools.cached_property)}
+            found |= {f"{name}.{key}": value for key, value in functions.items() if key not in attributes}
     return found
 
 

@@ -134,14 +134,36 @@ class Comparison:
         return "\n".join([*(each.rstrip() for each in written), "", *self.notes])
 
     def cell(self, row: int, column: Column) -> str:
-        """A mean with its interval and marks, as the table shows it."""
+        """A mean with its interval and marks, as the table shows it.
+
+        Args:
+            row: its number, methods first.
+            column: one of `columns`.
+
+        Example:
+            >>> import numpy as np, tfsaliency as tfs
+            >>> table = tfs.metrics.Comparison(("a",), (), ("m",), ("higher",), np.ones((1, 1, 3)), np.zeros(1))
+            >>> table.cell(0, table.columns[0])
+            '1.00 [1.00, 1.00] *'
+        """
         if np.isnan(column.means[row]):
             return "-"
         text = f"{column.means[row]:#.3g} [{column.low[row]:#.3g}, {column.high[row]:#.3g}]"
         return f"{text} {self.mark(row, column)}".rstrip()
 
     def mark(self, row: int, column: Column) -> str:
-        """``*`` for the best method, ``=`` for one as good, ``!`` for one that does not beat every control."""
+        """``*`` for the best method, ``=`` for one as good, ``!`` for one that does not beat every control.
+
+        Args:
+            row: its number, methods first.
+            column: one of `columns`.
+
+        Example:
+            >>> import numpy as np, tfsaliency as tfs
+            >>> table = tfs.metrics.Comparison(("a",), (), ("m",), ("higher",), np.ones((1, 1, 3)), np.zeros(1))
+            >>> table.mark(0, table.columns[0])
+            '*'
+        """
         if row >= len(self.methods) or column.best is None:
             return ""
         good = "*" if row == column.best else "=" * column.is_tied(row)

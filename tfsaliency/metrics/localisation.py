@@ -54,10 +54,6 @@ class PointingGame(Localisation):
 
     One place decides, and the object in the mask need not be what the network looks at.
 
-    Args:
-        where: ``(N, *places)``, True inside; or for pictures boxes ``(N, 4)`` of whole numbers: first row, first
-            column, one behind the last row and one behind the last column.
-
     Source:
         Zhang et al. 2018, Top-down Neural Attention by Excitation Backprop.
 
@@ -85,9 +81,6 @@ class RelevanceMass(Localisation):
         without positive relevance.
 
     The object in the mask need not be what the network looks at.
-
-    Args:
-        where: see `PointingGame`.
 
     Source:
         Arras, Osman & Samek 2022, CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural Network
@@ -118,9 +111,6 @@ class RankAccuracy(Localisation):
         relevance are in a fixed random order. ``chance`` is the share of the input that the mask covers.
 
     The object in the mask need not be what the network looks at.
-
-    Args:
-        where: see `PointingGame`.
 
     Source:
         Arras, Osman & Samek 2022, CLEVR-XAI: A Benchmark Dataset for the Ground Truth Evaluation of Neural Network

@@ -57,6 +57,18 @@ class Metric(ABC):
     Attributes:
         better: see `Measurement`.
         bounds: see `Measurement`.
+
+    Example:
+        >>> import dataclasses, keras, numpy as np, tfsaliency as tfs
+        >>> @dataclasses.dataclass(frozen=True, eq=False)
+        ... class Largest(tfs.metrics.Metric):
+        ...     better = "neither"
+        ...
+        ...     def measure(self, explanation, target=None):
+        ...         return tfs.metrics.Measurement(explanation.values.max(axis=1), str(self), self.better, self.bounds)
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> Largest().measure(tfs.Gradient(model).explain(np.ones((3, 4)))).values.shape
+        (3,)
     """
 
     better: ClassVar[Better] = "higher"
@@ -74,16 +86,44 @@ class Metric(ABC):
         Raises:
             ValueError: the model does not give the scores of the explanation: it is of another model or target. Or the
                 metric says nothing about such inputs or values (`InapplicableError`).
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+            >>> explanation = tfs.Gradient(model).explain(np.ones((3, 4)))
+            >>> print(str(tfs.metrics.Gini().measure(explanation)).partition(":")[0])
+            Gini
         """
 
     def check(self, explanation: Explanation) -> None:
-        """Raises `InapplicableError` where the metric says nothing about such values or inputs."""
+        """Raises `InapplicableError` where the metric says nothing about such values or inputs.
+
+        Args:
+            explanation: what is going to be measured.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+            >>> tfs.metrics.Gini().check(tfs.Gradient(model).explain(np.ones((3, 4))))
+        """
         return
 
     def measure_each(self, explanations: Sequence[Explanation], target: Any = None) -> list[Measurement]:
         """Measures several maps of the same inputs and target.
 
         A metric that asks the model the same for all maps asks it once.
+
+        Args:
+            explanations: of the same inputs.
+            target: what was explained; see `measure`.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+            >>> x = np.ones((3, 4))
+            >>> both = [tfs.Gradient(model).explain(x), tfs.DeepLIFT(model).explain(x)]
+            >>> [len(each.values) for each in tfs.metrics.MuFidelity(model).measure_each(both)]
+            [3, 3]
         """
         return [self.measure(explanation, target) for explanation in explanations]
 

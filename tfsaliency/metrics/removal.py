@@ -60,14 +60,6 @@ class Deletion(Removal):
     Lower is better. It cannot tell a map that found the evidence from one that makes the network see nonsense first:
     inputs with holes are like nothing that it was trained on.
 
-    Args:
-        model: the model that was explained.
-        fill: what replaces a hidden place, in the forms of the ``baseline`` of `IntegratedGradients`. None for zero, or
-            for ids what stands for nothing. The fill decides much: compare ``tfs.baselines.blurred(10)`` and
-            ``tfs.baselines.mean()`` for pictures.
-        steps: into how many steps the places are divided.
-        first: whether the ``"most"`` or the ``"least"`` relevant places are hidden first.
-
     Source:
         Petsiuk, Das & Saenko 2018, RISE: Randomized Input Sampling for Explanation of Black-box Models; Samek et al.
         2017, Evaluating the Visualization of What a Deep Neural Network Has Learned.
@@ -100,12 +92,6 @@ class Insertion(Removal):
 
     Higher is better. On a blurred fill it prefers maps that uncover whole objects to maps that point at what the
     network uses.
-
-    Args:
-        model: the model that was explained.
-        fill: what stands in the place of what is not shown yet; see `Deletion`.
-        steps: into how many steps the places are divided.
-        first: whether the ``"most"`` or the ``"least"`` relevant places are shown first.
 
     Source:
         Petsiuk, Das & Saenko 2018, RISE: Randomized Input Sampling for Explanation of Black-box Models.

@@ -21,6 +21,10 @@ class Subsets(Metric):
     """Compares what a map says of sets of places with what the score loses without them.
 
     The sets are the same for all samples and maps, so the model is asked once for several maps.
+
+    Args:
+        model: the model that was explained.
+        fill: what replaces hidden places, in the forms of the ``baseline`` of `IntegratedGradients`.
     """
 
     model: Any
@@ -54,7 +58,14 @@ class Subsets(Metric):
 
 @dataclass(frozen=True, eq=False)
 class RandomSubsets(Subsets):
-    """Hides random sets of cells, each of the same size: at least one cell, and never all."""
+    """Hides random sets of cells, each of the same size: at least one cell, and never all.
+
+    Args:
+        masks: how many sets; one forward pass each.
+        across: how many cells along each axis of a picture; a single axis has the square of it.
+        share: of the cells that a set hides.
+        seed: the same seed hides the same sets, for every map and sample.
+    """
 
     masks: int = 200
     across: int = 9
@@ -84,14 +95,6 @@ class MuFidelity(RandomSubsets):
         correlation for so many sets, ``(1 - r^2) sqrt((1 + r^2 / 2) / (M - 3))`` (Bonett & Wright 2000).
 
     It cannot tell finer than a cell, and it takes values for contributions that add up: magnitudes and slopes lose.
-
-    Args:
-        model: the model that was explained.
-        fill: what replaces hidden places, in the forms of the ``baseline`` of `IntegratedGradients`.
-        masks: how many sets; one forward pass each.
-        across: how many cells along each axis of a picture; a single axis has the square of it.
-        share: of the cells that a set hides.
-        seed: the same seed hides the same sets, for every map and sample.
 
     Source:
         Bhatt, Weller & Moura 2020, Evaluating and Aggregating Feature-based Model Explanations.
@@ -124,14 +127,6 @@ class Infidelity(RandomSubsets):
         good as a map of zeros. Divided by ``sum d^2`` it can be compared between samples and models.
 
     The paper's number without ``b`` depends on the scale of a map more than on anything else.
-
-    Args:
-        model: the model that was explained.
-        fill: what replaces hidden places; see `MuFidelity`.
-        masks: how many sets; one forward pass each.
-        across: how many cells along each axis of a picture; a single axis has the square of it.
-        share: of the cells that a set hides.
-        seed: the same seed hides the same sets, for every map and sample.
 
     Source:
         Yeh et al. 2019, On the (In)fidelity and Sensitivity of Explanations.
@@ -171,8 +166,6 @@ class SingleDeletion(Subsets):
     holes first; this does not.
 
     Args:
-        model: the model that was explained.
-        fill: what replaces the hidden cell; see `MuFidelity`.
         across: how many cells along each axis of a picture; a single axis has the square of it.
 
     Source:

@@ -20,6 +20,12 @@ class Rationale(Metric):
     """Takes the tokens with the largest values for a rationale, at several lengths.
 
     Padding is no token. At least one token is taken.
+
+    Args:
+        model: the model that was explained.
+        fill: what replaces a token: None for what stands for nothing; an id, or a text, as the ``baseline`` of
+            `IntegratedGradients`.
+        shares: of the tokens that are taken for the rationale.
     """
 
     model: Any
@@ -54,12 +60,6 @@ class Comprehensiveness(Rationale):
     Higher is better. A text with holes may be like nothing that the model has read. For pictures and tables it is a
     short `Deletion`.
 
-    Args:
-        model: the model that was explained.
-        fill: what replaces a token: None for what stands for nothing; an id, or a text, as the ``baseline`` of
-            `IntegratedGradients`.
-        shares: of the tokens that are taken away.
-
     Source:
         DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models.
 
@@ -84,11 +84,6 @@ class Sufficiency(Rationale):
         The mean over ``k`` = 1, 5, 10, 20 and 50 % of ``p(x) - p(the k % most relevant tokens alone)``.
 
     Lower is better: the tokens are enough. One token of a text says little by itself, however good the map is.
-
-    Args:
-        model: the model that was explained.
-        fill: what replaces the other tokens; see `Comprehensiveness`.
-        shares: of the tokens that are left.
 
     Source:
         DeYoung et al. 2020, ERASER: A Benchmark to Evaluate Rationalized NLP Models.
