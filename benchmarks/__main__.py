@@ -14,6 +14,7 @@ NAMES = [
     "first_call",
     "class_visualization",
     "soak",
+    "study",
 ]
 
 for name in sys.argv[1:] or NAMES:

@@ -1,6 +1,6 @@
 """Which map to believe: numbers about maps, for each sample, with what they mean."""
 
-from tfsaliency.metrics.compare import compare
+from tfsaliency.metrics.compare import blur_for, compare
 from tfsaliency.metrics.comparison import Comparison
 from tfsaliency.metrics.completeness import CompletenessGap
 from tfsaliency.metrics.complexity import Entropy, Gini
@@ -41,6 +41,7 @@ __all__ = [
     "RelevanceMass",
     "SingleDeletion",
     "Sufficiency",
+    "blur_for",
     "compare",
 ]
 

@@ -145,7 +145,16 @@ def _defaults(first: Explanation) -> list[Metric | type[Metric]]:
 
 
 def blur_for(height: int) -> Made:
-    """The blur that hides the places of pictures of such a height."""
+    """The blur that hides the places of pictures of such a height, as a fill.
+
+    Args:
+        height: of the pictures, in pixels; the standard deviation is a twentieth of it, at least 1.
+
+    Example:
+        >>> import tfsaliency as tfs
+        >>> tfs.metrics.blur_for(224)
+        blurred(11.2)
+    """
     return blurred(max(1.0, BLUR * height))
 
 
