@@ -13,6 +13,7 @@ NAMES = [
     "tokens",
     "first_call",
     "class_visualization",
+    "metrics",
     "soak",
     "study",
 ]

@@ -190,6 +190,7 @@ def test_a_metric_says_nothing_about_some_methods(linear):
 
 def test_figure_and_page(table, tmp_path):
     figure = table.plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
     assert [axes.get_title() for axes in figure.axes] == [
         "(1) MuFidelity: higher is better",
         "(2) Deletion: lower is better",

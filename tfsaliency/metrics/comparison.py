@@ -1,6 +1,7 @@
 """The table of a comparison: every number of every sample, and what can be concluded from it."""
 
 import os
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMAT = 1
+# Letters in a line of the sentences under a table.
+WIDTH = 100
 # Below so many samples a test of all or many signs is better than the percentiles of a bootstrap.
 FEW = 30
 LEVEL = 0.05
@@ -131,7 +134,8 @@ class Comparison:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         written = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) for line in lines]
         written.insert(1 + len(self.methods), "-" * len(written[0]))
-        return "\n".join([*(each.rstrip() for each in written), "", *self.notes])
+        told = [line for note in self.notes for line in textwrap.wrap(note, WIDTH)]
+        return "\n".join([*(each.rstrip() for each in written), "", *told])
 
     def cell(self, row: int, column: Column) -> str:
         """A mean with its interval and marks, as the table shows it.

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
-from tfsaliency.plot.figure import png
+from tfsaliency.plot.figure import Drawn, png
 from tfsaliency.plot.page import Element, element, facts, page, png_url
 from tfsaliency.plot.report import check_report
 
@@ -58,12 +57,12 @@ class Table(Protocol):
         """The marks alone."""
 
 
-def draw(table: Table) -> Figure:
+def draw(table: Table) -> Drawn:
     """Means with their intervals: one panel for each metric, one line for each method and control."""
     count, rows = len(table.metrics), len(table.rows)
     across = min(ACROSS, count)
     down = -(-count // across)
-    figure = Figure(figsize=(2.2 + 3.2 * across, down * (1.1 + 0.26 * rows)), layout="constrained")
+    figure = Drawn(figsize=(2.2 + 3.2 * across, down * (1.1 + 0.26 * rows)), layout="constrained")
     places = np.arange(rows)[::-1]
     for number, column in enumerate(table.columns):
         axes = figure.add_subplot(down, across, number + 1)
