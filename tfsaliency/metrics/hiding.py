@@ -100,6 +100,7 @@ class Subject:
         wanted = explanation.target if target is None else target
         self.chosen = Choice(self.model).chosen(self.inputs, wanted)
         self.kept, self.scores = self.chosen.target, self.chosen.scores
+        self._probabilities: np.ndarray | None = None
         rtol, atol = SAME
         if not np.allclose(self.scores, explanation.scores, rtol=rtol, atol=atol * max(1, np.abs(self.scores).max())):
             raise ValueError(
@@ -130,7 +131,11 @@ class Subject:
     @property
     def probabilities(self) -> np.ndarray:
         """``(N,)``: of the inputs as they are, where the model gives them; else the scores."""
-        return self.probabilities_of(self.inputs) if self.kept.has_probabilities else self.scores
+        if not self.kept.has_probabilities:
+            return self.scores
+        if self._probabilities is None:
+            self._probabilities = self.probabilities_of(self.inputs)
+        return self._probabilities
 
     def probabilities_of(self, inputs: Any) -> np.ndarray:
         """``(N,)``: of altered inputs, where the model gives probabilities; else the scores."""
@@ -149,5 +154,8 @@ class Subject:
             # Blocks of one length share a trace.
             which = np.minimum(np.arange(start, start + size), copies - 1)
             block = np.broadcast_to(kept[:, which], (samples, size, kept.shape[2]))
-            pieces.append(ask(question, self.inputs, target, beside={"kept": block}).result.diagnostics["scores"])
+            result = ask(question, self.inputs, target, beside={"kept": block}).result
+            pieces.append(result.diagnostics["scores"])
+            if target.as_probability:
+                self._probabilities = result.scores
         return np.concatenate(pieces, axis=1)[:, :copies].astype("float64")

@@ -45,7 +45,8 @@ class Rationale(Metric):
         total = places.present.sum(axis=1, keepdims=True)
         counts = np.ceil(np.asarray(self.shares) * total - 1e-9)
         kept = self.kept(places.ranks[:, None] < counts[..., None], places.present[:, None])
-        drops = subject.probabilities[:, None] - subject.probabilities_without(places, kept, self.fill)
+        left = subject.probabilities_without(places, kept, self.fill)
+        drops = subject.probabilities[:, None] - left
         bounds = (-1.0, 1.0) if subject.kept.has_probabilities else self.bounds
         return self._told(drops.mean(axis=1), bounds=bounds, of=subject.measured, details={"drop": drops})
 
