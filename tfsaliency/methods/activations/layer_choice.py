@@ -60,6 +60,11 @@ def choose(layer: Any, forward: Forward) -> list[Activation]:
     return [usable.one(each) for each in (layer if isinstance(layer, list) else [layer])]
 
 
+def _seen(grids: list[Grid | None]) -> set[int]:
+    """The parts of the inputs that a layer of such grids sees."""
+    return {part for part, grid in enumerate(grids) if grid}
+
+
 class _Usable:
     """The calls that an activation map can be made of."""
 
@@ -88,9 +93,14 @@ class _Usable:
 
     def last(self) -> list[Activation]:
         chosen: list[Activation] = []
+        unseen = {part for call in self._usable for part in _seen(self._grids(call.output))}
         for activation in self._from_the_last():
-            if any(grid and not any(each.grids[part] for each in chosen) for part, grid in enumerate(activation.grids)):
+            if unseen & _seen(activation.grids):
                 chosen.append(activation)
+                unseen -= _seen(activation.grids)
+            if not unseen:
+                # What comes before is not looked at: most networks need one layer, and have many.
+                break
         if chosen:
             return chosen
         if not self._calls:
