@@ -116,8 +116,8 @@ def test_what_is_measured_already_is_not_measured_again(linear, tmp_path, monkey
     with pytest.raises(KeyboardInterrupt):
         run([tfs.metrics.Deletion, Broken])
     asked = []
-    whole = tfs.metrics.Deletion.measure
-    monkeypatch.setattr(tfs.metrics.Deletion, "measure", lambda *given: asked.append(given) or whole(*given))
+    whole = tfs.metrics.Deletion.told
+    monkeypatch.setattr(tfs.metrics.Deletion, "told", lambda *given: asked.append(given) or whole(*given))
     monkeypatch.setattr(Broken, "measure_each", MU.measure_each)
     again = run([tfs.metrics.Deletion, Broken])
     assert asked == []

@@ -8,7 +8,7 @@ from keras import layers
 import tfsaliency as tfs
 from tests.metrics.harness import PICTURES, picture_model, with_map
 from tfsaliency.metrics.irof import segments_of
-from tfsaliency.metrics.road import imputed
+from tfsaliency.metrics.road import imputed, neighbours_of
 
 GENERATOR = np.random.default_rng(0)
 
@@ -51,7 +51,7 @@ def test_a_removed_pixel_is_the_mean_of_its_neighbours():
     """Each equation of the system holds, at borders and in corners too, against a loop over neighbours."""
     picture = GENERATOR.normal(size=(7, 6, 2)).astype("float32")
     removed = GENERATOR.uniform(size=(7, 6)) < 0.6
-    filled = imputed(picture, removed, np.zeros(picture.shape))
+    filled = imputed(picture, removed, np.zeros(picture.shape), neighbours_of(7, 6))
     np.testing.assert_array_equal(filled[~removed], picture[~removed])
     for row, column in np.argwhere(removed):
         total, weights = np.zeros(2), 0.0
@@ -65,7 +65,7 @@ def test_a_removed_pixel_is_the_mean_of_its_neighbours():
                 weights += weight
         np.testing.assert_allclose(filled[row, column], total / weights, atol=1e-5)
     noise = GENERATOR.normal(size=picture.shape)
-    noisy = imputed(picture, removed, noise)
+    noisy = imputed(picture, removed, noise, neighbours_of(7, 6))
     np.testing.assert_allclose(noisy[removed], (filled + noise)[removed], atol=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_road_is_the_mean_gap_of_two_orders():
             for order in (np.argsort(-relevance), np.argsort(relevance)):
                 removed = np.zeros(120, bool)
                 removed[order[:count]] = True
-                filled = imputed(picture, removed.reshape(12, 10), np.zeros(picture.shape))
+                filled = imputed(picture, removed.reshape(12, 10), np.zeros(picture.shape), neighbours_of(12, 10))
                 scores.append(model(filled[None]).numpy()[0, explanation.target[number]])
             gaps.append(scores[1] - scores[0])
         assert found.values[number] == pytest.approx(np.mean(gaps), abs=1e-5)

@@ -36,7 +36,7 @@ def test_the_sign_test_is_that_of_scipy(size):
 def test_intervals_of_a_mean_are_those_of_the_normal_distribution():
     values = GENERATOR.normal(3, 2, size=(400, 2))
     values[::5, 1] = np.nan
-    low, high = statistics.interval(statistics.bootstrap_means(values, 10_000, seed=0))
+    low, high = statistics.interval(statistics.bootstrap_means(values, statistics.resamples(400, 10_000, seed=0)))
     for column, samples in ((0, 400), (1, 320)):
         known = values[~np.isnan(values[:, column]), column]
         error = 1.96 * known.std() / np.sqrt(samples)
@@ -48,7 +48,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     covered = 0
     for experiment in range(300):
         values = np.random.default_rng(experiment).normal(1, size=(40, 1))
-        low, high = statistics.interval(statistics.bootstrap_means(values, 1000, seed=0))
+        low, high = statistics.interval(statistics.bootstrap_means(values, statistics.resamples(40, 1000, seed=0)))
         covered += int(low[0] <= 1 <= high[0])
     assert 0.90 < covered / 300 < 0.98
 

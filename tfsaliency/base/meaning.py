@@ -4,6 +4,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from tfsaliency.base.options import check_choice
 from tfsaliency.base.structure import flatten
 
 # signed: positive numbers speak for the target, negative ones against it. Channels are summed.
@@ -19,8 +20,7 @@ ROUNDING = 1e-5
 
 def check_meaning(meaning: str, values: Any) -> None:
     """Raises ValueError for an unknown meaning, or negative values that contradict it."""
-    if meaning not in get_args(Meaning):
-        raise ValueError(f"meaning is one of {', '.join(map(repr, get_args(Meaning)))}. Received: {meaning!r}")
+    check_choice("meaning", meaning, get_args(Meaning))
     if meaning not in NEVER_NEGATIVE:
         return
     for part in flatten(values):

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,6 +17,25 @@ def check_amount(name: str, value: object) -> None:
     """Raises ValueError unless ``value`` is a finite number of at least 0."""
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < math.inf:
         raise ValueError(f"{name} is a finite number, at least 0. Received: {value!r}")
+
+
+def check_share(name: str, value: Any) -> None:
+    """Raises ValueError unless ``value`` lies between 0 and 1, and is neither."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name} is between 0 and 1. Received: {value!r}")
+
+
+def check_shares(shares: tuple[float, ...]) -> None:
+    """Raises ValueError unless there are numbers, all between 0 and 1."""
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise ValueError(f"shares are numbers between 0 and 1. Received: {shares!r}")
+
+
+def check_choice(name: str, value: object, known: Iterable[str]) -> None:
+    """Raises ValueError unless ``value`` is one of the known words."""
+    words = tuple(known)
+    if value not in words:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, words))}. Received: {value!r}")
 
 
 class FitsInputs(ABC):

@@ -13,7 +13,7 @@ import numpy as np
 from tfsaliency.base import archive
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.metrics.metric import Better
-from tfsaliency.metrics.statistics import bootstrap_means, holm, interval, kendall_w, sign_flip
+from tfsaliency.metrics.statistics import bootstrap_means, holm, interval, kendall_w, means, resamples, sign_flip
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,6 +106,11 @@ class Comparison:
         return [f"({number}) {metric.partition('(')[0]}" for number, metric in enumerate(self.metrics, start=1)]
 
     @property
+    def ends(self) -> list[str]:
+        """Which end of each metric is better, in words."""
+        return ["no quality" if better == "neither" else f"{better} is better" for better in self.better]
+
+    @property
     def samples(self) -> int:
         """How many samples were measured."""
         return int(self.values.shape[2])
@@ -176,10 +181,8 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What the table means, in sentences."""
-        told = [
-            f"({number}) {metric}: {'no quality' if better == 'neither' else f'{better} is better'}"
-            for number, (metric, better) in enumerate(zip(self.metrics, self.better, strict=True), start=1)
-        ]
+        pairs = enumerate(zip(self.metrics, self.ends, strict=True), start=1)
+        told = [f"({number}) {metric}: {end}" for number, (metric, end) in pairs]
         told.append(
             f"Means over {self.samples} samples, with 95 % intervals of a bootstrap over samples ({self.draws:,} "
             "draws). * is the best method, = cannot be distinguished from it (p >= 0.05, Holm), and ! does not beat "
@@ -326,6 +329,11 @@ class Comparison:
             provenance=record["provenance"],
         )
 
+    @cached_property
+    def _resamples(self) -> np.ndarray:
+        """The draws of all intervals."""
+        return resamples(self.samples, self.draws, self.seed)
+
     def _sign(self, number: int) -> int:
         return -1 if self.better[number] == "lower" else 1
 
@@ -336,23 +344,22 @@ class Comparison:
     def _column(self, number: int) -> Column:
         values = self.values[:, number]
         # Samples with which nothing was measured are left out of the mean of a row.
-        draws = bootstrap_means(values.T, self.draws, self.seed)
-        means = _means(values)
-        low, high = _interval(draws, ~np.isnan(means))
-        signed = self._sign(number) * means[: len(self.methods)]
+        low, high = interval(bootstrap_means(values.T, self._resamples))
+        of_rows = means(values)
+        signed = self._sign(number) * of_rows[: len(self.methods)]
         if self.better[number] == "neither" or np.isnan(signed).all():
             nothing = np.full(len(values), np.nan)
-            return Column(means, low, high, None, nothing, nothing, nothing, nothing, [[] for _ in values])
+            return Column(of_rows, low, high, None, nothing, nothing, nothing, nothing, [[] for _ in values])
         best = int(np.nanargmax(signed))
         differences = self._sign(number) * (values[best] - values)
-        behind = bootstrap_means(differences.T, self.draws, self.seed)
-        behind_low, behind_high = _interval(behind, ~np.isnan(differences).all(axis=1))
+        behind = bootstrap_means(differences.T, self._resamples)
+        behind_low, behind_high = interval(behind)
         return Column(
-            means,
+            of_rows,
             low,
             high,
             best,
-            _means(differences),
+            means(differences),
             behind_low,
             behind_high,
             self._probabilities(differences, behind, best),
@@ -378,25 +385,8 @@ class Comparison:
         names = [name for name in self.controls if name != NO_BAR]
         controls = self.values[[self.rows.index(name) for name in names], number]
         ahead = self._sign(number) * (self.values[row, number] - controls)
-        known = ~np.isnan(ahead).all(axis=1)
-        low, _ = _interval(bootstrap_means(ahead.T, self.draws, self.seed), known)
-        return [name for name, end, there in zip(names, low, known, strict=True) if there and not end > 0]
-
-
-def _means(numbers: np.ndarray) -> np.ndarray:
-    """The means over samples of ``(R, N)`` numbers, without NaN; NaN where there is nothing else."""
-    known = ~np.isnan(numbers)
-    count = known.sum(axis=1)
-    total = np.where(known, numbers, 0).sum(axis=1)
-    return np.asarray(np.divide(total, count, out=np.full(len(numbers), np.nan), where=count > 0))
-
-
-def _interval(draws: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of each row of ``(draws, R)``; NaN for rows without any number."""
-    low, high = (np.full(draws.shape[1], np.nan) for _ in range(2))
-    if known.any():
-        low[known], high[known] = interval(draws[:, known])
-    return low, high
+        low, _ = interval(bootstrap_means(ahead.T, self._resamples))
+        return [name for name, end in zip(names, low, strict=True) if end <= 0]
 
 
 def check_npz(path: str | os.PathLike[str]) -> Path:

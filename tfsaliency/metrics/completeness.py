@@ -3,15 +3,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tfsaliency.base.structure import flatten
 from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.hiding import Subject
-from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import places_of
+from tfsaliency.metrics.metric import Better, InapplicableError, Measurement
+from tfsaliency.metrics.places import Places
+from tfsaliency.metrics.statistics import quotient
+from tfsaliency.metrics.subject import OfModel, Subject
 
 
 @dataclass(frozen=True, eq=False)
-class CompletenessGap(Metric):
+class CompletenessGap(OfModel):
     """The completeness gap: whether the values add up to the change of the score from a baseline.
 
     Formula:
@@ -20,7 +20,6 @@ class CompletenessGap(Metric):
     It says nothing about the places: any map can be scaled to the right sum.
 
     Args:
-        model: the model that was explained.
         baseline: ``x0``, as it was given to the method; see `IntegratedGradients`.
 
     Source:
@@ -34,7 +33,6 @@ class CompletenessGap(Metric):
         True
     """
 
-    model: Any
     baseline: Any = None
 
     better: ClassVar[Better] = "lower"
@@ -46,13 +44,8 @@ class CompletenessGap(Metric):
                 f"Only contributions add up to a score. Received: values of the meaning {explanation.meaning!r}"
             )
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        self.check(explanation)
-        places, subject = places_of(explanation), Subject(self.model, explanation, target)
+    def told(self, subject: Subject, places: Places) -> Measurement:
         nothing = np.zeros((1, 1, places.relevance.shape[1]), bool)
         change = subject.scores - subject.without(places, nothing, self.baseline)[:, 0]
-        parts = flatten(explanation.values)
-        gap = sum(part.reshape(len(part), -1).sum(axis=1, dtype="float64") for part in parts) - change
-        undefined = np.full(len(gap), np.nan)
-        relative = np.divide(np.abs(gap), np.abs(change), out=undefined, where=change != 0)
-        return self._told(relative, of="the score", details={"gap": gap})
+        gap = places.relevance.sum(axis=1) - change
+        return self._told(quotient(np.abs(gap), np.abs(change)), of="the score", details={"gap": gap})

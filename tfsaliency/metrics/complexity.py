@@ -8,6 +8,7 @@ import numpy as np
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import Better, Measurement, Metric
 from tfsaliency.metrics.places import places_of
+from tfsaliency.metrics.statistics import quotient
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,7 @@ class Entropy(Metric):
 
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
         sizes = np.abs(places_of(explanation).relevance)
-        total = sizes.sum(axis=1, keepdims=True)
-        shares = np.divide(sizes, total, out=np.full(sizes.shape, np.nan), where=total > 0)
+        shares = quotient(sizes, sizes.sum(axis=1, keepdims=True))
         logarithms = np.log(shares, out=np.zeros(shares.shape), where=shares > 0)
         return self._told(0 - (shares * logarithms).sum(axis=1))
 
@@ -69,7 +69,6 @@ class Gini(Metric):
 
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
         sizes = np.sort(np.abs(places_of(explanation).relevance), axis=1)
-        places, total = sizes.shape[1], sizes.sum(axis=1)
+        places = sizes.shape[1]
         weights = 2 * np.arange(1, places + 1) - places - 1
-        undefined = np.full(len(sizes), np.nan)
-        return self._told(np.divide(sizes @ weights, places * total, out=undefined, where=total > 0))
+        return self._told(quotient(sizes @ weights, places * sizes.sum(axis=1)))

@@ -5,13 +5,15 @@ import cv2
 import numpy as np
 
 from tfsaliency.base.options import check_count
-from tfsaliency.base.structure import flatten, skeleton, unflatten
+from tfsaliency.base.structure import skeleton, unflatten
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.controls import classes_of
-from tfsaliency.metrics.hiding import Subject
 from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import places_of
+from tfsaliency.metrics.places import pictures_of, places_of
+from tfsaliency.metrics.subject import Subject
+
+WANTED = "Mosaics are made of pictures (N, height, width, channels) of real numbers."
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +60,13 @@ class GridPointingGame(Metric):
         check_count("seed", self.seed, 0)
 
     def check(self, explanation: Explanation) -> None:
-        parts = flatten(explanation.inputs)
-        if len(parts) != 1 or parts[0].ndim != 4 or parts[0].dtype.kind != "f":
-            raise InapplicableError("Mosaics are made of pictures (N, height, width, channels) of real numbers.")
+        pictures_of(explanation.inputs, WANTED, kinds="f")
 
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        self.check(explanation)
+        pictures = pictures_of(explanation.inputs, WANTED, kinds="f")
         classes = classes_of(Subject(self.explainer.model, explanation, target).chosen)
         if classes is None:
             raise InapplicableError("A picture of a mosaic has a class. Received: another target.")
-        (pictures,) = flatten(explanation.inputs)
         cells = self.across**2
         found, chance = np.full(len(pictures), np.nan), np.full(len(pictures), 1 / cells)
         chosen = {number: pieces for number in range(len(pictures)) if (pieces := self._pieces(number, classes))}

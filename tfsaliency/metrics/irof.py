@@ -6,13 +6,13 @@ import numpy as np
 from tfsaliency.base.options import check_count
 from tfsaliency.base.structure import flatten
 from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.hiding import Subject
-from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import places_of
+from tfsaliency.metrics.metric import InapplicableError, Measurement
+from tfsaliency.metrics.places import Places, pictures_of
+from tfsaliency.metrics.subject import OfModel, Subject
 
 
 @dataclass(frozen=True, eq=False)
-class IROF(Metric):
+class IROF(OfModel):
     """IROF, iterative removal of features: deletion of whole segments of a picture, by their mean relevance.
 
     Formula:
@@ -43,7 +43,6 @@ class IROF(Metric):
         (2,)
     """
 
-    model: Any
     fill: Any = None
     segments: int = 50
 
@@ -53,16 +52,12 @@ class IROF(Metric):
         check_count("segments", self.segments, 2)
 
     def check(self, explanation: Explanation) -> None:
-        parts = flatten(explanation.inputs)
-        if len(parts) != 1 or parts[0].ndim != 4:
-            raise InapplicableError("Segments are those of pictures (N, height, width, channels).")
+        pictures_of(explanation.inputs, "Segments are those of pictures (N, height, width, channels).")
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        self.check(explanation)
-        places, subject = places_of(explanation), Subject(self.model, explanation, target)
+    def told(self, subject: Subject, places: Places) -> Measurement:
         if not subject.kept.has_probabilities:
             raise InapplicableError("IROF compares probabilities with the first. Received: a score that is none.")
-        (pictures,) = flatten(explanation.inputs)
+        (pictures,) = flatten(subject.inputs)
         labels = [segments_of(picture, self.segments) for picture in pictures]
         counts = np.array([each.max() + 1 for each in labels])
         ranks = np.stack([_ranks(each, row) for each, row in zip(labels, places.relevance, strict=True)])

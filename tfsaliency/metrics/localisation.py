@@ -10,6 +10,7 @@ from tfsaliency.base.structure import flatten
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
 from tfsaliency.metrics.places import Places, places_of
+from tfsaliency.metrics.statistics import quotient
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +98,7 @@ class RelevanceMass(Localisation):
 
     def inside(self, places: Places, inside: np.ndarray) -> np.ndarray:
         positive = np.maximum(places.relevance, 0)
-        total = positive.sum(axis=1)
-        undefined = np.full(len(total), np.nan)
-        return np.asarray(np.divide((positive * inside).sum(axis=1), total, out=undefined, where=total > 0))
+        return quotient((positive * inside).sum(axis=1), positive.sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)

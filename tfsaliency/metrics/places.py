@@ -39,6 +39,29 @@ class Places(NamedTuple):
         first = np.lexsort((equals, -self.relevance, ~self.present), axis=1)
         return np.argsort(first, axis=1)
 
+    @property
+    def least_first(self) -> np.ndarray:
+        """``(N, P)``: the same from the other end, with what is absent last too."""
+        ranks, count = self.ranks, self.present.sum(axis=1, keepdims=True)
+        return np.where(self.present, count - 1 - ranks, ranks)
+
+
+def pictures_of(inputs: Any, why: str, kinds: str = "biuf") -> np.ndarray:
+    """The inputs, where they are pictures ``(N, height, width, channels)``.
+
+    Args:
+        inputs: of an explanation.
+        why: the message where they are not.
+        kinds: the kinds of numbers that will do.
+
+    Raises:
+        InapplicableError: they are anything else.
+    """
+    first, *others = flatten(inputs)
+    if others or first.ndim != 4 or first.dtype.kind not in kinds:
+        raise InapplicableError(why)
+    return np.asarray(first)
+
 
 def places_of(explanation: Explanation) -> Places:
     """The places of an explanation.

@@ -1,55 +1,89 @@
 """Places are hidden, or shown, one after the other in the order of a map, and the score is followed."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from tfsaliency.base.options import check_count
-from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.hiding import Subject
-from tfsaliency.metrics.metric import Better, Measurement, Metric
-from tfsaliency.metrics.places import Places, places_of
+from tfsaliency.base.options import check_choice, check_count
+from tfsaliency.metrics.metric import Better, Measurement
+from tfsaliency.metrics.places import Places
+from tfsaliency.metrics.subject import OfModel, Subject
 
 First = Literal["most", "least"]
 
 
 @dataclass(frozen=True, eq=False)
-class Removal(Metric):
-    """A curve of the score while places are hidden or shown.
+class Removal(OfModel):
+    """Follows the score while places are hidden or shown, step by step.
 
     Args:
-        model: the model that was explained.
         fill: what replaces a hidden place, in the forms of the ``baseline`` of `IntegratedGradients`. None for zero, or
             for ids what stands for nothing. The fill decides much: compare ``tfs.baselines.blurred(10)`` and
             ``tfs.baselines.mean()`` for pictures.
         steps: into how many steps the places are divided.
-        first: whether the ``"most"`` or the ``"least"`` relevant places come first.
     """
 
-    model: Any
     fill: Any = None
     steps: int = 20
-    first: First = "most"
 
     def __post_init__(self) -> None:
         check_count("steps", self.steps)
-        if self.first not in get_args(First):
-            raise ValueError(f"first is one of {', '.join(map(repr, get_args(First)))}. Received: {self.first!r}")
 
-    def _ranks(self, places: Places) -> np.ndarray:
-        ranks, count = places.ranks, places.present.sum(axis=1, keepdims=True)
-        return ranks if self.first == "most" else np.where(places.present, count - 1 - ranks, ranks)
+    def _counts(self, places: Places) -> np.ndarray:
+        """``(N, steps + 1)``: how many places are hidden at each step.
 
-    def _area(self, subject: Subject, fractions: np.ndarray, curve: np.ndarray) -> Measurement:
-        """The area under a curve against the share of places that were hidden or shown, both ``(N, M)``."""
-        area = (np.diff(fractions, axis=1) * (curve[:, 1:] + curve[:, :-1]) / 2).sum(axis=1)
-        bounds = (0.0, 1.0) if subject.kept.has_probabilities else (-np.inf, np.inf)
-        return self._told(area, bounds=bounds, of=subject.measured, details={"curve": curve, "fraction": fractions})
+        An input of fewer places than steps has some steps of nothing.
+        """
+        total = places.present.sum(axis=1, keepdims=True)
+        return np.asarray(np.rint(np.linspace(0, 1, self.steps + 1) * total), int)
+
+    def _deleted(self, subject: Subject, places: Places, ranks: np.ndarray) -> np.ndarray:
+        """``(N, steps + 1)``: the probabilities when places of the lowest ranks are hidden."""
+        kept = ranks[:, None] >= self._counts(places)[:, 1:, None]
+        hidden = subject.probabilities_without(places, kept, self.fill)
+        return np.concatenate([subject.probabilities[:, None], hidden], axis=1)
+
+    def _inserted(self, subject: Subject, places: Places, ranks: np.ndarray) -> np.ndarray:
+        """``(N, steps + 1)``: the probabilities when only places of the lowest ranks are shown."""
+        shown = np.where(places.present, ranks, -1)[:, None] < self._counts(places)[:, :-1, None]
+        hidden = subject.probabilities_without(places, shown, self.fill)
+        return np.concatenate([hidden, subject.probabilities[:, None]], axis=1)
+
+    def _fractions(self, places: Places) -> np.ndarray:
+        """``(N, steps + 1)``: the share of the places that are hidden or shown at each step."""
+        counts = self._counts(places)
+        return np.asarray(counts / counts[:, -1:])
 
 
 @dataclass(frozen=True, eq=False)
-class Deletion(Removal):
+class Curve(Removal):
+    """The area under one such curve.
+
+    Args:
+        first: whether the ``"most"`` or the ``"least"`` relevant places come first.
+    """
+
+    first: First = "most"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("first", self.first, get_args(First))
+
+    @abstractmethod
+    def curve(self, subject: Subject, places: Places, ranks: np.ndarray) -> np.ndarray:
+        """``(N, steps + 1)``: the probabilities, for places in the order of their ranks."""
+
+    def told(self, subject: Subject, places: Places) -> Measurement:
+        curve = self.curve(subject, places, places.ranks if self.first == "most" else places.least_first)
+        fractions = self._fractions(places)
+        details = {"curve": curve, "fraction": fractions}
+        return self._told(_area(fractions, curve), bounds=subject.bounds(), of=subject.measured, details=details)
+
+
+@dataclass(frozen=True, eq=False)
+class Deletion(Curve):
     """Deletion: the area under the curve of the probability while the most relevant places are hidden.
 
     Formula:
@@ -75,16 +109,12 @@ class Deletion(Removal):
 
     better: ClassVar[Better] = "lower"
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        places, subject = places_of(explanation), Subject(self.model, explanation, target)
-        counts, fractions = steps_of(places, self.steps)
-        kept = self._ranks(places)[:, None] >= counts[:, 1:, None]
-        hidden = subject.probabilities_without(places, kept, self.fill)
-        return self._area(subject, fractions, np.concatenate([subject.probabilities[:, None], hidden], axis=1))
+    def curve(self, subject: Subject, places: Places, ranks: np.ndarray) -> np.ndarray:
+        return self._deleted(subject, places, ranks)
 
 
 @dataclass(frozen=True, eq=False)
-class Insertion(Removal):
+class Insertion(Curve):
     """Insertion: the area under the curve of the probability while the most relevant places are shown.
 
     Formula:
@@ -105,16 +135,12 @@ class Insertion(Removal):
         array([6.25])
     """
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        places, subject = places_of(explanation), Subject(self.model, explanation, target)
-        counts, fractions = steps_of(places, self.steps)
-        ranks = np.where(places.present, self._ranks(places), -1)
-        shown = subject.probabilities_without(places, ranks[:, None] < counts[:, :-1, None], self.fill)
-        return self._area(subject, fractions, np.concatenate([shown, subject.probabilities[:, None]], axis=1))
+    def curve(self, subject: Subject, places: Places, ranks: np.ndarray) -> np.ndarray:
+        return self._inserted(subject, places, ranks)
 
 
 @dataclass(frozen=True, eq=False)
-class ABPC(Metric):
+class ABPC(Removal):
     """The area between perturbation curves: deletion of the least relevant places first, less that of the most.
 
     Formula:
@@ -122,11 +148,6 @@ class ABPC(Metric):
 
     Higher is better, and 0 is what a map without information gets. What a fill does to every input alike drops out; the
     holes are as strange as those of `Deletion`.
-
-    Args:
-        model: the model that was explained.
-        fill: what replaces a hidden place; see `Deletion`.
-        steps: into how many steps the places are divided.
 
     Source:
         Schulz, Sixt, Tombari & Landgraf 2020, Restricting the Flow: Information Bottlenecks for Attribution, section
@@ -141,25 +162,16 @@ class ABPC(Metric):
         array([2.5])
     """
 
-    model: Any
-    fill: Any = None
-    steps: int = 20
-
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        most, least = (
-            Deletion(self.model, self.fill, self.steps, first).measure(explanation, target) for first in get_args(First)
-        )
-        bounds = (-1.0, 1.0) if most.bounds == (0.0, 1.0) else self.bounds
-        curves = {"most first": most.details["curve"], "least first": least.details["curve"]}
-        chance = np.zeros(len(most.values))
-        return self._told(least.values - most.values, bounds=bounds, of=most.of, chance=chance, details=curves)
+    def told(self, subject: Subject, places: Places) -> Measurement:
+        curves = {
+            "most first": self._deleted(subject, places, places.ranks),
+            "least first": self._deleted(subject, places, places.least_first),
+        }
+        most, least = (_area(self._fractions(places), curve) for curve in curves.values())
+        chance = np.zeros(len(most))
+        return self._told(least - most, bounds=subject.bounds(-1), of=subject.measured, chance=chance, details=curves)
 
 
-def steps_of(places: Places, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many places are hidden at each step, and which share of those that there are: ``(N, steps + 1)``.
-
-    An input of fewer places than steps has some steps of nothing.
-    """
-    total = places.present.sum(axis=1, keepdims=True)
-    counts = np.rint(np.linspace(0, 1, steps + 1) * total).astype(int)
-    return counts, counts / total
+def _area(fractions: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """``(N,)``: the area under each curve, by trapezoids."""
+    return np.asarray((np.diff(fractions, axis=1) * (curve[:, 1:] + curve[:, :-1]) / 2).sum(axis=1))

@@ -3,19 +3,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tfsaliency.base.options import check_amount, check_count
+from tfsaliency.base.options import check_amount, check_count, check_shares
 from tfsaliency.base.structure import flatten, skeleton, unflatten
 from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.hiding import Subject
-from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import places_of
+from tfsaliency.metrics.metric import Measurement
+from tfsaliency.metrics.places import Places, pictures_of
+from tfsaliency.metrics.subject import OfModel, Subject
 
 # The weight of a neighbour beside a pixel, and of one at its corner.
 BESIDE, AT_CORNER = 1 / 6, 1 / 12
 
 
 @dataclass(frozen=True, eq=False)
-class ROAD(Metric):
+class ROAD(OfModel):
     """ROAD, remove and debias: what the probability loses when pixels are replaced by what their neighbours suggest.
 
     Formula:
@@ -27,7 +27,6 @@ class ROAD(Metric):
     maps win, because what they remove cannot be guessed from its neighbours.
 
     Args:
-        model: the model that was explained.
         shares: of the pixels that are removed.
         noise: standard deviation of the noise, as a share of the range of each picture.
         seed: of the noise.
@@ -49,7 +48,6 @@ class ROAD(Metric):
         (2,)
     """
 
-    model: Any
     shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     noise: float = 0.01
     seed: int = 0
@@ -59,47 +57,34 @@ class ROAD(Metric):
     def __post_init__(self) -> None:
         check_amount("noise", self.noise)
         check_count("seed", self.seed, 0)
-        if not self.shares or not all(0 < share < 1 for share in self.shares):
-            raise ValueError(f"shares are numbers between 0 and 1. Received: {self.shares!r}")
+        check_shares(self.shares)
 
     def check(self, explanation: Explanation) -> None:
-        parts = flatten(explanation.inputs)
-        if len(parts) != 1 or parts[0].ndim != 4 or parts[0].dtype.kind != "f":
-            raise InapplicableError("ROAD is for pictures (N, height, width, channels) of real numbers.")
+        why = "ROAD is for pictures (N, height, width, channels) of real numbers."
+        pictures_of(explanation.inputs, why, kinds="f")
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        self.check(explanation)
-        places, subject = places_of(explanation), Subject(self.model, explanation, target)
-        (pictures,) = flatten(explanation.inputs)
-        ranks, count = places.ranks, places.ranks.shape[1]
-        curves = {}
-        for name, order in (("most first", ranks), ("least first", count - 1 - ranks)):
-            removed = [order < round(share * count) for share in self.shares]
-            scores = [self._scores(subject, pictures, each) for each in removed]
-            curves[name] = np.stack(scores, axis=1)
+    def told(self, subject: Subject, places: Places) -> Measurement:
+        (pictures,) = flatten(subject.inputs)
+        drawn = np.random.default_rng([self.seed, *b"road"]).normal(size=pictures.shape[1:])
+        noise = [self.noise * np.ptp(picture) * drawn for picture in pictures]
+        neighbours, count = neighbours_of(*pictures.shape[1:3]), places.relevance.shape[1]
+
+        def score(removed: np.ndarray) -> np.ndarray:
+            masks = removed.reshape(pictures.shape[:3])
+            filled = [imputed(*each, neighbours) for each in zip(pictures, masks, noise, strict=True)]
+            return subject.probabilities_of(unflatten(skeleton(subject.inputs), [np.stack(filled)]))
+
+        curves = {
+            name: np.stack([score(ranks < round(share * count)) for share in self.shares], axis=1)
+            for name, ranks in (("most first", places.ranks), ("least first", places.least_first))
+        }
         gaps = curves["least first"] - curves["most first"]
-        bounds = self.bounds if subject.kept.has_probabilities else (-np.inf, np.inf)
-        chance = np.zeros(len(gaps))
+        bounds, chance = subject.bounds(-1), np.zeros(len(gaps))
         return self._told(gaps.mean(axis=1), bounds=bounds, chance=chance, of=subject.measured, details=curves)
 
-    def _scores(self, subject: Subject, pictures: np.ndarray, removed: np.ndarray) -> np.ndarray:
-        generator = np.random.default_rng([self.seed, *b"road"])
-        drawn = generator.normal(size=pictures.shape[1:])
-        filled = [
-            imputed(picture, each.reshape(picture.shape[:2]), self.noise * np.ptp(picture) * drawn)
-            for picture, each in zip(pictures, removed, strict=True)
-        ]
-        return subject.probabilities_of(unflatten(skeleton(subject.inputs), [np.stack(filled)]))
 
-
-def imputed(picture: np.ndarray, removed: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """A picture ``(H, W, C)`` whose removed pixels are the weighted mean of their neighbours, and noise."""
-    try:
-        from scipy.sparse import coo_matrix, diags
-        from scipy.sparse.linalg import splu
-    except ImportError as error:
-        raise ImportError("ROAD needs SciPy: pip install 'tfsaliency[metrics]'") from error
-    height, width = removed.shape
+def neighbours_of(height: int, width: int) -> Any:
+    """``(P, P)``, sparse: the weight of each pixel in the mean of another one; 0 for those that do not touch."""
     numbers = np.arange(height * width).reshape(height, width)
     pairs = []
     for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
@@ -108,13 +93,33 @@ def imputed(picture: np.ndarray, removed: np.ndarray, noise: np.ndarray) -> np.n
         one, other = numbers[: height - down, start:stop], numbers[down:, start + right : stop + right]
         pairs.append((one.reshape(-1), other.reshape(-1), np.full(one.size, weight)))
     ones, others, weights = (np.concatenate(each) for each in zip(*pairs, strict=True))
-    size = height * width
-    both = np.concatenate([ones, others]), np.concatenate([others, ones])
-    joined = coo_matrix((np.concatenate([weights, weights]), both), (size, size)).tocsr()
+    joined = _sparse().coo_matrix((weights, (ones, others)), (height * width, height * width))
+    return (joined + joined.T).tocsr()
+
+
+def imputed(picture: np.ndarray, removed: np.ndarray, noise: np.ndarray, neighbours: Any) -> np.ndarray:
+    """A picture ``(H, W, C)`` whose removed pixels are the weighted mean of their neighbours, and noise.
+
+    Args:
+        picture: the picture.
+        removed: ``(H, W)``, True for the pixels that are replaced.
+        noise: ``(H, W, C)``.
+        neighbours: of pictures of this size; see `neighbours_of`.
+    """
+    size = removed.size
     # At a border there are fewer neighbours: their weights are made to sum to 1.
-    system = diags(np.asarray(joined.sum(axis=1)).reshape(-1)) - joined
+    system = (_sparse().diags(np.asarray(neighbours.sum(axis=1)).reshape(-1)) - neighbours).tocsr()
     flat, gone = picture.reshape(size, -1).astype("float64"), np.flatnonzero(removed)
     left = np.flatnonzero(~removed.reshape(-1))
-    known = joined[gone][:, left] @ flat[left]
-    flat[gone] = splu(system.tocsr()[gone][:, gone].tocsc()).solve(known) + noise.reshape(size, -1)[gone]
+    known = neighbours[gone][:, left] @ flat[left]
+    solved = _sparse().linalg.splu(system[gone][:, gone].tocsc()).solve(known)
+    flat[gone] = solved + noise.reshape(size, -1)[gone]
     return np.asarray(flat.reshape(picture.shape), picture.dtype)
+
+
+def _sparse() -> Any:
+    try:
+        import scipy.sparse.linalg
+    except ImportError as error:
+        raise ImportError("ROAD needs SciPy: pip install 'tfsaliency[metrics]'") from error
+    return scipy.sparse

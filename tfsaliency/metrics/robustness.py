@@ -14,10 +14,10 @@ from tfsaliency.baselines import blurred
 from tfsaliency.baselines import mean as mean_fill
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.hiding import Subject
 from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
 from tfsaliency.metrics.places import places_of
-from tfsaliency.metrics.statistics import rank_correlation
+from tfsaliency.metrics.statistics import quotient, rank_correlation
+from tfsaliency.metrics.subject import Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +80,7 @@ class MaxSensitivity(Metric):
                 skeleton(explanation.inputs), [self._near(part, generator) for part in flatten(explanation.inputs)]
             )
             moved.append(np.linalg.norm(map_of(near) - at_inputs, axis=1))
-        farthest = np.max(moved, axis=0)
-        return self._told(np.divide(farthest, size, out=np.full(len(size), np.nan), where=size > 0))
+        return self._told(quotient(np.max(moved, axis=0), size))
 
     def _near(self, part: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         if part.dtype.kind != "f":

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from tfsaliency.base.options import check_count
+from tfsaliency.base.options import check_choice, check_count
 from tfsaliency.engine.compiled import traced
 from tfsaliency.engine.inputs import check_inputs
 from tfsaliency.engine.question import Attribution
@@ -14,10 +14,10 @@ from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.explanation import Explanation
 from tfsaliency.methods.gradients import SmoothGrad
 from tfsaliency.metrics.controls import other_class
-from tfsaliency.metrics.hiding import Subject
 from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
 from tfsaliency.metrics.places import places_of
-from tfsaliency.metrics.statistics import rank_correlation
+from tfsaliency.metrics.statistics import quotient, rank_correlation
+from tfsaliency.metrics.subject import Subject
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.weights import Weights
 
@@ -84,8 +84,7 @@ class ModelRandomization(Metric):
     def __post_init__(self) -> None:
         check_count("stages", self.stages)
         check_count("seed", self.seed, 0)
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"kind is one of {', '.join(map(repr, get_args(Kind)))}. Received: {self.kind!r}")
+        check_choice("kind", self.kind, get_args(Kind))
 
     @property
     def better(self) -> Better:  # type: ignore[override]
@@ -117,8 +116,7 @@ class ModelRandomization(Metric):
         original, count = map_with([]), len(weights.layers)
         if self.kind == "efficient":
             before, after = _entropy(original), _entropy(map_with([*range(count)]))
-            change = np.divide(after - before, before, out=np.full(len(before), np.nan), where=before > 0)
-            return self._told(change, details={"before": before, "after": after})
+            return self._told(quotient(after - before, before), details={"before": before, "after": after})
         ends = np.unique(np.rint(np.linspace(1, count, min(self.stages, count))).astype(int))
         sets = [[end - 1] if self.kind == "independent" else [*range(end)] for end in ends]
         curve = np.stack([rank_correlation(original, map_with(each)) for each in sets], axis=1)

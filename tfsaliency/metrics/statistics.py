@@ -22,9 +22,7 @@ def ranks(numbers: np.ndarray) -> np.ndarray:
 def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Pearson's correlation over the last axis; NaN where one of the two does not vary."""
     one, other = (each - each.mean(axis=-1, keepdims=True) for each in (first, second))
-    product = np.sqrt((one**2).sum(axis=-1) * (other**2).sum(axis=-1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(product > 0, (one * other).sum(axis=-1) / product, np.nan)
+    return quotient((one * other).sum(axis=-1), np.sqrt((one**2).sum(axis=-1) * (other**2).sum(axis=-1)))
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -32,28 +30,42 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return correlation(ranks(first), ranks(second))
 
 
-def bootstrap_means(values: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """``(draws, ...)``: means over samples drawn with replacement, the same draws for every column of ``(N, ...)``.
+def quotient(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """``one / other``, which is never negative; NaN where it is 0."""
+    undefined = np.full(np.broadcast_shapes(np.shape(one), np.shape(other)), np.nan)
+    return np.asarray(np.divide(one, other, out=undefined, where=other > 0))
+
+
+def means(numbers: np.ndarray) -> np.ndarray:
+    """The means over the last axis, without NaN; NaN where there is nothing else."""
+    known = ~np.isnan(numbers)
+    return quotient(np.where(known, numbers, 0).sum(axis=-1), known.sum(axis=-1))
+
+
+def resamples(samples: int, draws: int, seed: int) -> np.ndarray:
+    """``(draws, samples)``: how often each sample is drawn when as many are drawn with replacement."""
+    drawn = np.random.default_rng(seed).integers(samples, size=(draws, samples))
+    first = samples * np.arange(draws)[:, None]
+    return np.bincount((drawn + first).reshape(-1), minlength=draws * samples).reshape(draws, samples)
+
+
+def bootstrap_means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """``(draws, ...)``: means over the samples of `resamples`, the same for every column of ``(N, ...)``.
 
     NaN is left out: a mean is over the drawn samples that have a value.
     """
-    samples = len(values)
-    drawn = np.random.default_rng(seed).integers(samples, size=(draws, samples))
-    counts = (drawn[:, :, None] == np.arange(samples)).sum(axis=1) if samples <= 256 else _counts(drawn, samples)
     known = ~np.isnan(values)
-    flat, there = np.where(known, values, 0).reshape(samples, -1), known.reshape(samples, -1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = (counts @ flat) / (counts @ there.astype(float))
-    return np.asarray(means.reshape(draws, *values.shape[1:]))
-
-
-def _counts(drawn: np.ndarray, samples: int) -> np.ndarray:
-    return np.stack([np.bincount(row, minlength=samples) for row in drawn])
+    flat, there = np.where(known, values, 0).reshape(len(values), -1), known.reshape(len(values), -1)
+    return quotient(counts @ flat, counts @ there.astype(float)).reshape(len(counts), *values.shape[1:])
 
 
 def interval(draws: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """The percentiles of bootstrap draws, over the first axis, that hold a share ``level`` of them."""
-    low, high = np.nanpercentile(draws, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    """The percentiles of bootstrap draws ``(draws, R)`` that hold a share ``level`` of them; NaN without any number."""
+    ends = np.full((2, draws.shape[1]), np.nan)
+    known = ~np.isnan(draws).all(axis=0)
+    if known.any():
+        ends[:, known] = np.nanpercentile(draws[:, known], [50 * (1 - level), 50 * (1 + level)], axis=0)
+    low, high = ends
     return low, high
 
 

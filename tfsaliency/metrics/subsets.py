@@ -7,27 +7,24 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tfsaliency.base.options import check_count
-from tfsaliency.explanation import Explanation
+from tfsaliency.base.options import check_count, check_share
 from tfsaliency.metrics.cells import cells_of, sums_over
-from tfsaliency.metrics.hiding import Subject
-from tfsaliency.metrics.metric import Better, Measurement, Metric
-from tfsaliency.metrics.places import places_of
-from tfsaliency.metrics.statistics import rank_correlation
+from tfsaliency.metrics.metric import Better, Measurement
+from tfsaliency.metrics.places import Places
+from tfsaliency.metrics.statistics import quotient, rank_correlation
+from tfsaliency.metrics.subject import OfModel, Subject
 
 
 @dataclass(frozen=True, eq=False)
-class Subsets(Metric):
+class Subsets(OfModel):
     """Compares what a map says of sets of places with what the score loses without them.
 
     The sets are the same for all samples and maps, so the model is asked once for several maps.
 
     Args:
-        model: the model that was explained.
         fill: what replaces hidden places, in the forms of the ``baseline`` of `IntegratedGradients`.
     """
 
-    model: Any
     fill: Any = None
 
     @abstractmethod
@@ -43,17 +40,15 @@ class Subsets(Metric):
     def compared(self, told: np.ndarray, lost: np.ndarray) -> Measurement:
         """The numbers, from what the map says of each set and what the score loses without it, ``(N, M)`` each."""
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        return self.measure_each([explanation], target)[0]
+    def told(self, subject: Subject, places: Places) -> Measurement:
+        return self.told_each(subject, [places])[0]
 
-    def measure_each(self, explanations: Sequence[Explanation], target: Any = None) -> list[Measurement]:
-        places = [places_of(explanation) for explanation in explanations]
-        subject = Subject(self.model, explanations[0], target)
-        cells = cells_of(places[0].shapes, self.across)
+    def told_each(self, subject: Subject, maps: Sequence[Places]) -> list[Measurement]:
+        cells = cells_of(maps[0].shapes, self.across)
         hidden = self.hidden(cells.max() + 1)
-        scores = subject.without(places[0], ~hidden[None][:, :, cells], self.fill)
+        scores = subject.without(maps[0], ~hidden[None][:, :, cells], self.fill)
         lost = subject.scores[:, None] - scores
-        return [self.compared(sums_over(cells, each.relevance) @ hidden.T, lost) for each in places]
+        return [self.compared(sums_over(cells, each.relevance) @ hidden.T, lost) for each in maps]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +71,7 @@ class RandomSubsets(Subsets):
         check_count("masks", self.masks, 4)
         check_count("across", self.across)
         check_count("seed", self.seed, 0)
-        if not 0 < self.share < 1:
-            raise ValueError(f"share is between 0 and 1. Received: {self.share!r}")
+        check_share("share", self.share)
 
     def hidden(self, number: int) -> np.ndarray:
         count = min(max(1, round(self.share * number)), max(1, number - 1))
@@ -147,10 +141,9 @@ class Infidelity(RandomSubsets):
 
     def compared(self, told: np.ndarray, lost: np.ndarray) -> Measurement:
         squares, change = (told**2).sum(axis=1), (lost**2).sum(axis=1)
-        scale = np.divide((told * lost).sum(axis=1), squares, out=np.zeros(len(told)), where=squares > 0)
+        scale = np.nan_to_num(quotient((told * lost).sum(axis=1), squares))
         missed = ((scale[:, None] * told - lost) ** 2).sum(axis=1)
-        found = np.divide(missed, change, out=np.full(len(told), np.nan), where=change > 0)
-        return self._told(found, of="the score", details={"scale": scale})
+        return self._told(quotient(missed, change), of="the score", details={"scale": scale})
 
 
 @dataclass(frozen=True, eq=False)

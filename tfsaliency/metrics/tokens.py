@@ -6,49 +6,44 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.hiding import Subject
-from tfsaliency.metrics.metric import Better, Measurement, Metric
-from tfsaliency.metrics.places import places_of
+from tfsaliency.base.options import check_shares
+from tfsaliency.metrics.metric import Better, Measurement
+from tfsaliency.metrics.places import Places
+from tfsaliency.metrics.subject import OfModel, Subject
 
 # Of the tokens, as in ERASER.
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
-class Rationale(Metric):
+class Rationale(OfModel):
     """Takes the tokens with the largest values for a rationale, at several lengths.
 
     Padding is no token. At least one token is taken.
 
     Args:
-        model: the model that was explained.
         fill: what replaces a token: None for what stands for nothing; an id, or a text, as the ``baseline`` of
             `IntegratedGradients`.
         shares: of the tokens that are taken for the rationale.
     """
 
-    model: Any
     fill: Any = None
     shares: tuple[float, ...] = SHARES
 
     def __post_init__(self) -> None:
-        if not self.shares or not all(0 < share < 1 for share in self.shares):
-            raise ValueError(f"shares are numbers between 0 and 1. Received: {self.shares!r}")
+        check_shares(self.shares)
 
     @abstractmethod
     def kept(self, chosen: np.ndarray, present: np.ndarray) -> np.ndarray:
         """``(N, M, P)``: which places are kept, for those that are chosen and those that there are."""
 
-    def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        places, subject = places_of(explanation), Subject(self.model, explanation, target)
+    def told(self, subject: Subject, places: Places) -> Measurement:
         total = places.present.sum(axis=1, keepdims=True)
         counts = np.ceil(np.asarray(self.shares) * total - 1e-9)
         kept = self.kept(places.ranks[:, None] < counts[..., None], places.present[:, None])
         left = subject.probabilities_without(places, kept, self.fill)
         drops = subject.probabilities[:, None] - left
-        bounds = (-1.0, 1.0) if subject.kept.has_probabilities else self.bounds
-        return self._told(drops.mean(axis=1), bounds=bounds, of=subject.measured, details={"drop": drops})
+        return self._told(drops.mean(axis=1), bounds=subject.bounds(-1), of=subject.measured, details={"drop": drops})
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ class Table(Protocol):
     @property
     def metrics(self) -> Sequence[str]: ...
     @property
-    def better(self) -> Sequence[str]: ...
+    def ends(self) -> Sequence[str]: ...
     @property
     def columns(self) -> Sequence[Any]: ...
     @property
@@ -75,8 +75,7 @@ def draw(table: Table) -> Drawn:
         for label, colour in zip(axes.get_yticklabels(), colours, strict=True):
             label.set_color(colour)
         axes.set_ylim(-0.7, rows - 0.3)
-        which = {"higher": "higher is better", "lower": "lower is better"}.get(table.better[number], "no quality")
-        axes.set_title(f"{table.headings[number]}: {which}", fontsize=9)
+        axes.set_title(f"{table.headings[number]}: {table.ends[number]}", fontsize=9)
         axes.axhline(len(table.controls) - 0.5, color=CONTROL, linewidth=0.6)
         axes.grid(axis="x", color="#ececec")
         axes.set_axisbelow(True)

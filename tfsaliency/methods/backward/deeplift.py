@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfsaliency.base.letters import check_letters
-from tfsaliency.base.options import check_count
+from tfsaliency.base.options import check_choice, check_count
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
@@ -185,8 +185,7 @@ class DeepLIFT(Explainer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("loops", self.loops, 0)
-        if self.rule not in NAMES:
-            raise ValueError(f"rule is one of {', '.join(map(repr, NAMES))}. Received: {self.rule!r}")
+        check_choice("rule", self.rule, NAMES)
 
 
 def _contribution(multiplier: tf.Tensor, part: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:

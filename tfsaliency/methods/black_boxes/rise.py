@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfsaliency.base.options import check_count
+from tfsaliency.base.options import check_count, check_share
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.question import Attribution
@@ -64,8 +64,7 @@ class RISE(Explainer):
         check_count("samples", self.samples)
         check_count("cells", self.cells)
         check_count("seed", self.seed, 0)
-        if not 0 < self.probability < 1:
-            raise ValueError(f"probability is between 0 and 1. Received: {self.probability}")
+        check_share("probability", self.probability)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()

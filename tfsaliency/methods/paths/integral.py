@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.base.meaning import Meaning
-from tfsaliency.base.options import check_amount, check_count
+from tfsaliency.base.options import check_amount, check_choice, check_count
 from tfsaliency.engine.copies import Block, over_copies, scores_of_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
@@ -104,8 +104,7 @@ class PathIntegral(Wrapper):
         object.__setattr__(self, "inner", as_explainer(self.inner))
         super().__post_init__()
         check_amount("tolerance", self.tolerance)
-        if self.quadrature not in RULES:
-            raise ValueError(f"quadrature is one of {', '.join(map(repr, RULES))}. Received: {self.quadrature!r}")
+        check_choice("quadrature", self.quadrature, RULES)
         if self.steps is not None:
             check_count("steps", self.steps, FEWEST.get(self.quadrature, 1))
             return
