@@ -2,7 +2,7 @@ import argparse
 
 import numpy as np
 
-from tfsaliency.cli.methods import make_explainer, make_metric
+from tfsaliency.cli.methods import make_explainer, make_metric, methods_of
 from tfsaliency.cli.outputs import check_free
 from tfsaliency.cli.prepared import prepare
 from tfsaliency.metrics import compare as compared
@@ -13,9 +13,7 @@ def compare(options: argparse.Namespace) -> None:
     """Compares methods on photographs; writes the table as text, npz, PNG and HTML, and prints it."""
     files = {suffix: options.out / f"table.{suffix}" for suffix in ("txt", "npz", "png", "html")}
     check_free(files.values(), options.force)
-    methods = options.method or ["gradient"]
-    if len(set(methods)) < len(methods):
-        raise ValueError(f"A method is named twice: {', '.join(methods)}")
+    methods = methods_of(options)
     prepared = prepare(options)
     explainers = {method: make_explainer(method, prepared.model) for method in methods}
     first = next(iter(explainers.values()))

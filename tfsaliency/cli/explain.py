@@ -2,7 +2,7 @@ import argparse
 
 from tqdm import tqdm
 
-from tfsaliency.cli.methods import make_explainer
+from tfsaliency.cli.methods import make_explainer, methods_of
 from tfsaliency.cli.outputs import (
     check_free,
     diagnostics_text,
@@ -17,9 +17,7 @@ from tfsaliency.plot.report import Section, check_report, write_report
 
 def explain(options: argparse.Namespace) -> None:
     """Explains photographs one by one, writes a PNG and an npz per photograph and method, and prints a table."""
-    methods = options.method or ["gradient"]
-    if len(set(methods)) < len(methods):
-        raise ValueError(f"A method is named twice: {', '.join(methods)}")
+    methods = methods_of(options)
     photos = safe_names(path.stem for path in options.photos)
     folders = safe_names(method.replace("=", "") for method in methods)
     files = {

@@ -1,5 +1,6 @@
 """Methods and metrics by name, with options as text."""
 
+import argparse
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from tfsaliency.explainer import Explainer
 from tfsaliency.methods import METHODS
 from tfsaliency.metrics import METRICS, Metric
 from tfsaliency.metrics.compare import blur_for
+from tfsaliency.metrics.metric import subject_of
 
 # Words for what stands in the place of a hidden pixel.
 FILLS: dict[str, Callable[[keras.Model], Any]] = {
@@ -20,13 +22,26 @@ FILLS: dict[str, Callable[[keras.Model], Any]] = {
 }
 
 
+def methods_of(options: argparse.Namespace) -> list[str]:
+    """The methods that a command is asked for.
+
+    Raises:
+        ValueError: one is named twice.
+    """
+    methods: list[str] = options.method or ["gradient"]
+    if len(set(methods)) < len(methods):
+        raise ValueError(f"A method is named twice: {', '.join(methods)}")
+    return methods
+
+
 def make_explainer(text: str, model: keras.Model) -> Explainer:
     """Makes an explainer from ``smoothgrad:samples=100,noise=0.2``.
 
     Raises:
         ValueError: the method or the option does not exist, or the value is not a number.
     """
-    return _made("method", METHODS, text, model)  # type: ignore[no-any-return]
+    method, options = _read("method", METHODS, text)
+    return method(model, **options)  # type: ignore[no-any-return]
 
 
 def make_metric(text: str, explainer: Explainer) -> Metric:
@@ -35,19 +50,17 @@ def make_metric(text: str, explainer: Explainer) -> Metric:
     Raises:
         ValueError: the metric or the option does not exist, or the value is not a number.
     """
-    kind = METRICS.get(text.partition(":")[0])
-    subject = explainer if kind is not None and "explainer" in kind.__dataclass_fields__ else explainer.model
-    metric: Metric = _made("metric", METRICS, text, subject)
-    fill = getattr(metric, "fill", None)
-    if not isinstance(fill, str):
-        return metric
-    if fill not in FILLS:
-        raise ValueError(f"The option 'fill' is a number, blur or mean. Received: {fill!r}")
-    return dataclasses.replace(metric, fill=FILLS[fill](explainer.model))  # type: ignore[call-arg]
+    metric, options = _read("metric", METRICS, text)
+    fill = options.get("fill")
+    if isinstance(fill, str):
+        if fill not in FILLS:
+            raise ValueError(f"The option 'fill' is a number, blur or mean. Received: {fill!r}")
+        options["fill"] = FILLS[fill](explainer.model)
+    return metric(**subject_of(metric, explainer), **options)  # type: ignore[no-any-return]
 
 
-def _made(what: str, kinds: Mapping[str, type[Any]], text: str, subject: Any) -> Any:
-    """One of the kinds, made of a subject where it has one, with the options that a text names."""
+def _read(what: str, kinds: Mapping[str, type[Any]], text: str) -> tuple[type[Any], dict[str, Any]]:
+    """One of the kinds, and the options that a text names."""
     name, _, rest = text.partition(":")
     if name not in kinds:
         raise ValueError(f"There is no {what} {name!r}. The {what}s: {', '.join(kinds)}")
@@ -64,8 +77,7 @@ def _made(what: str, kinds: Mapping[str, type[Any]], text: str, subject: Any) ->
             given[option] = read(value)
         except (ValueError, KeyError):
             raise ValueError(f"The option {option!r} of {name!r} is {kind}. Received: {value!r}") from None
-    has_subject = len(dataclasses.fields(kinds[name])) > len(known)
-    return kinds[name](subject, **given) if has_subject else kinds[name](**given)
+    return kinds[name], given
 
 
 def _number_or_word(text: str) -> float | str:

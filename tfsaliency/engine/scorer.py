@@ -61,7 +61,8 @@ class Choice(Scorer):
         """The target with its choice for each sample; see `Explainer.explain` for the arguments and errors."""
         answer = ask(self, inputs, target)
         logits = answer.function.logits
-        kept = Kept(answer.target, answer.result.diagnostics, answer.target.has_probability(logits))
+        target = answer.target.target if isinstance(answer.target, Kept) else answer.target
+        kept = Kept(target, answer.result.diagnostics, target.has_probability(logits))
         return Chosen(kept, answer.result.scores, logits)
 
     def attribute(self, x: Any, score: Score) -> Attribution:

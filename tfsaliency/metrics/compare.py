@@ -18,7 +18,7 @@ from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.comparison import Comparison, check_npz
 from tfsaliency.metrics.controls import controls_of
-from tfsaliency.metrics.metric import InapplicableError, Metric
+from tfsaliency.metrics.metric import InapplicableError, Metric, subject_of
 from tfsaliency.metrics.removal import Deletion, Insertion
 from tfsaliency.metrics.subsets import MuFidelity
 from tfsaliency.metrics.tokens import Comprehensiveness, Sufficiency
@@ -85,7 +85,7 @@ def compare(
     seconds = np.array([each.provenance["seconds"] for each in made.values()])
     (first, *_), (explainer, *_) = made.values(), named.values()
     maps = {**made, **(controls_of(list(made.values()), explainer, chosen, seed) if controls else {})}
-    asked = [_bound(metric, explainer) for metric in (_defaults(first) if metrics is None else metrics)]
+    asked = [_bound(metric, explainer) for metric in (_defaults(model, first) if metrics is None else metrics)]
     table = Comparison(
         methods=tuple(named),
         controls=tuple(maps)[len(named) :],
@@ -134,8 +134,7 @@ def _named(explainers: Sequence[Explainer] | Mapping[str, Explainer]) -> dict[st
     return named
 
 
-def _defaults(first: Explanation) -> list[Metric | type[Metric]]:
-    model: Any = None
+def _defaults(model: Any, first: Explanation) -> Sequence[Metric | type[Metric]]:
     parts = flatten(first.values)
     if all(part.ndim == 4 for part in parts):
         fills = [blur_for(parts[0].shape[1]), mean_fill()]
@@ -160,11 +159,8 @@ def blur_for(height: int) -> Made:
 
 def _bound(metric: Metric | type[Metric], explainer: Explainer) -> Metric:
     """A metric of this model, or of this explainer."""
-    subjects = {"model": explainer.model, "explainer": explainer}
-    kind = metric if isinstance(metric, type) else type(metric)
-    wanted = [each.name for each in dataclasses.fields(kind) if each.name in subjects]
-    given = {name: subjects[name] for name in wanted}
-    return kind(**given) if isinstance(metric, type) else dataclasses.replace(metric, **given)
+    given = subject_of(metric, explainer)
+    return metric(**given) if isinstance(metric, type) else dataclasses.replace(metric, **given)
 
 
 def _measured(

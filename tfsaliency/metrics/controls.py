@@ -12,10 +12,8 @@ from tfsaliency.engine.scorer import Choice, Chosen
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.places import Places, places_of
-from tfsaliency.target.base import Target
 from tfsaliency.target.classes import ClassTarget
 from tfsaliency.target.contrasts import contrast
-from tfsaliency.target.kept import Kept
 
 # The standard deviation of the Gaussian in the centre, in parts of each axis.
 WIDTH = 0.25
@@ -127,7 +125,5 @@ def other_class(model: Any, inputs: Any, chosen: Chosen) -> Any:
 
 def classes_of(chosen: Chosen) -> np.ndarray | None:
     """``(N,)``: the classes that are explained; None where something else is."""
-    target: Target = chosen.target
-    while isinstance(target, Kept):
-        target = target.target
-    return chosen.target.chosen.get("class") if isinstance(target, ClassTarget) else None
+    kept = chosen.target
+    return kept.chosen.get("class") if isinstance(kept.target, ClassTarget) else None

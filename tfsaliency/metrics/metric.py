@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tfsaliency.explainer import text_of
+from tfsaliency.explainer import Explainer, text_of
 from tfsaliency.explanation import Explanation
 
 Better = Literal["higher", "lower", "neither"]
@@ -16,6 +16,12 @@ Better = Literal["higher", "lower", "neither"]
 
 class InapplicableError(ValueError):
     """A metric says nothing about such an explanation; a table of a comparison shows a dash there."""
+
+
+def subject_of(metric: "type[Metric] | Metric", explainer: Explainer) -> dict[str, Any]:
+    """What a metric asks, by the name of its field: a model, an explainer, or nothing."""
+    subjects = {"model": explainer.model, "explainer": explainer}
+    return {each.name: subjects[each.name] for each in dataclasses.fields(metric) if each.name in subjects}
 
 
 @dataclass(frozen=True, eq=False)

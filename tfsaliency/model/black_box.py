@@ -64,8 +64,7 @@ class BlackBox:
         rows = tf.nest.flatten(inputs)[0].shape[0]
         # A copy: the function may write to what it gets.
         given = tf.nest.map_structure(lambda part: part.numpy(), inputs)
-        takes_each = isinstance(given, list | tuple) and needed_arguments(self.function) == len(given) > 1
-        numbers = _numbers(self.function(*given) if takes_each else self.function(given))
+        numbers = _numbers(self.function(*given) if takes_each(self.function, given) else self.function(given))
         if numbers.shape[:1] != (rows,):
             raise ValueError(
                 f"The function returned numbers of shape {numbers.shape} for {rows} "
@@ -77,6 +76,11 @@ class BlackBox:
 def answering_methods(explained: Any) -> list[str]:
     """The methods by which an object answers for arrays, as an estimator of scikit-learn does."""
     return [name for name in _METHODS if callable(getattr(explained, name, None))]
+
+
+def takes_each(function: Any, inputs: Any) -> bool:
+    """Whether a function takes each part of a list as an argument of its own: ``call(self, image, text)``."""
+    return isinstance(inputs, list | tuple) and needed_arguments(function) == len(inputs) > 1
 
 
 def needed_arguments(function: Any) -> int:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfsaliency.base.calls import calls_replaced
 from tfsaliency.base.structure import flatten, skeleton, unflatten
-from tfsaliency.model.black_box import needed_arguments
+from tfsaliency.model.black_box import takes_each
 from tfsaliency.model.foreign import ForeignModel
 
 
@@ -22,9 +22,9 @@ def call(model: keras.Model, x: Any) -> Any:
     declared = declared_inputs(model)
     if isinstance(model, ForeignModel):
         return model(x, training=False)
-    x = _as_kept(model, x)
     if declared is None:
-        return model(*x, training=False) if _takes_each(model, x) else model(x, training=False)
+        return model(*x, training=False) if takes_each(model.call, x) else model(x, training=False)
+    x = _as_kept(model, x)
     if not _rounds(declared, x) or not type(model).call.__module__.startswith("keras."):
         return model(x, training=False)
     own = (model.inputs[0], model.outputs[0]) if isinstance(model, keras.Sequential) else (model.input, model.output)
@@ -50,7 +50,7 @@ class _InInference:
 
 def _as_kept(model: keras.Model, x: Any) -> Any:
     """A dict of inputs as Keras keeps the dict that the model was built of, which it takes for another structure."""
-    kept = None if declared_inputs(model) is None or isinstance(model, keras.Sequential) else model.input
+    kept = None if isinstance(model, keras.Sequential) else model.input
     return keras.tree.pack_sequence_as(kept, flatten(x)) if isinstance(kept, dict) and isinstance(x, dict) else x
 
 
@@ -58,11 +58,6 @@ def _rounds(declared: Any, x: Any) -> bool:
     """Whether any float meets a declared integer."""
     pairs = zip(flatten(declared), flatten(x), strict=False)
     return any(part.dtype.is_floating and not tf.as_dtype(wanted.dtype).is_floating for wanted, part in pairs)
-
-
-def _takes_each(model: keras.Model, x: Any) -> bool:
-    """Whether a model takes each part of a list as an argument of its own: ``call(self, image, text)``."""
-    return isinstance(x, list | tuple) and needed_arguments(model.call) == len(x) > 1
 
 
 def declared_inputs(model: keras.Model) -> Any:

@@ -104,9 +104,8 @@ _BOOKKEEPING = {
     "stop_training",
 } - _READ_BY_CALL
 
-_BOOKKEEPING_OF_MODULES = frozenset(
-    {*vars(tf.Module(name="bare")), "_metrics_lock", "_compiled_trainable_state", "_obj_reference_counts_dict"}
-)
+# The models of tf_keras have two of their own, which never equal themselves.
+_BOOKKEEPING_OF_MODULES = {*vars(tf.Module(name="bare")), "_metrics_lock", "_compiled_trainable_state"}
 
 # Classes whose code reads no attribute but those that Keras keeps.
 _PLAIN_BASES = {*keras.Model.__mro__}

@@ -95,7 +95,7 @@ class Traced:
         return {}
 
     @cached_property
-    def _positions(self) -> dict[str, int]:
+    def positions(self) -> dict[str, int]:
         """The place of each operation in the trace, by its name."""
         return {op.name: position for position, op in enumerate(self.trace.graph.get_operations())}
 
@@ -162,7 +162,7 @@ class TracedModel(Traced):
         return answer
 
     def layers_of(self, operation: str) -> list[LayerCall]:
-        position = self._positions[operation]
+        position = self.positions[operation]
         return [call for call in self.calls if call.graph is self.trace.graph and position in call.operations]
 
 
@@ -193,7 +193,7 @@ class _UnrolledModel(Traced):
         self.logits = model.logits._replace(values=values, outputs=outputs)
 
     def layers_of(self, operation: str) -> list[LayerCall]:
-        origin = bisect.bisect_right(self._places, self._positions[operation]) - 1
+        origin = bisect.bisect_right(self._places, self.positions[operation]) - 1
         return self._model.layers_of(self._origins[origin])
 
 

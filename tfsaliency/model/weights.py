@@ -1,7 +1,5 @@
 """Copies of the weights of a model, which can be made random while the model stays as it is."""
 
-from typing import Any
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -26,7 +24,7 @@ class Weights:
     def __init__(self, model: keras.Model, traced: TracedModel):
         paths = {id(each.value.handle): each.path for each in model.trainable_variables if hasattr(each, "path")}
         places = {
-            id(outside): min(_position(op) for op in traced_handle.consumers())
+            id(outside): min(traced.positions[op.name] for op in traced_handle.consumers())
             for outside, traced_handle in traced.trace.graph.captures
             if traced_handle.consumers()
         }
@@ -58,7 +56,3 @@ class Weights:
                     generator = np.random.default_rng([seed, number, place])
                     value = generator.normal(value.mean(), value.std(), value.shape).astype(value.dtype)
                 self._copies[id(each.handle)].assign(value)
-
-
-def _position(op: Any) -> int:
-    return int(op._id)

@@ -15,10 +15,6 @@ from tfsaliency.model.traced import TracedModel
 Rows = dict[str, tf.Tensor]
 
 
-# What is said of a class that an output of one unit at each place does not have.
-ONE_UNIT = ". An output of one unit at each place has the class 0 alone, which is that unit: the foreground of a mask"
-
-
 class Target(ABC):
     """Turns what a model says into one score per row.
 
@@ -222,3 +218,9 @@ def check_classes(
     outside = numbers[(numbers < 0) | (numbers >= number)]
     if outside.size:
         raise ValueError(f"The model has the {what[0]} 0 to {number - 1}. Received: {what[1]} {outside[0]}{hint}")
+
+
+def check_classes_of_places(numbers: np.ndarray | None, number: int | None) -> None:
+    """The same for an output with classes at each place."""
+    hint = ". An output of one unit at each place has the class 0 alone, which is that unit: the foreground of a mask"
+    check_classes(numbers, number, hint if number == 1 else "")

@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from tfsaliency.model.logits import PROBABILITY, Logits
 from tfsaliency.target.base import (
-    ONE_UNIT,
     Rows,
     Target,
-    check_classes,
+    check_classes_of_places,
     count_of,
     one_output,
     only_output,
@@ -55,7 +54,7 @@ class Region(Target):
                 "target.region explains an output with places, (N, height, width, classes). The model's output has "
                 f"shape {shapes_of(values)}"
             )
-        check_classes(given["class"], values.shape[-1], ONE_UNIT if values.shape[-1] == 1 else "")
+        check_classes_of_places(given["class"], values.shape[-1])
         mask = given["mask"].shape[1:] if "mask" in given else tuple(values.shape[1:-1])
         places = tuple(values.shape[1:-1])
         fits = len(mask) == len(places) and all(a in (None, b) for a, b in zip(places, mask, strict=True))

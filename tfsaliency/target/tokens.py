@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tfsaliency.model.logits import Logits
 from tfsaliency.target.base import (
-    ONE_UNIT,
     Rows,
     Target,
     check_classes,
+    check_classes_of_places,
     count_of,
     named_per_sample,
     one_output,
@@ -58,7 +58,7 @@ class Token(Target):
                 f"{shapes_of(values)}: for (N, classes) pass the class alone."
             )
         check_position(values, given.get("position"))
-        check_classes(given.get("class"), values.shape[-1], ONE_UNIT if values.shape[-1] == 1 else "")
+        check_classes_of_places(given.get("class"), values.shape[-1])
 
     def choose(self, logits: Logits, given: Rows) -> Rows:
         if "class" in given:
