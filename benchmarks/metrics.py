@@ -34,7 +34,8 @@ def run() -> None:
     twenty = tfs.metrics.Deletion(model, tfs.baselines.mean(), steps=20)
     (cost,) = ratios(5, lambda: passes(20), lambda: twenty.measure(explanation))
     print(
-        f"  {'Deletion':12} 20 forward passes, with one for the scores and one for the inputs {cost:6.2f}", flush=True
+        f"  {'Deletion':12} 20 forward passes, of which it makes one more for the inputs as they are {cost:6.2f}",
+        flush=True,
     )
 
 

@@ -33,6 +33,9 @@ class Method(ABC):
 
     model: keras.Model
 
+    # What is returned holds them.
+    wants_scores = True
+
     @abstractmethod
     def attribute(self, x: Any, score: Score) -> Attribution:
         """The method: pure TensorFlow code, traced once into the graph that ``explain`` runs.

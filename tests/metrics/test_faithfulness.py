@@ -10,6 +10,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from tests.metrics.harness import COUNTED, FAITHFUL, PICTURES, PLACES, known, picture_model, with_map
+from tfsaliency.engine.ask import ask
 from tfsaliency.metrics.cells import cells_of
 
 RANDOM_MAPS = 20
@@ -206,6 +207,65 @@ def test_several_maps_are_measured_as_each_alone_and_ask_the_model_once():
     asked.clear()
     tfs.metrics.MuFidelity(counting, masks=20).measure_each([boxed] * 5)
     assert sum(asked) < 2 * 20 * len(PICTURES)
+
+
+def test_a_curve_asks_the_model_once_for_each_step_and_once_for_the_inputs():
+    """So do masks: the scores, the choice and the probabilities of the inputs as they are come from one pass."""
+    # A list that has grown would be a change of the model, which is traced again.
+    rows = tf.Variable(0)
+
+    def count(part):
+        rows.assign_add(len(part))
+        return part
+
+    class Counting(layers.Layer):
+        def call(self, x):
+            return tf.ensure_shape(tf.numpy_function(count, [x], tf.float32), x.shape)
+
+    x = keras.Input((PLACES,))
+    keras.utils.set_random_seed(0)
+    model = keras.Model(x, layers.Dense(3, "softmax")(Counting()(x)))
+    inputs = np.random.default_rng(0).normal(size=(5, PLACES)).astype("float32")
+    explanation = tfs.Occlusion(model, window=1, stride=1).explain(inputs)
+    for metric in (
+        tfs.metrics.Deletion(model, steps=20),
+        tfs.metrics.Insertion(model, steps=20),
+        tfs.metrics.MuFidelity(model, masks=20),
+    ):
+        metric.measure(explanation)
+        rows.assign(0)
+        metric.measure(explanation)
+        assert rows.numpy() == 21 * len(inputs), metric
+
+
+def test_masks_of_all_samples_are_sent_once(monkeypatch):
+    model = picture_model()
+    explanation = explained(model, PICTURES)
+    sent = []
+
+    def telling(*given, beside, **options):
+        sent.append(beside["kept"].shape)
+        return ask(*given, beside=beside, **options)
+
+    monkeypatch.setattr("tfsaliency.metrics.subject.ask", telling)
+    tfs.metrics.MuFidelity(model, masks=30).measure(explanation)
+    tfs.metrics.Deletion(model, steps=4).measure(explanation)
+    assert sent == [(1, 30, 120), (3, 4, 120)]
+
+
+def test_chunks_of_samples_and_blocks_of_masks_change_nothing(monkeypatch):
+    """Two samples at a time, and seven masks: the last block of thirty begins early."""
+    explanation = explained(picture_model(), PICTURES)
+
+    def measured():
+        model = picture_model()
+        metrics = tfs.metrics.MuFidelity(model, masks=30), tfs.metrics.Deletion(model, steps=16)
+        return [metric.measure(explanation).values for metric in metrics]
+
+    whole = measured()
+    monkeypatch.setattr("tfsaliency.engine.compiled.rows_for", lambda row_bytes: 2)
+    monkeypatch.setattr("tfsaliency.metrics.subject.MASK_BYTES", 7 * 120)
+    np.testing.assert_allclose(measured(), whole, atol=1e-6)
 
 
 def text_model():

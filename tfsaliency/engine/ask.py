@@ -75,7 +75,8 @@ def ask(
         question: the question.
         inputs: the batch.
         target: what is explained.
-        beside: what the question needs to know of each sample, ``(N, ...)``; it is in ``score.beside``.
+        beside: what the question needs to know of each sample, ``(N, ...)``, or ``(1, ...)`` where it is the same for
+            all; it is in ``score.beside``.
         batch_size: how many rows go through the model at once.
         progress: draws a progress bar.
     """

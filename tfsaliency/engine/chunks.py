@@ -19,7 +19,7 @@ class Result(NamedTuple):
 
     Attributes:
         values: in the structure of the inputs.
-        scores: ``(N,)``.
+        scores: ``(N,)``; NaN where the question does not want them.
         told: what the target chose for each sample, ``(N,)`` each.
         diagnostics: what the method says about each sample, ``(N,)`` each.
         words: for each part that is a text its words, by the place of the part.
@@ -80,7 +80,9 @@ def run_in_chunks(
 
 
 def _rows(given: PerSample, start: int, stop: int) -> PerSample:
-    rows: PerSample = tf.nest.map_structure(lambda part: tf.constant(part[start:stop]), given)
+    rows: PerSample = tf.nest.map_structure(
+        lambda part: tf.constant(part if len(part) == 1 else part[start:stop]), given
+    )
     return rows
 
 

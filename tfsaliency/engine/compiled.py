@@ -66,7 +66,7 @@ class Compiled:
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)
         meant.check(self.logits, of_samples.target)
-        scores: list[TracedScore] = []
+        asked: list[TracedScore] = []
 
         def advance(share: tf.Tensor) -> None:
             if progress:
@@ -82,15 +82,15 @@ class Compiled:
                 values, words = point.folded(values, entered, by_norm=question.gives_slopes)
             else:
                 words = {}
-            at_inputs = score.at_inputs
-            scores.append(score)
-            return values, at_inputs.score, score.told, diagnostics, words
+            scores = score.resolve() if question.wants_scores else tf.fill([samples_of(entered.x)], np.nan)
+            asked.append(score)
+            return values, scores, score.told, diagnostics, words
 
         given = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), of_samples)
         signature = [self.specs, given, *[tf.TensorSpec([], tf.int32)] * 2]
         self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
         self._model, self.is_coarse = model, model.trace.is_coarse
-        self.notes = scores[0].notes
+        self.notes = asked[0].notes
         self.anatomy = model.anatomy
         self.cautions = [*meant.cautions(model.logits), *model.cautions]
         self.explained = model.logits.describe()

@@ -56,6 +56,7 @@ class Ledger:
 
     method: Accountable
     gives_slopes = False
+    wants_scores = True
 
     @property
     def model(self) -> keras.Model:

@@ -33,6 +33,10 @@ class Question(Protocol):
     def gives_slopes(self) -> bool:
         """Whether the values of a looked-up vector are slopes, whose length counts, and not contributions to add up."""
 
+    @property
+    def wants_scores(self) -> bool:
+        """Whether the model is asked about the inputs as given, for their scores."""
+
     def attribute(self, x: Any, score: Score) -> Attribution:
         """The computation: traced once, or for a black box run as it is written."""
 

@@ -24,7 +24,7 @@ LOOPS = 256
 
 
 class PerSample(NamedTuple):
-    """What belongs to each sample of a batch beside its inputs: name -> ``(N, ...)``.
+    """What belongs to each sample of a batch beside its inputs: name -> ``(N, ...)``, ``(1, ...)`` if alike for all.
 
     Attributes:
         target: what the user chose for it.
@@ -69,7 +69,7 @@ class Score(ABC):
         numbers: ``(N,)`` int32, the positions of these samples in the whole batch.
         target: what is explained.
         chosen: what the target chose for each sample, such as its class; None until it is known.
-        beside: what else is asked about each sample, ``(N, ...)`` each.
+        beside: what else is asked about each sample, ``(N, ...)`` each, or ``(1, ...)``.
         advance: takes the share of its work that a method has just done, a scalar tensor, and moves the progress bar.
         notes: what a method found out about the model while it was traced, for the explanation's provenance.
     """
@@ -164,9 +164,16 @@ class Score(ABC):
         """The score alone, of any rows."""
 
     def at(self, x: Any) -> tf.Tensor:
-        """``(n,)``: the scores of the inputs as given, or of copies of them. Resolves the target first."""
-        at_inputs = self.resolve()
-        return at_inputs if self._is_given(x) else self._scored(x)
+        """``(n,)``: the scores of the inputs as given, or of copies of them. Resolves the target where it waits."""
+        if self._is_given(x):
+            return self.resolve()
+        if self.chosen is None:
+            self.resolve()
+        return self._scored(x)
+
+    def probability(self) -> tf.Tensor | None:
+        """``(N,)``: of the class that is explained, for the inputs as given; None where the model gives none."""
+        return None
 
     def gradient(self, x: Any) -> tuple[tf.Tensor, Any]:
         """The score, ``(N,)``, and its gradient in the structure of the inputs; zero for a part that has no influence.
@@ -313,6 +320,12 @@ class TracedScore(Score):
 
     def resolve(self) -> tf.Tensor:
         return self.at_inputs.score
+
+    def probability(self) -> tf.Tensor | None:
+        logits = self.at_inputs.logits
+        if not self.target.has_probability(logits):
+            return None
+        return self.target.probability(logits, self._chosen_of(self._inputs))
 
     def _run(self, model: Traced, x: Any) -> Forward:
         is_given = self._resolved(x)

@@ -13,6 +13,9 @@ from tfsaliency.engine.score import Score
 from tfsaliency.model.logits import Logits
 from tfsaliency.target.kept import Kept
 
+# Beside what a target chose; none calls a choice so.
+PROBABILITY = "probability"
+
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
@@ -29,6 +32,7 @@ class Scorer:
         return ask(self, inputs, target, batch_size=batch_size).result.scores
 
     gives_slopes = False
+    wants_scores = True
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         return Attribution(())
@@ -46,11 +50,13 @@ class Chosen(NamedTuple):
     Attributes:
         target: the target with its choice for each sample, for altered inputs.
         scores: ``(N,)``, of the inputs as they are.
+        probabilities: ``(N,)``, of the class that is explained, where the model gives them; else the scores.
         logits: what the model says, specs in the place of tensors.
     """
 
     target: Kept
     scores: np.ndarray
+    probabilities: np.ndarray
     logits: Logits
 
 
@@ -62,9 +68,13 @@ class Choice(Scorer):
         answer = ask(self, inputs, target)
         logits = answer.function.logits
         target = answer.target.target if isinstance(answer.target, Kept) else answer.target
-        kept = Kept(target, answer.result.diagnostics, target.has_probability(logits))
-        return Chosen(kept, answer.result.scores, logits)
+        chosen, scores = dict(answer.result.diagnostics), answer.result.scores
+        probabilities = chosen.pop(PROBABILITY, None)
+        kept = Kept(target, chosen, probabilities is not None)
+        return Chosen(kept, scores, scores if probabilities is None else probabilities, logits)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()
-        return Attribution((), dict(score.chosen or {}))
+        probability = score.probability()
+        told = {} if probability is None else {PROBABILITY: probability}
+        return Attribution((), told | (score.chosen or {}))

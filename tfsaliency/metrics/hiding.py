@@ -14,6 +14,7 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.engine.scorer import Scorer
 from tfsaliency.model.keys import key_of
+from tfsaliency.tensors.sums import samples_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Hidden(Scorer):
     fill: Any
     shapes: tuple[tuple[int, ...], ...]
 
+    wants_scores = False
+
     def key(self) -> Hashable:
         return Hidden, key_of(self.fill), self.shapes
 
@@ -37,7 +40,6 @@ class Hidden(Scorer):
             self.fill.check(inputs)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
-        score.resolve()
         kept = tf.transpose(score.beside["kept"], [1, 0, 2])
         copies = kept.shape[0]
         assert copies is not None
@@ -45,13 +47,14 @@ class Hidden(Scorer):
         def against(x0: Any) -> list[tf.Tensor]:
             def ask_block(block: Block) -> tf.Tensor:
                 first, count = block
-                shares = score.over(x, self._of_parts(tf.cast(kept[first : first + count], tf.float32)))
+                block_kept = tf.broadcast_to(kept[first : first + count], [count, samples_of(x), kept.shape[2]])
+                shares = score.over(x, self._of_parts(tf.cast(block_kept, tf.float32)))
                 seen = tf.nest.map_structure(lambda part, part0, share: _seen(part, part0, share, count), x, x0, shares)
                 return score.at(seen)
 
             return [tf.transpose(scores_of_copies(copies, x, score, ask_block))]
 
-        like = [tf.zeros_like(tf.transpose(kept[..., 0]), tf.float32)]
+        like = [tf.zeros([samples_of(x), copies])]
         (scores,) = baselines(self.fill, x, score).mean_of(against, like)
         return Attribution((), {"scores": scores})
 
@@ -67,4 +70,5 @@ def _seen(part: tf.Tensor, part0: tf.Tensor, shares: tf.Tensor, count: tf.Tensor
     What stands for several words at once, such as a count, is in between when some of them are kept.
     """
     part, part0 = (tf.tile(each, [count] + [1] * (part.shape.rank - 1)) for each in (part, part0))
-    return tf.where(shares == 1, part, part0 + shares * (part - part0))
+    # Exact where a share is 0 or 1.
+    return shares * part + (1 - shares) * part0

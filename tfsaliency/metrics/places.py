@@ -34,10 +34,13 @@ class Places(NamedTuple):
 
         The order among equals is the same for every map, so that no corner of a picture is preferred.
         """
-        order = np.random.default_rng(0).permutation(self.relevance.shape[1])
-        equals = np.broadcast_to(order, self.relevance.shape)
-        first = np.lexsort((equals, -self.relevance, ~self.present), axis=1)
-        return np.argsort(first, axis=1)
+        equals = np.random.default_rng(0).permutation(self.relevance.shape[1])
+        falling = np.where(self.present, -self.relevance, np.inf)
+        # A stable sort leaves equals in their order.
+        first = equals[np.argsort(falling[:, equals], axis=1, kind="stable")]
+        ranks = np.empty_like(first)
+        np.put_along_axis(ranks, first, np.arange(len(equals))[None], axis=1)
+        return ranks
 
     @property
     def least_first(self) -> np.ndarray:

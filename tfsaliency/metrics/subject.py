@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from tfsaliency.base.structure import flatten
 from tfsaliency.engine.ask import ask
 from tfsaliency.engine.scorer import Choice, Scorer
 from tfsaliency.explanation import Explanation
@@ -40,8 +39,7 @@ class Subject:
         self.model, self.inputs = as_model(as_black_box(model)), explanation.inputs
         wanted = explanation.target if target is None else target
         self.chosen = Choice(self.model).chosen(self.inputs, wanted)
-        self.kept, self.scores = self.chosen.target, self.chosen.scores
-        self._probabilities: np.ndarray | None = None
+        self.kept, self.scores, self.probabilities, _ = self.chosen
         self.check(explanation)
 
     def check(self, explanation: Explanation) -> None:
@@ -77,15 +75,6 @@ class Subject:
         """The same in probabilities of the class, where the model gives them."""
         return self._ask(self._probably, places, kept, fill)
 
-    @property
-    def probabilities(self) -> np.ndarray:
-        """``(N,)``: of the inputs as they are, where the model gives them; else the scores."""
-        if not self.kept.has_probabilities:
-            return self.scores
-        if self._probabilities is None:
-            self._probabilities = self.probabilities_of(self.inputs)
-        return self._probabilities
-
     def probabilities_of(self, inputs: Any) -> np.ndarray:
         """``(N,)``: of altered inputs, where the model gives probabilities; else the scores."""
         return Scorer(self.model).scores(inputs, self._probably)
@@ -95,19 +84,16 @@ class Subject:
         return dataclasses.replace(self.kept, as_probability=self.kept.has_probabilities)
 
     def _ask(self, target: Kept, places: Places, kept: np.ndarray, fill: Any) -> np.ndarray:
-        samples, copies = len(flatten(self.inputs)[0]), kept.shape[1]
+        masks, copies, count = kept.shape
         question = Hidden(self.model, fill, places.shapes)
-        size = max(1, min(copies, MASK_BYTES // max(1, samples * kept.shape[2])))
-        pieces = []
+        size = max(1, min(copies, MASK_BYTES // max(1, masks * count)))
+        scores = np.empty((len(self.scores), copies))
         for start in range(0, copies, size):
-            # Blocks of one length share a trace.
-            which = np.minimum(np.arange(start, start + size), copies - 1)
-            block = np.broadcast_to(kept[:, which], (samples, size, kept.shape[2]))
-            result = ask(question, self.inputs, target, beside={"kept": block}).result
-            pieces.append(result.diagnostics["scores"])
-            if target.as_probability:
-                self._probabilities = result.scores
-        return np.concatenate(pieces, axis=1)[:, :copies].astype("float64")
+            # Blocks of one length share a trace: the last one begins early.
+            block = slice(min(start, copies - size), min(start + size, copies))
+            answer = ask(question, self.inputs, target, beside={"kept": kept[:, block]})
+            scores[:, block] = answer.result.diagnostics["scores"]
+        return scores
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,12 @@ class Kept(Target):
             return self.target.probability(logits, chosen)
         return self.target.score(logits, chosen, inputs)
 
+    def has_probability(self, logits: Logits) -> bool:
+        return self.target.has_probability(logits)
+
+    def probability(self, logits: Logits, chosen: Rows) -> tf.Tensor:
+        return self.target.probability(logits, chosen)
+
     def told(self, chosen: Rows) -> Rows:
         return self.target.told(chosen)
 
