@@ -8,6 +8,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from tests.metrics.harness import PICTURES, picture_model
+from tfsaliency.base import archive
 from tfsaliency.engine.scorer import Choice
 from tfsaliency.metrics.controls import controls_of
 
@@ -96,10 +97,36 @@ def test_files_come_back_and_damage_is_found(table, tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="holds no comparison"):
+    with pytest.raises(ValueError, match="does not hold a comparison that this version reads: .* changed|damaged"):
         tfs.metrics.Comparison.load(path)
     with pytest.raises(ValueError, match="ends in .npz"):
         table.save(tmp_path / "table.csv")
+
+
+def test_what_is_no_file_of_a_comparison_is_said(linear, table, tmp_path):
+    model, x = linear
+    folder, foreign, arrays, newer = (tmp_path / f"{name}.npz" for name in ("folder", "foreign", "arrays", "newer"))
+    folder.mkdir()
+    tfs.Gradient(model).explain(x).save(foreign)
+    np.savez(arrays, values=np.ones(3))
+    with open(newer, "wb") as file:
+        archive.write(file, {"kind": "Comparison", "format": 2}, {})
+    for path, reason in (
+        (folder, "it is a folder or a device"),
+        (foreign, "it is of the kind 'Explanation', and the kind 'Comparison' is read"),
+        (arrays, "it has no record"),
+        (newer, "it has format 2, and the format 1 is read"),
+    ):
+        with pytest.raises(ValueError) as raised:
+            tfs.metrics.Comparison.load(path)
+        assert str(raised.value) == f"{path} does not hold a comparison that this version reads: {reason}"
+        with pytest.raises(ValueError, match="does not hold a comparison"):
+            tfs.metrics.compare([tfs.Gradient(model)], x, metrics=[MU], path=path)
+    with pytest.raises(FileNotFoundError):
+        tfs.metrics.Comparison.load(tmp_path / "none.npz")
+    table.save(tmp_path / "table.npz")
+    with pytest.raises(ValueError, match="it is of the kind 'Comparison', and the kinds"):
+        tfs.Explanation.load(tmp_path / "table.npz")
 
 
 def test_what_is_measured_already_is_not_measured_again(linear, tmp_path, monkeypatch):

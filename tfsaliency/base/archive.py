@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -190,7 +191,32 @@ def _checksum(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
 
-def reason(error: Exception) -> str:
+@contextmanager
+def opened(path: Path, what: str) -> Iterator[Archive]:
+    """Opens a file for reading.
+
+    Args:
+        path: of the file.
+        what: is to be read, for the message of every error that is raised while the file is open.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        PermissionError: it may not be read.
+        ValueError: anything else is wrong.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is a folder or a device")
+        with open(path, "rb") as file:
+            yield Archive(file)
+    except (FileNotFoundError, PermissionError):
+        raise
+    # Bytes from anywhere make zipfile, zlib, json and NumPy raise almost everything.
+    except Exception as error:
+        raise ValueError(f"{path} does not hold {what} that this version reads: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
     """What an error says, or its type: a MemoryError says nothing."""
     return str(error) or type(error).__name__
 
@@ -201,4 +227,4 @@ def _telling(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"the array {name!r} is damaged: {reason(error)}") from error
+        raise ValueError(f"the array {name!r} is damaged: {_reason(error)}") from error

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from tfsaliency.base import archive
 from tfsaliency.base.files import appearing_whole
@@ -53,24 +53,12 @@ def read(path: str | os.PathLike[str], kinds: Mapping[str, type[Any]]) -> Any:
         path: ends in ``.npz``.
         kinds: the classes that a file may hold, by their names.
     """
-    path = _npz(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is a folder or a device")
-        with open(path, "rb") as file:
-            return _read(file, kinds)
-    except (FileNotFoundError, PermissionError):
-        raise
-    # Bytes from anywhere make zipfile, zlib, json and NumPy raise almost everything.
-    except Exception as error:
-        raise ValueError(
-            f"{path} does not hold an explanation that this version reads: {archive.reason(error)}"
-        ) from error
+    with archive.opened(_npz(path), "an explanation") as stored:
+        return _read(stored, kinds)
 
 
-def _read(file: BinaryIO, kinds: Mapping[str, type[Any]]) -> Any:
+def _read(stored: archive.Archive, kinds: Mapping[str, type[Any]]) -> Any:
     """The explanation in an open file; any error if there is none."""
-    stored = archive.Archive(file)
     record = stored.record
     if record.get("format") not in READ:
         raise ValueError(f"it has format {record.get('format')!r}, and the formats {READ} are read")

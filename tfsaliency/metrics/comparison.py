@@ -306,28 +306,24 @@ class Comparison:
             ...     str(tfs.metrics.Comparison.load(f"{folder}/table.npz")) == str(table)
             True
         """
-        path = check_npz(path)
-        with open(path, "rb") as file:
-            try:
-                opened = archive.Archive(file)
-                opened.check_record()
-                arrays = {name: opened.array(name, checked=True) for name in ("values", "seconds")}
-                record = opened.record
-                if (record["kind"], record["format"]) != ("Comparison", FORMAT):
-                    raise ValueError(f"it holds a {record['kind']} of format {record['format']}")
-            except Exception as error:
-                raise ValueError(f"{path} holds no comparison: {archive.reason(error)}") from error
-        return cls(
-            methods=tuple(record["methods"]),
-            controls=tuple(record["controls"]),
-            metrics=tuple(record["metrics"]),
-            better=tuple(record["better"]),
-            values=arrays["values"],
-            seconds=arrays["seconds"],
-            draws=record["draws"],
-            seed=record["seed"],
-            provenance=record["provenance"],
-        )
+        with archive.opened(check_npz(path), "a comparison") as stored:
+            record = stored.record
+            if record.get("kind") != "Comparison":
+                raise ValueError(f"it is of the kind {record.get('kind')!r}, and the kind 'Comparison' is read")
+            if record.get("format") != FORMAT:
+                raise ValueError(f"it has format {record.get('format')!r}, and the format {FORMAT} is read")
+            stored.check_record()
+            return cls(
+                methods=tuple(record["methods"]),
+                controls=tuple(record["controls"]),
+                metrics=tuple(record["metrics"]),
+                better=tuple(record["better"]),
+                values=stored.array("values", checked=True),
+                seconds=stored.array("seconds", checked=True),
+                draws=record["draws"],
+                seed=record["seed"],
+                provenance=record["provenance"],
+            )
 
     @cached_property
     def _resamples(self) -> np.ndarray:
