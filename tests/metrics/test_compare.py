@@ -129,6 +129,14 @@ def test_what_is_no_file_of_a_comparison_is_said(linear, table, tmp_path):
         tfs.Explanation.load(tmp_path / "table.npz")
 
 
+def test_the_target_is_told_in_words(linear):
+    model, x = linear
+    for target, text in ((None, "the top class"), (2, "class 2"), ([0, 1] * 12, f"classes {[0, 1] * 12}")):
+        explanation = tfs.Gradient(model).explain(x, target)
+        table = tfs.metrics.compare([tfs.Gradient(model)], x, target, metrics=[tfs.metrics.Gini], controls=False)
+        assert table.provenance["target"] == explanation.provenance["target"] == text
+
+
 def test_what_is_measured_already_is_not_measured_again(linear, tmp_path, monkeypatch):
     model, x = linear
     path = tmp_path / "table.npz"

@@ -81,6 +81,11 @@ class ClassTarget(Target):
             return tf.where(tf.equal(chosen["class"], 1), _column(outputs), 1 - _column(outputs))
         return tf.gather(outputs if values.shape.rank == 2 else outputs[:, None], chosen["class"], axis=1, batch_dims=1)
 
+    def __str__(self) -> str:
+        if self.index is None:
+            return "the top class"
+        return f"class {self.index}" if isinstance(self.index, int) else f"classes {list(self.index)}"
+
     def meant(self, model: TracedModel, row: Any) -> Target:
         """For a language model the last position's top id against the runner-up: all its logits are one question."""
         is_open = self.index is None and is_language_model(model, row)
