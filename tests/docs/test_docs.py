@@ -119,7 +119,9 @@ def test_our_side_of_every_migration_runs(tmp_path, monkeypatch):
     )
     known = {"tfs": tfs, "model": model, "images": images, "x": images, "data": images, "background": images}
     known |= {"absolute": transforms.absolute, "method": tfs.Gradient(model), "target": 3}
-    known |= {"ExplainCallback": callbacks.ExplainCallback, "explanation": tfs.Gradient(model).explain(images)}
+    explanation = tfs.Gradient(model).explain(images)
+    masks = np.indices((40, 40)) < 9
+    known |= {"ExplainCallback": callbacks.ExplainCallback, "explanation": explanation, "masks": masks}
     page, of_letters = (DOCS / "coming-from.md").read_text(encoding="utf-8").split("## DeepLIFT for DNA")
     assert len(our_calls(page)) > 50 and len(our_calls(of_letters)) > 3
     letters = np.eye(4)[np.random.default_rng(0).integers(4, size=(2, 30))]
@@ -131,6 +133,8 @@ def test_our_side_of_every_migration_runs(tmp_path, monkeypatch):
         made = eval(span, names.copy())
         if isinstance(made, tfs.Explainer):
             assert made.explain(inputs).values.shape[0] == 2, span
+        elif isinstance(made, metrics.Metric):
+            assert len(made.measure(explanation).values) == 2, span
         elif isinstance(made, str):
             assert made in rules.PRESETS, span
 
