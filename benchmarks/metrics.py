@@ -1,5 +1,7 @@
 """What a metric costs over the forward passes that it asks for, at the best batch."""
 
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,19 +26,16 @@ def run() -> None:
             infer(batch).numpy()
 
     print(f"\nmetrics: EfficientNet-Lite0, {len(photos)} photographs, time over forward passes in batches of {BATCH}")
-    for metric, number in (
-        (tfs.metrics.Deletion(model, tfs.baselines.mean(), steps=80), 80),
-        (tfs.metrics.Insertion(model, tfs.baselines.mean(), steps=80), 80),
-        (tfs.metrics.MuFidelity(model, tfs.baselines.mean(), masks=80), 80),
-    ):
-        (cost,) = ratios(5, lambda number=number: passes(number), lambda metric=metric: metric.measure(explanation))
-        print(f"  {type(metric).__name__:12} {number} forward passes {cost:6.2f}", flush=True)
-    twenty = tfs.metrics.Deletion(model, tfs.baselines.mean(), steps=20)
-    (cost,) = ratios(5, lambda: passes(20), lambda: twenty.measure(explanation))
-    print(
-        f"  {'Deletion':12} 20 forward passes, of which it makes one more for the inputs as they are {cost:6.2f}",
-        flush=True,
-    )
+    for number in (20, 80):
+        for metric in (
+            tfs.metrics.Deletion(model, tfs.baselines.mean(), steps=number),
+            tfs.metrics.Insertion(model, tfs.baselines.mean(), steps=number),
+            tfs.metrics.MuFidelity(model, tfs.baselines.mean(), masks=number),
+        ):
+            (cost,) = ratios(7, partial(passes, number), partial(metric.measure, explanation))
+            print(
+                f"  {type(metric).__name__:12} {number} forward passes, and one for the inputs {cost:6.2f}", flush=True
+            )
 
 
 if __name__ == "__main__":
