@@ -118,6 +118,7 @@ def case(request):
 
 
 @pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
+@pytest.mark.filterwarnings("ignore:The values of the samples .* leave out")
 @pytest.mark.filterwarnings("ignore:The sum along the path has not converged")
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_explainer(name, case):

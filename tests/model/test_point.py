@@ -211,6 +211,37 @@ def test_a_bag_is_linear_in_its_words():
         np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["multi_hot", "count", "tf_idf"])
+def test_words_that_only_the_baseline_has_are_told_as_left_out(mode):
+    """Of a linear model by hand: the words of the text have their weights, those of the baseline have no place."""
+    text = keras.Input((1,), dtype="string")
+    encoder = vectorizer(output_mode=mode)
+    model = keras.Model(text, layers.Dense(2, use_bias=False)(encoder(text)))
+    given, other = np.array([["good film"]]), np.array([["bad"]])
+    bags = [np.asarray(encoder(tf.constant(each)))[0] for each in (given, other)]
+    of_words = (bags[0] - bags[1]) * model.layers[-1].get_weights()[0][:, 1]
+    has = bags[0] > 0
+    for explainer in (tfs.IntegratedGradients(model, other[0]), tfs.DeepLIFT(model, other[0])):
+        with pytest.warns(UserWarning, match="leave out up to .* belongs to padding, or to words or categories"):
+            explanation = explainer.explain(given, 1)
+        found = explanation.diagnostics
+        np.testing.assert_allclose(explanation.values.sum(), of_words[has].sum(), rtol=1e-4)
+        np.testing.assert_allclose(found["left_out"], of_words[~has].sum(), rtol=1e-4)
+        np.testing.assert_allclose(found["completeness_gap"], -of_words[~has].sum(), rtol=1e-4)
+
+
+def test_padding_that_the_model_reads_is_left_out_of_relevance_and_told():
+    text = keras.Input((1,), dtype="string")
+    words = layers.Embedding(12, 4)(vectorizer(output_sequence_length=6)(text))
+    model = keras.Model(text, layers.Dense(2, use_bias=False)(layers.Flatten()(words)))
+    with pytest.warns(UserWarning, match="leave out"):
+        explanation = tfs.LRP(model, "epsilon").explain(np.array([["good film"]]), 1)
+    padding = (model.layers[2].get_weights()[0][0] * model.layers[-1].get_weights()[0][8:, 1].reshape(4, 4)).sum()
+    np.testing.assert_allclose(explanation.diagnostics["left_out"], padding, rtol=1e-3)
+    missing = explanation.values.sum() - explanation.scores
+    np.testing.assert_allclose(explanation.diagnostics["conservation_gap"], missing, rtol=1e-3)
+
+
 def test_batches_of_texts_of_different_lengths():
     text = keras.Input((1,), dtype="string")
     y = layers.GlobalAveragePooling1D()(layers.Embedding(12, 4, mask_zero=True)(vectorizer()(text)))

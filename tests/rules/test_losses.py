@@ -197,3 +197,14 @@ def test_values_that_cancel_are_warned_of():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False)])
     with pytest.warns(UserWarning, match="cancel: their rounding, 3, is larger than what they explain, 2"):
         Cancelling(model).explain(np.ones((1, 3)), tfs.target.binary(1))
+
+
+def test_a_target_that_is_no_weighted_sum_of_logits_is_told():
+    """By hand: relevance of the square of a logit starts as the logit times its slope, which is twice the score."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, use_bias=False)])
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    with pytest.warns(UserWarning, match="Most is lost at the target, which is no weighted sum of logits"):
+        explanation = tfs.LRP(model, "epsilon").explain(x, lambda logits: logits[:, 1] ** 2)
+    np.testing.assert_allclose(explanation.values.sum(axis=1), 2 * explanation.scores, rtol=1e-4)
+    for name in ("conservation_gap", "unexplained_gap"):
+        np.testing.assert_allclose(explanation.diagnostics[name], explanation.scores, rtol=1e-4)

@@ -13,6 +13,9 @@ from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.call import call
 from tfsaliency.model.traced import TracedModel
 
+# A share of the sizes of the values above this is more than rounding.
+LEFT_OUT = 1e-3
+
 
 def check_built(model: keras.Model | BlackBox) -> None:
     """Raises where the model cannot be explained yet."""
@@ -116,6 +119,24 @@ def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
     else:
         message = f"The method reports that its values have not converged {which}."
     warnings.warn(message, stacklevel=4)
+
+
+def check_left_out(diagnostics: dict[str, np.ndarray], values: Any) -> None:
+    """Warns where a share of the score belongs to nothing that was passed."""
+    if "left_out" not in diagnostics:
+        return
+    left_out = np.abs(diagnostics["left_out"])
+    sizes = sum(np.abs(part).reshape(len(part), -1).sum(axis=1) for part in tf.nest.flatten(values))
+    missed = np.flatnonzero(left_out > LEFT_OUT * (sizes + left_out))
+    if missed.size:
+        worst = int(missed[np.argmax(left_out[missed])])
+        warnings.warn(
+            f"The values of the samples {missed[:5].tolist()} leave out up to {left_out[worst]:.3g} "
+            "(diagnostics['left_out']): it belongs to padding, or to words or categories that the sample does not have "
+            "and the baseline does. Rules that share evenly ('flat', 'w_square') give to all words of a vocabulary; "
+            "'epsilon' gives to those of the text.",
+            stacklevel=4,
+        )
 
 
 def check_values(values: Any) -> None:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
-from tfsaliency.engine.question import Question
+from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import PerSample, TracedScore
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
@@ -21,7 +21,7 @@ from tfsaliency.model.rows import cautions
 from tfsaliency.model.traced import TracedModel, forget_trace, traced_model
 from tfsaliency.target.base import Rows, Target
 from tfsaliency.target.places import OUTSIDE
-from tfsaliency.tensors.sums import samples_of
+from tfsaliency.tensors.sums import samples_of, sum_of_flows
 
 # Functions kept per model: a loop that passes a new lambda as target at each call must not fill the memory.
 KEPT = 32
@@ -77,11 +77,12 @@ class Compiled:
         ) -> tuple[Any, tf.Tensor, Rows, dict[str, Any], dict[int, tf.Tensor]]:
             entered = point.enter(passed)
             score = TracedScore(point, entered, meant, given, rows, first, advance)
-            values, diagnostics = question.attribute(entered.x, score)
-            if tf.nest.flatten(values):
-                values, words = point.folded(values, entered, by_norm=question.gives_slopes)
-            else:
-                words = {}
+            of_x, diagnostics = question.attribute(entered.x, score)
+            values = of_x
+            words: dict[int, tf.Tensor] = {}
+            if tf.nest.flatten(of_x) and not point.is_inputs:
+                values, words = point.folded(of_x, entered, by_norm=question.gives_slopes)
+                diagnostics = _with_left_out(diagnostics, _sums(of_x) - _sums(values))
             scores = score.resolve() if question.wants_scores else tf.fill([samples_of(entered.x)], np.nan)
             asked.append(score)
             return values, scores, score.told, diagnostics, words
@@ -135,6 +136,16 @@ def traced(model: keras.Model, inputs: Inputs) -> tuple[TracedModel, Any]:
         # Whatever is wrong with floats, the trace for what was passed tells.
         pass
     return traced_model(model, inputs.as_passed), inputs.as_passed
+
+
+def _sums(values: Any) -> tf.Tensor:
+    return sum_of_flows(tf.nest.flatten(values), samples_of(values))
+
+
+def _with_left_out(diagnostics: dict[str, tf.Tensor], left_out: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Counts what belongs to nothing of the inputs, as a word of the baseline alone, as missing from a sum."""
+    gaps = {name: diagnostics[name] - left_out for name in SUM_GAPS if name in diagnostics}
+    return diagnostics | gaps | ({"left_out": left_out} if gaps else {})
 
 
 def specs_of(logits: Logits) -> Logits:

@@ -74,9 +74,12 @@ class Ledger:
 
 def check_sum(method: Accountable, answer: Answer) -> None:
     """Warns where the values miss their sum by more than rounding, and names the operation that loses most."""
-    gap = answer.result.diagnostics[method.promise.diagnostic]
+    found = answer.result.diagnostics
+    gap = found[method.promise.diagnostic]
     parts = [part.reshape(len(gap), -1).astype("float64") for part in tf.nest.flatten(answer.result.values)]
     whole, sizes = sum(part.sum(axis=1) for part in parts) - gap, sum(np.abs(part).sum(axis=1) for part in parts)
+    # What was left out is warned of by its name.
+    gap = gap + found.get("left_out", 0)
     limit = OF_SUM * np.abs(whole) + OF_SIZES * (sizes + np.abs(answer.result.scores))
     limit *= COARSE if answer.function.is_coarse else 1
     missed = np.flatnonzero(np.abs(gap) > limit)

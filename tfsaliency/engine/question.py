@@ -22,6 +22,10 @@ class Attribution(NamedTuple):
     diagnostics: dict[str, tf.Tensor] = {}
 
 
+# Diagnostics that say how much more the values sum to than they should.
+SUM_GAPS = ("completeness_gap", "conservation_gap", "unexplained_gap")
+
+
 class Question(Protocol):
     """A computation about a model."""
 

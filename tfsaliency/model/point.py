@@ -181,8 +181,6 @@ class Point(Traced):
             by_norm: whether the numbers of a vector are not contributions, which add up, but slopes: then the length of
                 the vector of slopes counts.
         """
-        if self.is_inputs:
-            return Folded(values, {})
         tf.nest.assert_same_structure(values, entered.x)
         given = tf.nest.flatten(entered.given)
         summed: dict[int, tf.Tensor] = {}

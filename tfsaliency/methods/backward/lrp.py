@@ -167,28 +167,26 @@ class Walk(NamedTuple):
 
     Attributes:
         values: the relevance of the inputs.
-        start: the relevance of the logits.
         without: the types of the operations without a rule, once for each operation.
         lost: what operations lose where no bias is the cause, ``(N,)`` each, by a text that names the operation.
     """
 
     values: Any
-    start: Flows
     without: list[str]
     lost: dict[str, tf.Tensor]
 
 
 def propagated(table: Table, strict: bool, forward: Forward) -> Attribution:
     """The relevance of the inputs, by the rules of a table."""
-    values, start, without, lost = walked(table, strict, forward)
+    values, without, lost = walked(table, strict, forward)
     if without:
         warnings.warn(
             f"Operations without a rule shared their relevance in proportion to gradient times input: {without}",
             stacklevel=2,
         )
-    gap = total(values) - total([relevance for relevance in start if relevance is not None])
+    gap = total(values) - forward.score
     counts = {f"without rule: {type}": tf.fill(tf.shape(gap), without.count(type)) for type in sorted(set(without))}
-    unexplained = -tf.add_n(list(lost.values())) if lost else tf.zeros_like(gap)
+    unexplained = -tf.add_n(list(lost.values()))
     return Attribution(values, {"conservation_gap": gap, "unexplained_gap": unexplained, **counts})
 
 
@@ -225,4 +223,7 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
     slopes = forward.slopes(logits)
     start = [None if slope is None else logit * slope for logit, slope in zip(logits, slopes, strict=True)]
     values = in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score)
-    return Walk(values, start, without, lost)
+    begun = total([relevance for relevance in start if relevance is not None])
+    # Equal for a weighted sum of logits, which most targets are.
+    lost["the target, which is no weighted sum of logits"] = forward.score - begun
+    return Walk(values, without, lost)
