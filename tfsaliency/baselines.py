@@ -35,6 +35,17 @@ class Baselines(NamedTuple):
     number: int
     at: Callable[[Any], Any]
 
+    def all(self, like: Any) -> Any:
+        """``(number, N, ...)``: all of them, for inputs ``like``."""
+        if self.number == 1:
+            return tf.nest.map_structure(lambda part: part[None], self.at(0))
+        return self.drawn(tf.range(self.number), like)
+
+    def drawn(self, indices: tf.Tensor, like: Any) -> Any:
+        """``(indices, N, ...)``: those of some indices, for inputs ``like``."""
+        specs = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), like)
+        return tf.map_fn(self.at, indices, fn_output_signature=specs)
+
     def mean_of(self, function: Callable[[Any], Any], like: Any) -> Any:
         """The mean of a function over the baselines, in tensors of the shapes of ``like``."""
         if self.number == 1:

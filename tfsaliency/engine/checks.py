@@ -110,11 +110,13 @@ def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
     if not open_.size:
         return
     which = f"for the samples {open_[:5].tolist()}"
-    if "relative_gap" in diagnostics:
-        worst = diagnostics["relative_gap"].max()
+    if "relative_error" in diagnostics:
+        worst = diagnostics["relative_error"][open_].max()
+        off = f"{worst:.1%}" if worst < 1 else "100% or more"
         message = (
-            f"The sum along the path has not converged {which}: it misses the change of the score by up to "
-            f"{worst:.1%}. Allow more steps, or a larger tolerance."
+            f"The map has not converged {which}: it is off by an estimated {off} (relative_error), or misses the "
+            "change of the score by more (completeness_gap). Take more gradients, such as steps=200, a larger budget or a "
+            "larger tolerance."
         )
     else:
         message = f"The method reports that its values have not converged {which}."

@@ -88,8 +88,19 @@ class Score(ABC):
         self.beside = given.question
         self.rows = rows
         self.numbers = first + tf.range(samples_of(inputs))
+        self._among: tf.Tensor | None = None
         self.advance = advance
         self.notes: dict[str, str] = {}
+
+    def among(self, samples: tf.Tensor) -> "Score":
+        """The same score for other rows than whole blocks of copies: row ``i`` is a copy of sample ``samples[i]``.
+
+        The target is resolved before. Rows may be copied again, in whole blocks.
+        """
+        other = copy.copy(self)
+        other._among, other.numbers = samples, tf.gather(self.numbers, samples)
+        other.beside = tf.nest.map_structure(lambda part: tf.gather(part, samples), self.beside)
+        return other
 
     # Whether methods see the inputs themselves, and not what is looked up for them.
     is_of_inputs = True
@@ -257,7 +268,12 @@ class Score(ABC):
 
     def _copies(self, given: Any, x: Any) -> Any:
         """Rows that belong to the inputs, repeated for copies of them ``x``."""
-        return given if self._is_given(x) else repeated(given, samples_of(x) // samples_of(self._inputs))
+        if self._is_given(x):
+            return given
+        if self._among is None:
+            return repeated(given, samples_of(x) // samples_of(self._inputs))
+        samples = tf.tile(self._among, [samples_of(x) // tf.size(self._among)])
+        return tf.nest.map_structure(lambda part: tf.gather(part, samples), given)
 
 
 class TracedScore(Score):

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,9 +6,9 @@ import tensorflow as tf
 from tfsaliency.base.options import check_amount
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
-from tfsaliency.methods.paths.integral import Integral, Path, PathIntegral
+from tfsaliency.methods.paths.integral import PathIntegral
+from tfsaliency.methods.paths.path import Paths
 from tfsaliency.tensors.blur import blur
-from tfsaliency.tensors.sums import repeated, samples_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class BlurIntegratedGradients(PathIntegral):
     inner: Explainer
     sigma: float = 50.0
     steps: int | None = None
-    tolerance: float = 0.01
+    tolerance: float = 0.1
     quadrature: str = "midpoint"
     budget: int = 200
 
@@ -55,18 +54,16 @@ class BlurIntegratedGradients(PathIntegral):
         super().__post_init__()
         check_amount("sigma", self.sigma)
 
-    def mean_over_paths(self, x: Any, score: Score, over: Callable[[Path], Integral]) -> tuple[Integral, int]:
+    def paths(self, x: Any, score: Score) -> Paths:
         # A category is one place.
         if all(part.shape.rank < 3 or set(part.shape[1:-1]) == {1} for part in tf.nest.flatten(x)):
             shapes = [tuple(part.shape) for part in tf.nest.flatten(x)]
             raise ValueError(f"A table has no space to blur. Use IntegratedGradients. Received: inputs {shapes}")
-        samples = samples_of(x)
 
-        def at(numbers: tf.Tensor) -> Any:
-            copies = repeated(x, tf.shape(numbers)[0] // samples)
-            return tf.nest.map_structure(lambda part: blur(part, self.sigma * (1 - numbers)), copies)
+        def at(samples: tf.Tensor, position: tf.Tensor) -> Any:
+            return tf.nest.map_structure(lambda part: blur(tf.gather(part, samples), self.sigma * (1 - position)), x)
 
-        def move(start: tf.Tensor, end: tf.Tensor) -> Any:
-            return tf.nest.map_structure(tf.subtract, at(end), at(start))
+        def move(samples: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> Any:
+            return tf.nest.map_structure(tf.subtract, at(samples, end), at(samples, start))
 
-        return over(Path(at, move)), 1
+        return Paths(1, at, move)

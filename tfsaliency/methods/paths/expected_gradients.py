@@ -12,9 +12,8 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import as_explainer
-from tfsaliency.methods.paths.integral import straight
 from tfsaliency.tensors.draws import stream
-from tfsaliency.tensors.sums import repeated, sizes_of, total
+from tfsaliency.tensors.sums import along, repeated, sizes_of, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +24,8 @@ class ExpectedGradients(Wrapper):
         ``v = mean over x0 and t of (x - x0) dS(x0 + t (x - x0)) / dx``, with ``x0`` from the baselines and ``t``
         uniform in [0, 1]. The values sum to ``S(x)`` minus the mean of ``S(x0)``, up to the sampling error.
 
-    Sample ``j`` of every input uses baseline ``j`` modulo the number of baselines. Its ``t`` lies in its own part of
-    [0, 1] (stratified); the order of the parts is random.
+    Sample ``j`` of every input uses baseline ``j`` modulo the number of baselines. The samples of one baseline each
+    have a part of [0, 1] of their own for ``t`` (stratified); the order of the parts is random.
 
     ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values minus ``S(x) - mean S(x0)``;
     ``relative_error``, an upper estimate of the distance to the values of infinitely many samples.
@@ -78,25 +77,20 @@ class ExpectedGradients(Wrapper):
     def attribute(self, x: Any, score: Score) -> Attribution:
         at_x = score.at(x)
         references = baselines(self.baselines, x, score)
-        shares = self._shares()
-
-        def baseline_of(number: tf.Tensor) -> Any:
-            return references.at(number % references.number)
+        shares = self._shares(references.number)
 
         def drawn(block: Block) -> tuple[Any, tf.Tensor]:
             first, count = block
             numbers = tf.range(first, first + count)
-            x0 = tf.nest.map_structure(
-                lambda part: tf.reshape(part, [-1, *sizes_of(part)[1:]]),
-                tf.map_fn(baseline_of, numbers, fn_output_signature=tf.nest.map_structure(_spec, x)),
-            )
+            x0 = references.drawn(numbers % references.number, x)
+            x0 = tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *sizes_of(part)[1:]]), x0)
             return x0, tf.repeat(tf.gather(shares, numbers), tf.shape(at_x)[0])
 
         def values_of(block: Block) -> Any:
             x0, t = drawn(block)
-            line = straight(x0, repeated(x, block[1]))
-            slopes = self.inner.attribute(line.at(t), score).values
-            return tf.nest.map_structure(tf.multiply, slopes, line.move(tf.zeros_like(t), tf.ones_like(t)))
+            way = tf.nest.map_structure(tf.subtract, repeated(x, block[1]), x0)
+            at = tf.nest.map_structure(lambda start, part: start + along(t, part) * part, x0, way)
+            return tf.nest.map_structure(tf.multiply, self.inner.attribute(at, score).values, way)
 
         moments = moments_of_copies(self.samples, x, score, values_of)
         # Each baseline counts as often as it was drawn.
@@ -113,13 +107,15 @@ class ExpectedGradients(Wrapper):
             },
         )
 
-    def _shares(self) -> tf.Tensor:
+    def _shares(self, baselines: int) -> tf.Tensor:
         """``(samples,)``: the position ``t`` of each sample between its baseline and the input."""
         seed = stream("expected gradients", self.seed)
-        order = tf.argsort(tf.random.stateless_uniform([self.samples], [seed, 0]))
         within = tf.random.stateless_uniform([self.samples], [seed, 1])
-        return (tf.cast(order, tf.float32) + within) / self.samples
-
-
-def _spec(part: tf.Tensor) -> tf.TensorSpec:
-    return tf.TensorSpec(part.shape, part.dtype)
+        # One row for each turn through the baselines, one column for each baseline.
+        turns = -(-self.samples // baselines)
+        is_drawn = tf.reshape(tf.range(turns * baselines) < self.samples, [turns, baselines])
+        keys = tf.where(is_drawn, tf.random.stateless_uniform([turns, baselines], [seed, 0]), 2.0)
+        part = tf.argsort(tf.argsort(keys, axis=0), axis=0)
+        parts = tf.reduce_sum(tf.cast(is_drawn, tf.int32), axis=0, keepdims=True) + tf.zeros_like(part)
+        part, parts = (tf.cast(tf.reshape(each, [-1])[: self.samples], tf.float32) for each in (part, parts))
+        return (part + within) / parts

@@ -8,7 +8,7 @@ from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.paths.integral import PathIntegral
 from tfsaliency.methods.paths.integrated_gradients import IntegratedGradients
-from tfsaliency.tensors.sums import along, total
+from tfsaliency.tensors.sums import along, samples_of, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +54,19 @@ class IDGI(Wrapper):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         assert isinstance(self.inner, PathIntegral)
-        return self.inner.integrate(x, score, _along_gradient)
+        paths = self.inner.paths(x, score)
 
+        def change(numbers: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> Any:
+            """How much the score moves, for each number of the inputs the same."""
+            ends = paths.at(tf.tile(numbers, [2]), tf.concat([start, end], axis=0))
+            before, after = tf.split(score.among(numbers % samples_of(x)).at(ends), 2)
+            return tf.nest.map_structure(lambda part: along(after - before, part), x)
 
-def _along_gradient(slopes: Any, move: Any, change: tf.Tensor) -> Any:
-    squares = tf.nest.map_structure(tf.square, slopes)
-    share = tf.math.divide_no_nan(change, total(squares))
-    return tf.nest.map_structure(lambda part: along(share, part) * part, squares)
+        return self.inner.integrate(x, score, paths._replace(move=change), self._direction)
+
+    def _direction(self, x: Any, score: Score) -> Any:
+        """What of a step's change each number gets."""
+        assert isinstance(self.inner, PathIntegral)
+        squares = tf.nest.map_structure(tf.square, self.inner.slopes(x, score))
+        whole = total(squares)
+        return tf.nest.map_structure(lambda part: tf.math.divide_no_nan(part, along(whole, part)), squares)

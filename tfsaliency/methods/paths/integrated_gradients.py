@@ -1,14 +1,11 @@
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import tensorflow as tf
 
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
-from tfsaliency.methods.paths.integral import Integral, Path, PathIntegral, straight
-from tfsaliency.tensors.sums import samples_of
+from tfsaliency.methods.paths.integral import PathIntegral
+from tfsaliency.methods.paths.path import Paths, straight
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +58,9 @@ class IntegratedGradients(PathIntegral):
     inner: Explainer
     baseline: Any = None
     steps: int | None = None
-    tolerance: float = 0.01
+    tolerance: float = 0.1
     quadrature: str = "midpoint"
     budget: int = 200
 
-    def mean_over_paths(self, x: Any, score: Score, over: Callable[[Path], Integral]) -> tuple[Integral, int]:
-        references = baselines(self.baseline, x, score)
-        numbers = tf.zeros([samples_of(x)])
-        like = Integral(x, numbers, numbers, numbers)
-        return references.mean_of(lambda x0: over(straight(x0, x)), like), references.number
+    def paths(self, x: Any, score: Score) -> Paths:
+        return straight(baselines(self.baseline, x, score).all(x), x)
