@@ -115,8 +115,8 @@ def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
         off = f"{worst:.1%}" if worst < 1 else "100% or more"
         message = (
             f"The map has not converged {which}: it is off by an estimated {off} (relative_error), or misses the "
-            "change of the score by more (completeness_gap). Take more gradients, such as steps=200, a larger budget or a "
-            "larger tolerance."
+            "change of the score by more (completeness_gap). Take more gradients, such as steps=200, a larger budget "
+            "or a larger tolerance."
         )
     else:
         message = f"The method reports that its values have not converged {which}."

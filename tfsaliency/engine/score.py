@@ -92,14 +92,16 @@ class Score(ABC):
         self.advance = advance
         self.notes: dict[str, str] = {}
 
-    def among(self, samples: tf.Tensor) -> "Score":
-        """The same score for other rows than whole blocks of copies: row ``i`` is a copy of sample ``samples[i]``.
+    def among(self, rows: tf.Tensor) -> "Score":
+        """The same score for copies of single rows: what it is asked about has in row ``i`` a copy of row ``rows[i]``.
 
-        The target is resolved before. Rows may be copied again, in whole blocks.
+        The target is resolved before. Both the rows and these copies may be copies in whole blocks.
         """
+        own = tf.range(samples_of(self._inputs)) if self._among is None else self._among
+        samples = tf.gather(own, rows % tf.size(own))
         other = copy.copy(self)
-        other._among, other.numbers = samples, tf.gather(self.numbers, samples)
-        other.beside = tf.nest.map_structure(lambda part: tf.gather(part, samples), self.beside)
+        other._among, other.numbers = samples, tf.gather(self.numbers, rows % tf.size(own))
+        other.beside = tf.nest.map_structure(lambda part: tf.gather(part, rows % tf.size(own)), self.beside)
         return other
 
     # Whether methods see the inputs themselves, and not what is looked up for them.

@@ -324,7 +324,7 @@ def left_alone(case: _Case) -> None:
 
 def a_path(case: _Case) -> str:
     """Integrated Gradients are complete."""
-    return _answered(case, IntegratedGradients(case.model), "relative_gap", "The score jumps, or its slope is wrong.")
+    return _answered(case, IntegratedGradients(case.model), "relative_error", "The score jumps, or its slope is wrong.")
 
 
 def rules_of_deeplift(case: _Case) -> str:

@@ -24,8 +24,9 @@ class ExpectedGradients(Wrapper):
         ``v = mean over x0 and t of (x - x0) dS(x0 + t (x - x0)) / dx``, with ``x0`` from the baselines and ``t``
         uniform in [0, 1]. The values sum to ``S(x)`` minus the mean of ``S(x0)``, up to the sampling error.
 
-    Sample ``j`` of every input uses baseline ``j`` modulo the number of baselines. The samples of one baseline each
-    have a part of [0, 1] of their own for ``t`` (stratified); the order of the parts is random.
+    Sample ``j`` of every input uses baseline ``j`` modulo the number of baselines. Each sample of a baseline has a
+    part of [0, 1] of its own for ``t`` (stratified), within which the baselines stand side by side; the order of the
+    parts is random.
 
     ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values minus ``S(x) - mean S(x0)``;
     ``relative_error``, an upper estimate of the distance to the values of infinitely many samples.
@@ -109,13 +110,17 @@ class ExpectedGradients(Wrapper):
 
     def _shares(self, baselines: int) -> tf.Tensor:
         """``(samples,)``: the position ``t`` of each sample between its baseline and the input."""
-        seed = stream("expected gradients", self.seed)
-        within = tf.random.stateless_uniform([self.samples], [seed, 1])
         # One row for each turn through the baselines, one column for each baseline.
         turns = -(-self.samples // baselines)
+        seed = stream("expected gradients", self.seed)
+        draws = tf.random.stateless_uniform([3, turns, baselines], [seed, 0])
         is_drawn = tf.reshape(tf.range(turns * baselines) < self.samples, [turns, baselines])
-        keys = tf.where(is_drawn, tf.random.stateless_uniform([turns, baselines], [seed, 0]), 2.0)
-        part = tf.argsort(tf.argsort(keys, axis=0), axis=0)
-        parts = tf.reduce_sum(tf.cast(is_drawn, tf.int32), axis=0, keepdims=True) + tf.zeros_like(part)
-        part, parts = (tf.cast(tf.reshape(each, [-1])[: self.samples], tf.float32) for each in (part, parts))
-        return (part + within) / parts
+        keys = tf.where(is_drawn, draws[:2], 2.0)
+        part, among = (tf.argsort(tf.argsort(keys[axis], axis=axis), axis=axis) for axis in (0, 1))
+        of_baseline, of_turn = (
+            tf.reduce_sum(tf.cast(is_drawn, tf.float32), axis=axis, keepdims=True) for axis in (0, 1)
+        )
+        # Each baseline has one sample in each of its parts, and within a part the baselines stand side by side.
+        ordered = tf.cast(tf.range(turns)[:, None], tf.float32) + (tf.cast(among, tf.float32) + draws[2]) / of_turn
+        drawn = tf.gather(tf.transpose(ordered / tf.maximum(of_baseline, 1)), tf.transpose(part), batch_dims=1)
+        return tf.reshape(tf.transpose(drawn), [-1])[: self.samples]

@@ -27,7 +27,8 @@ class PathIntegral(Wrapper):
         tolerance: the largest error of the map, as a share of the map, that counts as converged.
         quadrature: the fixed rule: ``"midpoint"``, which is the rule that is refined, ``"trapezoid"`` or
             ``"gauss_legendre"``.
-        budget: the most gradients that refining may take for a sample, times the number of its paths; at least 12.
+        budget: the most gradients that refining may take for a sample and each of its paths, at least 18. Several paths
+            share theirs.
     """
 
     inner: Explainer

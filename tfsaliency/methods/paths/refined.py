@@ -11,8 +11,8 @@ from tfsaliency.tensors.sums import samples_of, sizes_of
 
 # Cells that a sample cuts before it looks again: two gradients each, half a device batch.
 CUTS = 8
-# Equal cells of a path to begin with, where a sample has one path and where it has several. Each is cut once unseen.
-FIRST, FIRST_OF_SEVERAL = 4, 2
+# Cells to begin with, shared by the paths of a sample; each path has an even number of them. All are cut once unseen.
+FIRST = 6
 FEWEST_REFINED = 3 * FIRST
 # Cells that may still be cut, for a tolerance of 1: a finer map takes more cells. Fewer leave too much error settled.
 KEPT, FEWEST_KEPT, MOST_KEPT = 1.6, 16, 64
@@ -94,8 +94,8 @@ class _Refinement:
         self._paths, self._x, self._score, self._slopes = paths, x, score, slopes
         self._tolerance, self._budget = tolerance, float(paths.number * budget)
         self._samples = samples_of(x)
-        self._first = FIRST if paths.number == 1 else FIRST_OF_SEVERAL
-        self._pairs = paths.number * self._first // 2
+        pairs_of_path = max(1, -(-FIRST // (2 * paths.number)))
+        self._first, self._pairs = 2 * pairs_of_path, pairs_of_path * paths.number
         self._kept = int(min(max(KEPT / max(tolerance, KEPT / MOST_KEPT), FEWEST_KEPT), MOST_KEPT))
         self._slots = self._kept + 2 * CUTS
 
