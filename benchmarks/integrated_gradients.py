@@ -20,7 +20,7 @@ from tfsaliency.tensors.blur import blur
 
 TOLERANCES = (0.2, 0.1, 0.05, 0.02)
 # Of the midpoint rule whose map counts as the integral's.
-REFERENCE = 4096
+REFERENCE = 1024
 RULES = ("midpoint", "trapezoid", "gauss_legendre")
 
 

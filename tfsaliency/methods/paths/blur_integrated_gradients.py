@@ -25,8 +25,7 @@ class BlurIntegratedGradients(PathIntegral):
     By default the sum is refined, with the ``diagnostics`` of `IntegratedGradients`.
 
     Args:
-        inner: a Keras model, or an explainer whose values replace the gradient; every explainer except `Gradient` needs
-            ``steps``.
+        inner: a Keras model, or an explainer whose values replace the gradient.
         sigma: the largest standard deviation, in pixels or time steps.
 
     Raises:
