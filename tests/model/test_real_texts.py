@@ -165,7 +165,7 @@ def test_a_table_of_penguins():
 
     typical = {name: np.array(["Biscoe" if name == "island" else "female"]) for name in texts}
     typical |= {name: np.array([given[name].mean()]) for name in numbers}
-    explainer = tfs.IntegratedGradients(model, typical, tolerance=1e-3)
+    explainer = tfs.IntegratedGradients(model, typical, steps=200)
     explanation = explainer.explain(given, labels, batch_size=64)
     change = explanation.scores - explainer.scores(
         {name: np.broadcast_to(part, given[name].shape) for name, part in typical.items()}, labels

@@ -101,7 +101,6 @@ class Score(ABC):
         samples = tf.gather(own, rows % tf.size(own))
         other = copy.copy(self)
         other._among, other.numbers = samples, tf.gather(self.numbers, rows % tf.size(own))
-        other.beside = tf.nest.map_structure(lambda part: tf.gather(part, rows % tf.size(own)), self.beside)
         return other
 
     # Whether methods see the inputs themselves, and not what is looked up for them.

@@ -15,7 +15,7 @@ CUTS = 8
 FIRST = 6
 FEWEST_REFINED = 3 * FIRST
 # Cells that may still be cut, for a tolerance of 1: a finer map takes more cells. Fewer leave too much error settled.
-KEPT, FEWEST_KEPT, MOST_KEPT = 1.6, 16, 64
+KEPT, FEWEST_KEPT, MOST_KEPT = 2.4, 24, 64
 # How much of its error a cell loses by a cut.
 LOST = 8 / 9
 # The error of a slot that holds no cell.
