@@ -20,7 +20,7 @@ CHEAPER: dict[str, dict[str, Any]] = {
     "SmoothGradSquared": {"samples": 5},
     "VarGrad": {"samples": 5},
     "DeepLIFT": {"baseline": 0.1},
-    "IntegratedGradients": {"baseline": 0.1, "tolerance": 0.1, "budget": 16},
+    "IntegratedGradients": {"baseline": 0.1, "tolerance": 0.3, "budget": 24},
     "ExpectedGradients": {"baselines": 0.1, "samples": 5},
     "BlurIntegratedGradients": {"sigma": 2.0, "steps": 4, "tolerance": 10},
     "GuidedIntegratedGradients": {"steps": 4},

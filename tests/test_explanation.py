@@ -149,7 +149,7 @@ def test_provenance(explanation):
     assert record["model"].startswith("functional")
     assert 0 < record["seconds"] < 100
     assert json.loads(json.dumps(dict(record))) == record
-    assert explanation.method == "SmoothGrad(Gradient, samples=3, noise=0.15, seed=0)"
+    assert explanation.method == "SmoothGrad(Gradient, samples=3, noise=0.15, seed=0, tolerance=None, budget=1000)"
 
 
 def test_fingerprint_tells_models_and_states_apart():

@@ -93,7 +93,7 @@ class Method(ABC):
             object.__setattr__(self, "model", as_model(self.model))
 
     def __str__(self) -> str:
-        """The method and its options, without the model: ``SmoothGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
+        """The method and its options, without the model: ``VarGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
         hidden = {each.name for each in dataclasses.fields(self) if not each.repr}  # type: ignore[arg-type]
         shown = ((name, value) for name, value in self._options() if name not in hidden)
         options = [str(value) if isinstance(value, Method) else f"{name}={text_of(value)}" for name, value in shown]
@@ -115,7 +115,7 @@ class Explainer(Method):
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
         >>> explainer = tfs.SmoothGrad(tfs.Gradient(model), samples=10)
         >>> isinstance(explainer, tfs.Explainer), str(explainer)
-        (True, 'SmoothGrad(Gradient, samples=10, noise=0.15, seed=0)')
+        (True, 'SmoothGrad(Gradient, samples=10, noise=0.15, seed=0, tolerance=None, budget=1000)')
     """
 
     def explain(

@@ -87,7 +87,7 @@ def test_explain(folder, tmp_path):
     np.testing.assert_allclose(explanation.values, weights, rtol=1e-5)
     assert explanation.inputs.max() > 1
     smooth = tfs.Explanation.load(tmp_path / "photo.smoothgrad_samples4_noise0.2.npz")
-    assert smooth.method == "SmoothGrad(Gradient, samples=4, noise=0.2, seed=0)"
+    assert smooth.method == "SmoothGrad(Gradient, samples=4, noise=0.2, seed=0, tolerance=None, budget=1000)"
 
 
 @pytest.mark.parametrize(("preprocess", "low", "high"), [("raw", 0, 255), ("unit", 0, 1), ("signed", -1, 1)])

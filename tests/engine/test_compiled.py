@@ -68,7 +68,7 @@ def test_one_function_for_all_batches(model, functions):
     assert len(functions) == 2
 
 
-@pytest.mark.filterwarnings("ignore:The sum along the path has not converged", "ignore:The values of the samples")
+@pytest.mark.filterwarnings("ignore:The map has not converged", "ignore:The values of the samples")
 def test_the_model_is_called_once_for_all_explainers(calls):
     keras.utils.set_random_seed(0)
     x = keras.Input((8, 8, 3))

@@ -215,13 +215,13 @@ def test_a_target_is_another_once_what_it_reads_has_changed(case, monkeypatch):
 
 @pytest.mark.parametrize("draw", [lambda: np.random.normal(), lambda: random.random()], ids=["numpy", "random"])
 def test_a_baseline_that_draws_is_drawn_again_at_each_call(draw):
-    explainer = tfs.IntegratedGradients(linear(), lambda x: tf.zeros_like(x) + draw(), steps=2)
+    explainer = tfs.IntegratedGradients(linear(), lambda x: tf.zeros_like(x) + draw(), steps=3)
     assert not np.allclose(explainer.explain(X, 0).values, explainer.explain(X, 0).values)
 
 
 def test_a_baseline_that_draws_from_a_generator_of_its_own():
     generator = np.random.default_rng(0)
-    explainer = tfs.IntegratedGradients(linear(), lambda x: tf.zeros_like(x) + generator.normal(), steps=2)
+    explainer = tfs.IntegratedGradients(linear(), lambda x: tf.zeros_like(x) + generator.normal(), steps=3)
     assert not np.allclose(explainer.explain(X, 0).values, explainer.explain(X, 0).values)
 
 

@@ -31,7 +31,7 @@ REFUSED = {("VGG16", "CAM")}
 
 
 # A map behind a ReLU may be empty for random weights.
-@pytest.mark.filterwarnings("ignore:The values of the samples", "ignore:The sum along the path has not converged")
+@pytest.mark.filterwarnings("ignore:The values of the samples", "ignore:The map has not converged")
 @pytest.mark.parametrize("name", SIZES)
 def test_application(name):
     keras.utils.set_random_seed(0)

@@ -119,7 +119,7 @@ def case(request):
 
 @pytest.mark.filterwarnings("ignore:The values of the samples .* are zero")
 @pytest.mark.filterwarnings("ignore:The values of the samples .* leave out")
-@pytest.mark.filterwarnings("ignore:The sum along the path has not converged")
+@pytest.mark.filterwarnings("ignore:The map has not converged")
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_explainer(name, case):
     """One number for each id, category and word; nothing for padding; the same alone, in a batch and in chunks."""

@@ -98,7 +98,7 @@ def models():
 REFUSED = {("CAM", "sum / count"): "pooling and one dense"}
 
 
-@pytest.mark.filterwarnings("ignore:The sum along the path has not converged", "ignore:The values of the samples")
+@pytest.mark.filterwarnings("ignore:The map has not converged", "ignore:The values of the samples")
 @pytest.mark.parametrize("method", EXPLAINERS)
 def test_one_network_has_one_map(method, models):
     expected = EXPLAINERS[method](models["functional"]).explain(X, 1)

@@ -113,10 +113,12 @@ def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
     if "relative_error" in diagnostics:
         worst = diagnostics["relative_error"][open_].max()
         off = f"{worst:.1%}" if worst < 1 else "100% or more"
-        message = (
-            f"The map has not converged {which}: it is off by an estimated {off} (relative_error), or misses the "
-            "change of the score by more (completeness_gap). Take more gradients, such as steps=200, a larger budget "
-            "or a larger tolerance."
+        message = f"The map has not converged {which}: it is off by an estimated {off} (relative_error)"
+        message += (
+            ", or misses the change of the score by more (completeness_gap). Take more gradients, such as steps=200, a "
+            "larger budget or a larger tolerance."
+            if "completeness_gap" in diagnostics
+            else ". Allow a larger budget or a larger tolerance."
         )
     else:
         message = f"The method reports that its values have not converged {which}."

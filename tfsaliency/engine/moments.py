@@ -21,18 +21,18 @@ class Moments(NamedTuple):
     mean: Any
     spread: Any
 
-    def relative_error(self, copies: int) -> tf.Tensor:
-        """``(N,)``: the estimated ``||mean - E|| / ||E||`` of a mean of independent copies.
+    def relative_error(self, copies: Any) -> tf.Tensor:
+        """``(N,)``: the estimated ``||mean - E|| / ||E||`` of a mean of independent copies, a number or ``(N,)``.
 
         Infinite if the mean is not distinguishable from noise, NaN for one copy.
         """
-        if copies == 1:
-            return tf.fill([samples_of(self.mean)], float("nan"))
+        copies = tf.cast(copies, tf.float32)
+        # Of one copy 0 / 0.
         variance = total(self.spread) / (copies * (copies - 1))
         # The square of the mean contains the variance of the mean: E |m|^2 = |E m|^2 + Var m.
         signal = total(tf.nest.map_structure(tf.square, self.mean)) - variance
         error = tf.sqrt(tf.math.divide_no_nan(variance, tf.nn.relu(signal)))
-        return tf.where((signal <= 0) & (variance > 0), float("inf"), error)
+        return tf.where((signal <= 0) & (variance > 0), float("inf"), tf.where(variance >= 0, error, float("nan")))
 
 
 def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Block], Any]) -> Moments:
@@ -62,6 +62,63 @@ def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Bl
         return _merge(so_far, first, Moments(*ask(first, count)), count)
 
     return over_copies(copies, x, score, step, start)
+
+
+# Copies that are drawn before looking again.
+LOOK = 16
+
+
+def moments_until(
+    tolerance: float,
+    budget: int,
+    copies: int,
+    x: Any,
+    score: Score,
+    values_of: Callable[[Any, Score, Block], Any],
+) -> tuple[Moments, tf.Tensor]:
+    """The moments over as many copies of each sample as bring the relative error of its mean within a tolerance.
+
+    Args:
+        tolerance: the relative error.
+        budget: the most copies.
+        copies: how many are drawn at first, of all samples.
+        x: the inputs, ``(N, ...)``.
+        score: the explained score.
+        values_of: returns the values of the copies of a block of some of the samples, ``(count * n, ...)``.
+
+    Returns:
+        The moments, and how many copies of each sample were drawn, ``(N,)``.
+    """
+    first = moments_of_copies(copies, x, score, lambda block: values_of(x, score, block))
+
+    def is_open(moments: Moments, drawn: tf.Tensor) -> tf.Tensor:
+        return (moments.relative_error(drawn) > tolerance) & (drawn + LOOK <= budget)
+
+    def look(done: tf.Tensor, moments: Moments, drawn: tf.Tensor) -> tuple[tf.Tensor, Moments, tf.Tensor]:
+        # All samples that are open have as many copies.
+        places = tf.cast(tf.where(is_open(moments, drawn)), tf.int32)
+        some, score_of_some = _rows(x, places), score.among(places[:, 0])
+        new = moments_of_copies(
+            LOOK, some, score_of_some, lambda block: values_of(some, score_of_some, (done + block[0], block[1]))
+        )
+        merged = _merge(_rows(moments, places), done, new, tf.constant(LOOK))
+        moments = tf.nest.map_structure(
+            lambda part, rows: tf.tensor_scatter_nd_update(part, places, rows), moments, merged
+        )
+        return done + LOOK, moments, tf.tensor_scatter_nd_add(drawn, places, tf.fill(tf.shape(places)[:1], LOOK))
+
+    with score.silent():
+        _, moments, drawn = tf.while_loop(
+            lambda done, moments, drawn: tf.reduce_any(is_open(moments, drawn)),
+            look,
+            (tf.constant(copies), first, tf.fill([samples_of(x)], copies)),
+            parallel_iterations=1,
+        )
+    return moments, drawn
+
+
+def _rows(structure: Any, places: tf.Tensor) -> Any:
+    return tf.nest.map_structure(lambda part: tf.gather_nd(part, places), structure)
 
 
 def _in_a_loop(of_block: Callable[..., Moments], x: Any, score: Score) -> tuple[Callable[..., Moments], Moments]:

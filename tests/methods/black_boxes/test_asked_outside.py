@@ -105,7 +105,7 @@ ASKING = {
     "baselines": lambda f: tfs.Occlusion(f, 3, baseline=tfs.baselines.uniform(0, 1, 3)),
     "IntegratedGradients": lambda f: tfs.IntegratedGradients(tfs.Occlusion(f, 3, 3), steps=3, tolerance=1e9),
     "ExpectedGradients": lambda f: tfs.ExpectedGradients(tfs.Occlusion(f, 3, 3), samples=4),
-    "BlurIntegratedGradients": lambda f: tfs.BlurIntegratedGradients(tfs.Occlusion(f, 3, 3), steps=2, tolerance=1e9),
+    "BlurIntegratedGradients": lambda f: tfs.BlurIntegratedGradients(tfs.Occlusion(f, 3, 3), steps=3, tolerance=1e9),
 }
 
 

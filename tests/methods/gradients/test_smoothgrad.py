@@ -53,6 +53,57 @@ def test_numpy_twin(network, method, twin, batch_size):
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("batch_size", [None, 1, 2])
+@pytest.mark.parametrize("method", [tfs.SmoothGrad, tfs.SmoothGradSquared])
+def test_a_tolerance_draws_the_copies_that_it_needs(network, method, batch_size):
+    """As many for each sample as its own error asks for: the map is that of as many, and one look less misses."""
+    x = X + np.array([0.0, 1.0, 3.0], "float32")[:, None, None, None]
+    explanation = method(network, samples=8, tolerance=0.08, budget=5000).explain(x, 1, batch_size=batch_size)
+    used = explanation.diagnostics["samples_used"].astype(int)
+    assert len(set(used)) > 1 and explanation.diagnostics["converged"].all()
+    for sample, count in enumerate(used):
+        alone = method(network, samples=int(count)).explain(x[sample : sample + 1], 1)
+        np.testing.assert_allclose(explanation.values[sample], alone.values[0], rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(
+            explanation.diagnostics["relative_error"][sample], alone.diagnostics["relative_error"][0], rtol=1e-4
+        )
+        before = method(network, samples=int(count) - 16).explain(x[sample : sample + 1], 1)
+        assert alone.diagnostics["relative_error"][0] <= 0.08 < before.diagnostics["relative_error"][0]
+
+
+def test_a_budget_that_ends_before_the_tolerance_says_so(network):
+    with pytest.warns(UserWarning, match=r"samples \[0, 1, 2\].* off by an estimated .* Allow a larger budget"):
+        explanation = tfs.SmoothGrad(network, samples=4, tolerance=0.01, budget=40).explain(X, 1)
+    np.testing.assert_array_equal(explanation.diagnostics["samples_used"], 36)
+    assert not explanation.diagnostics["converged"].any()
+
+
+def test_a_tolerance_for_a_function_that_only_answers(network):
+    occlusion = tfs.Occlusion(lambda x: network(x).numpy(), window=4, stride=4, baseline=0)
+    explanation = tfs.SmoothGrad(occlusion, samples=4, tolerance=0.25).explain(X, 1)
+    used = explanation.diagnostics["samples_used"].astype(int)
+    of_as_many = [
+        tfs.SmoothGrad(occlusion, samples=int(n)).explain(X[i : i + 1], 1).values[0] for i, n in enumerate(used)
+    ]
+    np.testing.assert_allclose(explanation.values, of_as_many, rtol=1e-3, atol=1e-6)
+    assert used.max() > 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": -1}, "tolerance is a finite number"),
+        ({"tolerance": 0.5, "samples": 1}, "samples is a whole number, at least 2"),
+        ({"tolerance": 0.5, "budget": 20}, "budget is a whole number, at least 50"),
+    ],
+)
+def test_wrong_tolerances(network, options, message):
+    with pytest.raises(ValueError, match=message):
+        tfs.SmoothGrad(network, **options)
+    with pytest.raises(ValueError, match="an inner explainer that draws noise itself"):
+        tfs.SmoothGrad(tfs.SmoothGrad(network), tolerance=0.5)
+
+
 def test_twin_of_a_model_with_two_inputs():
     left, right = keras.Input((4,)), keras.Input((3,))
     hidden = layers.Dense(5, activation="tanh")(layers.Concatenate()([left, right]))
