@@ -81,6 +81,8 @@ def test_several_inputs():
         np.testing.assert_array_equal(one.values["a"], tfs.Gradient(model).explain(x, place).values["a"])
 
 
+# Relevance of the logarithm of a probability starts as logits times slopes, which do not sum to it.
+@pytest.mark.filterwarnings("ignore:.* Most is lost at the target, which is no weighted sum of logits")
 @pytest.mark.parametrize("method", [tfs.Gradient, tfs.IntegratedGradients, tfs.LRP, tfs.DeepLIFT, tfs.Occlusion])
 def test_the_matrix_of_an_answer(language_model, method):
     """A row for each token that is said: strictly causal, and for what adds up the sum of the rows is the sequence."""

@@ -225,5 +225,5 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
     values = in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score)
     begun = total([relevance for relevance in start if relevance is not None])
     # Equal for a weighted sum of logits, which most targets are.
-    lost["the target, which is no weighted sum of logits"] = forward.score - begun
+    lost["the target, which is no weighted sum of logits as a margin or a contrast is"] = forward.score - begun
     return Walk(values, without, lost)
