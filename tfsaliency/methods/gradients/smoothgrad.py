@@ -87,11 +87,6 @@ class NoisyCopies(Wrapper):
 class SmoothGrad(NoisyCopies):
     """The mean of another explainer's values over noisy copies of the input.
 
-    Args:
-        tolerance: None for a map of ``samples`` copies. Or the ``relative_error`` to be reached: each input gets
-            ``samples`` copies first, and 16 more at a time until its map is within the tolerance.
-        budget: the most copies of an input, with a tolerance.
-
     Formula:
         ``v = 1/n sum_j f(x + e_j)``, ``e_j ~ N(0, (noise * (max x - min x))^2)``, ``f`` the inner explainer.
 
@@ -101,6 +96,11 @@ class SmoothGrad(NoisyCopies):
     ``samples_used`` and ``converged`` too. A signed map of single pixels of a real network takes hundreds of copies for
     a tolerance of 0.5, a map of absolute values (``SmoothGrad(Gradient(model).then(absolute), tolerance=0.2)``) about
     thirty. The paper advises ``noise`` from 0.1 to 0.2.
+
+    Args:
+        tolerance: None for a map of ``samples`` copies. Or the ``relative_error`` to be reached: each input gets
+            ``samples`` copies first, and 16 more at a time until its map is within the tolerance.
+        budget: the most copies of an input, with a tolerance.
 
     Raises:
         ValueError: samples below 1 or noise below 0; a tolerance for an inner explainer that draws noise itself.
@@ -128,7 +128,7 @@ class SmoothGrad(NoisyCopies):
         check_count("budget", self.budget, self.samples)
         if self._depth:
             raise ValueError(
-                f"A tolerance needs copies that differ by this noise alone. Received: an inner explainer that draws "
+                "A tolerance needs copies that differ by this noise alone. Received: an inner explainer that draws "
                 f"noise itself, {self.inner}. Say how many samples: tolerance=None"
             )
 
