@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.score import Score
+from tfsaliency.tensors.errors import relative_error
 from tfsaliency.tensors.sums import of_copies, samples_of, sizes_of, total
 
 
@@ -24,15 +25,11 @@ class Moments(NamedTuple):
     def relative_error(self, copies: Any) -> tf.Tensor:
         """``(N,)``: the estimated ``||mean - E|| / ||E||`` of a mean of independent copies, a number or ``(N,)``.
 
-        Infinite if the mean is not distinguishable from noise, NaN for one copy.
+        NaN for one copy.
         """
         copies = tf.cast(copies, tf.float32)
         # Of one copy 0 / 0.
-        variance = total(self.spread) / (copies * (copies - 1))
-        # The square of the mean contains the variance of the mean: E |m|^2 = |E m|^2 + Var m.
-        signal = total(tf.nest.map_structure(tf.square, self.mean)) - variance
-        error = tf.sqrt(tf.math.divide_no_nan(variance, tf.nn.relu(signal)))
-        return tf.where((signal <= 0) & (variance > 0), float("inf"), tf.where(variance >= 0, error, float("nan")))
+        return relative_error(self.mean, total(self.spread) / (copies * (copies - 1)))
 
 
 def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Block], Any]) -> Moments:

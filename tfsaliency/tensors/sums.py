@@ -15,6 +15,11 @@ def total(structure: Any) -> tf.Tensor:
     return tf.add_n([tf.reduce_sum(part, inner_axes(part)) for part in tf.nest.flatten(structure)])
 
 
+def squares(structure: Any) -> tf.Tensor:
+    """``(N,)``: the same sum of the squares."""
+    return total(tf.nest.map_structure(tf.square, structure))
+
+
 def inner_axes(part: tf.Tensor) -> list[int]:
     """All axes but the batch axis."""
     return list(range(1, part.shape.rank))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import check_amount, check_count
 from tfsaliency.engine.copies import Block
-from tfsaliency.engine.moments import moments_of_copies, moments_until
+from tfsaliency.engine.moments import Moments, moments_of_copies, moments_until
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
@@ -61,6 +61,10 @@ class NoisyCopies(Wrapper):
     def values_of(self, x: Any, score: Score, block: Block) -> Any:
         """The values of a block of noisy copies, ``(count * N, ...)``."""
         return self.asked.attribute(self._noisy(x, *block), score).values
+
+    def moments(self, x: Any, score: Score) -> Moments:
+        """The moments of the values over ``samples`` copies."""
+        return moments_of_copies(self.samples, x, score, lambda block: self.values_of(x, score, block))
 
     def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
         """Copies ``first`` to ``first + count`` of the inputs, stacked in blocks: ``(count * N, ...)``."""
@@ -139,7 +143,7 @@ class SmoothGrad(NoisyCopies):
             error = moments.relative_error(used)
             reached = {"samples_used": tf.cast(used, tf.float32), "converged": error <= self.tolerance}
             return Attribution(moments.mean, {"relative_error": error, **reached})
-        moments = moments_of_copies(self.samples, x, score, lambda block: self.values_of(x, score, block))
+        moments = self.moments(x, score)
         error = moments.relative_error(self.samples)
         if self._depth:
             # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
@@ -212,5 +216,5 @@ class VarGrad(NoisyCopies):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()
-        _, spread = moments_of_copies(self.samples, x, score, lambda block: self.values_of(x, score, block))
+        _, spread = self.moments(x, score)
         return Attribution(tf.nest.map_structure(lambda part: part / self.samples, spread))

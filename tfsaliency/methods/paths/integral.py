@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import check_amount, check_choice, check_count
-from tfsaliency.engine.copies import scores_of_copies
+from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
@@ -16,7 +16,11 @@ from tfsaliency.methods.paths.path import Paths
 from tfsaliency.methods.paths.quadrature import FEWEST, RULES
 from tfsaliency.methods.paths.refined import FEWEST_REFINED, refined
 from tfsaliency.methods.paths.summed import SlopesOf, summed
+from tfsaliency.tensors.errors import relative_error
 from tfsaliency.tensors.sums import samples_of, total
+
+# A gap of float32 sums is no larger share of the sizes of the values than this.
+ROUNDING = 1e-4
 
 
 class PathIntegral(Wrapper):
@@ -63,20 +67,22 @@ class PathIntegral(Wrapper):
             integral = refined(paths, x, score, slopes, self.tolerance, self.budget)
         else:
             integral = summed(paths, x, score, slopes, RULES[self.quadrature](self.steps))
+        values = tf.nest.map_structure(lambda part: part / paths.number, integral.values)
+        error = relative_error(integral.values, integral.error2)
         change = at_end - _mean_at_starts(paths, x, score)
-        gap = total(integral.values) - change
-        is_right = integral.relative_error <= self.tolerance
+        gap = total(values) - change
+        is_right = error <= self.tolerance
         if type(self.inner) is Gradient:
             # A jump of the score between two gradients is in no gradient, and in no estimate from them.
-            sizes = total(tf.nest.map_structure(tf.abs, integral.values))
+            sizes = total(tf.nest.map_structure(tf.abs, values))
             is_right &= tf.abs(gap) <= max(self.tolerance, ROUNDING) * tf.maximum(sizes, tf.abs(change))
         diagnostics = {
-            "relative_error": integral.relative_error,
+            "relative_error": error,
             "completeness_gap": gap,
             "steps_used": integral.steps,
             "converged": is_right,
         }
-        return Attribution(integral.values, diagnostics)
+        return Attribution(values, diagnostics)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner", as_explainer(self.inner))
@@ -94,15 +100,11 @@ class PathIntegral(Wrapper):
             )
 
 
-# A gap of float32 sums is no larger share of the sizes of the values than this.
-ROUNDING = 1e-4
-
-
 def _mean_at_starts(paths: Paths, x: Any, score: Score) -> tf.Tensor:
     """``(N,)``: the mean score at the starts of the paths of each sample."""
     samples = samples_of(x)
 
-    def at_starts(block: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+    def at_starts(block: Block) -> tf.Tensor:
         first, count = block
         numbers = first * samples + tf.range(count * samples)
         return score.at(paths.at(numbers, tf.zeros(tf.shape(numbers))))

@@ -6,8 +6,9 @@ import tensorflow as tf
 
 from tfsaliency.engine.score import Score
 from tfsaliency.methods.paths.path import Paths
-from tfsaliency.methods.paths.summed import OF_A_THIRD, Integral, SlopesOf, relative_error, squares
-from tfsaliency.tensors.sums import samples_of, sizes_of
+from tfsaliency.methods.paths.summed import OF_A_THIRD, Integral, SlopesOf
+from tfsaliency.tensors.errors import relative_error
+from tfsaliency.tensors.sums import samples_of, sizes_of, squares
 
 # Cells that a sample cuts before it looks again: two gradients each, half a device batch.
 CUTS = 8
@@ -85,8 +86,7 @@ def refined(paths: Paths, x: Any, score: Score, slopes: SlopesOf, tolerance: flo
     work = _Refinement(paths, x, score, slopes, tolerance, budget)
     with score.silent():
         (state,) = tf.while_loop(work.goes_on, lambda state: [work.turn(state)], [work.start()], parallel_iterations=1)
-    mean = tf.nest.map_structure(lambda part: part / paths.number, state.values)
-    return Integral(mean, relative_error(state.values, state.squared_error), state.steps)
+    return Integral(state.values, state.squared_error, state.steps)
 
 
 class _Refinement:

@@ -9,7 +9,7 @@ from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.score import Score
 from tfsaliency.methods.paths.path import Paths
 from tfsaliency.methods.paths.quadrature import Rule
-from tfsaliency.tensors.sums import along, of_copies, samples_of, sizes_of, total
+from tfsaliency.tensors.sums import along, of_copies, samples_of, sizes_of, squares
 
 # Gives what is summed times the move of the inputs, at some inputs: ``(rows, ...)`` in their structure.
 SlopesOf = Callable[[Any, Score], Any]
@@ -23,13 +23,13 @@ class Integral(NamedTuple):
     """What was summed along the paths of each sample.
 
     Attributes:
-        values: in the structure of the inputs, ``(N, ...)``.
-        relative_error: ``(N,)``, the estimated error of the values as a share of the integral, both by their L2 norm.
+        values: the sums, in the structure of the inputs, ``(N, ...)``.
+        error2: ``(N,)``, their estimated squared error.
         steps: ``(N,)`` float32, how often the gradient was asked for.
     """
 
     values: Any
-    relative_error: tf.Tensor
+    error2: tf.Tensor
     steps: tf.Tensor
 
 
@@ -66,21 +66,7 @@ def summed(paths: Paths, x: Any, score: Score, slopes: SlopesOf, rule: Rule) -> 
     before = tf.nest.map_structure(lambda part: tf.zeros([2, samples, *sizes_of(part)]), x)
     values, _, bends = over_copies(steps * paths.number, x, score, step, (nothing, before, tf.zeros([samples])))
     error2 = bends * OF_A_THIRD * steps / (steps - 2) if steps > 2 else tf.fill([samples], float("inf"))
-    mean = tf.nest.map_structure(lambda part: part / paths.number, values)
-    return Integral(mean, relative_error(values, error2), tf.fill([samples], float(steps * paths.number)))
-
-
-def relative_error(values: Any, error2: tf.Tensor) -> tf.Tensor:
-    """``(N,)``: the error of values as a share of what they estimate; infinite where it is larger than they are."""
-    # What is wrong is in the values too, and makes them longer.
-    true2 = squares(values) - error2
-    share = tf.where(true2 > 0, tf.sqrt(tf.maximum(tf.math.divide_no_nan(error2, true2), 0.0)), float("inf"))
-    return tf.where(error2 > 0, share, 0.0)
-
-
-def squares(values: Any) -> tf.Tensor:
-    """``(N,)``: the squared length of the values of each sample."""
-    return total(tf.nest.map_structure(tf.square, values))
+    return Integral(values, error2, tf.fill([samples], float(steps * paths.number)))
 
 
 def _squares(bend: Any) -> tf.Tensor:
