@@ -193,8 +193,8 @@ class Score(ABC):
         Raises:
             ValueError: an operation on the way has no gradient.
         """
-        forward = self.forward(x)
-        return forward.score, gradient(forward.score, x, is_half=self.is_half)
+        score = self._scored(x)
+        return score, gradient(score, x, is_half=self.is_half)
 
     def altered(self, forward: Forward, x: Any, traced: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
         """``(copies * N,)``: scores of copies of the inputs after replacing one tensor inside the model by ``value``.
@@ -308,7 +308,7 @@ class TracedScore(Score):
         specs = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in tf.nest.flatten(x)]
 
         def scored(*parts: tf.Tensor) -> tf.Tensor:
-            return self.forward(tf.nest.pack_sequence_as(x, parts)).score
+            return self._scored(tf.nest.pack_sequence_as(x, parts))
 
         function = tf.function(scored, autograph=False, input_signature=specs)
         return function.get_concrete_function()(*tf.nest.flatten(x))
@@ -333,7 +333,7 @@ class TracedScore(Score):
     @property
     def at_inputs(self) -> Forward:
         """The score of the inputs as given; with loops unrolled where that is known and the other is not."""
-        return next(iter(self._at_inputs.values()), None) or self.forward(self._inputs)
+        return next(iter(self._at_inputs.values()), None) or self._run(self._model.fused, self._inputs)
 
     def resolve(self) -> tf.Tensor:
         return self.at_inputs.score
@@ -358,7 +358,7 @@ class TracedScore(Score):
         return found
 
     def _scored(self, x: Any) -> tf.Tensor:
-        return self.forward(x).score
+        return self._run(self._model.fused, x).score
 
     def passed(self, x: Any) -> Any:
         return self._copies(self._entered.given, x)

@@ -89,11 +89,11 @@ def _scale_of(step: Step) -> Scale:
     if step.type == "Neg":
         return Scale(-1.0, 0.0)
     if step.type == "FusedBatchNormV3":
-        _, gamma, beta, mean, variance = step.inputs
+        gamma, beta, mean, variance = map(step.precise, step.sources[1:])
         scale = gamma * tf.math.rsqrt(variance + step.attribute("epsilon"))
         return Scale(scale, beta - mean * scale)
     place = step.depends.index(True)
-    other = step.inputs[1 - place]
+    other = step.precise(step.sources[1 - place])
     other = tf.reshape(other, _without_leading_ones(other.shape))
     if step.type == "BiasAdd" and _channels_in_front(step):
         other = tf.reshape(other, [-1, *[1] * (step.results[0].shape.rank - 2)])
@@ -189,13 +189,16 @@ class Weighted(Affine):
         before: the scales, shifts and moves that the operation reads.
         head: the operation with weights.
         after: the scales, shifts and moves of its result.
+
+    Attributes:
+        kernel: which source of the operation the weights are.
     """
 
     def __init__(self, before: list[Step], head: Step, after: list[Step]):
         super().__init__(KINDS[head.type], [*before, head, *after], head)
-        self._before, self._head, self._after = before, head, after
+        self.before, self.head, self.after = before, head, after
         self._signal = head.depends.index(True)
-        self._kernel = next(
+        self.kernel = next(
             place
             for place, source in enumerate(head.sources)
             if place != self._signal and (source.dtype.is_floating or source.dtype == tf.resource)
@@ -203,36 +206,56 @@ class Weighted(Affine):
 
     def at(self, values: Values) -> Self:
         bound = super().at(values)
-        bound._head = self._head.at(values)
-        bound._before, bound._after = ([step.at(values) for step in steps] for steps in (self._before, self._after))
+        bound.head = self.head.at(values)
+        bound.before, bound.after = ([step.at(values) for step in steps] for steps in (self.before, self.after))
         return bound
+
+    @property
+    def steps(self) -> list[Step]:
+        """What the map is made of, in order."""
+        return [*self.before, self.head, *self.after]
+
+    @property
+    def shifts_before(self) -> bool:
+        """Whether a shift comes before the weights."""
+        return extents_through(self.before).shift != Extent.NONE
+
+    @property
+    def shifts_after(self) -> bool:
+        """Whether a shift comes after them."""
+        return extents_through(self.after).shift != Extent.NONE
 
     @property
     def weights(self) -> tf.Tensor:
         return self._once("weights", self._effective_weights)
 
     def _effective_weights(self) -> tf.Tensor:
-        head = self._head
-        w = head.inputs[self._kernel]
-        scaled = _scaled(w, _through(self._before).scale, lambda scale: _per_signal(head, w, scale))
+        head = self.head
+        w = head.precise(head.sources[self.kernel])
+        scaled = _scaled(w, _through(self.before).scale, lambda scale: _per_signal(head, w, scale))
         return _scaled(scaled, self._scale_after().scale, lambda scale: _per_result(head, w, scale))
 
     def _scale_after(self) -> Scale:
-        scale: Scale = self._once("after", lambda: _through(self._after))
+        scale: Scale = self._once("after", lambda: _through(self.after))
         return scale
 
     @property
+    def shift_after(self) -> tf.Tensor:
+        """What the steps after the weights add to the result."""
+        return tf.convert_to_tensor(self._scale_after().shift, self.weights.dtype)
+
+    @property
     def bias(self) -> tf.Tensor:
-        if extents_through(self._before).shift == Extent.NONE:
-            return tf.convert_to_tensor(self._scale_after().shift, self.z.dtype)
+        if not self.shifts_before:
+            return self.shift_after
         # A shift in front of a padded convolution adds less at the border: the rest is the bias at each place.
         return self.z - self.linear(self.x)
 
     def linear(self, x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-        inputs = list(self._head.inputs)
-        inputs[self._signal] = _moved(x, self._before)
-        inputs[self._kernel] = self.weights if weights is None else weights
-        return _moved(self._head.run(*inputs)[0], self._after)
+        inputs = list(self.head.inputs)
+        inputs[self._signal] = _moved(x, self.before)
+        inputs[self.kernel] = self.weights if weights is None else weights
+        return _moved(self.head.run(*inputs)[0], self.after)
 
 
 class Normalization(Affine):

@@ -45,19 +45,19 @@ class Network:
         self._trace, self.inputs, self.outputs = trace, inputs, outputs
 
     @cached_property
-    def _operations(self) -> list[Step]:
+    def steps(self) -> list[Step]:
         """The steps, one for each operation."""
         return _steps(self.inputs, self.outputs)
 
     @cached_property
     def with_activations(self) -> list[Step]:
         """The steps, where several operations that are one activation (SiLU, GELU, softmax) are one step."""
-        return joined_activations(joined_softmaxes(self._operations))
+        return joined_activations(joined_softmaxes(self.steps))
 
     @cached_property
     def with_rectifiers(self) -> list[Step]:
         """The steps, where each rectifying activation is one step."""
-        return with_rectifiers(self._operations, self._trace, self.inputs)
+        return with_rectifiers(self.steps, self._trace, self.inputs)
 
     @cached_property
     def with_affine_maps(self) -> list[Step]:
@@ -135,7 +135,7 @@ class Network:
         # A token that is repeated for each sample depends on their number alone.
         read = [op for op in ancestors(*self.outputs) if op.type not in SHAPE_READERS]
         after = descendants(read, self.inputs)
-        followed = {result.ref() for step in self._operations for result in step.results}
+        followed = {result.ref() for step in self.steps for result in step.results}
         made = {result.ref() for op in after for result in op.outputs if result.dtype.is_floating}
         return made - followed
 

@@ -5,8 +5,9 @@ same graph. So every explainer of a model starts from the one trace of it.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +20,8 @@ from tfsaliency.graph.operations import NESTED
 from tfsaliency.graph.replay import Replay
 
 Pairs = Sequence[tuple[tf.Tensor, tf.Tensor]]
+
+_NOTHING: Mapping[str, tf.Tensor] = MappingProxyType({})
 
 
 class Values:
@@ -113,7 +116,7 @@ class Trace:
         given = [*inputs, *self.captured]
         if wanted is None:
             if self.is_flat:
-                return _imported(self._everything, self.operations, given)
+                return imported(self._everything, given, _results(self.operations))
             return self._replayed(self.operations, given)
         needed = ancestors(*wanted, known=[traced for traced, _ in given])
         return self._run([op for op in needed if op.type != "Placeholder"], given)
@@ -122,7 +125,7 @@ class Trace:
         # The gradients of functions, conditions and loops are Python objects and names that belong to the graph of the
         # trace: an imported copy has none, or is in the way of another copy.
         if _is_flat(operations):
-            return _imported(self._part(operations), operations, given)
+            return imported(self.part(operations), given, _results(operations))
         return self._replayed(operations, given)
 
     @property
@@ -175,9 +178,9 @@ class Trace:
 
     @cached_property
     def _everything(self) -> tf.compat.v1.GraphDef:
-        return self._part(self.operations)
+        return self.part(self.operations)
 
-    def _part(self, operations: list[tf.Operation]) -> tf.compat.v1.GraphDef:
+    def part(self, operations: list[tf.Operation]) -> tf.compat.v1.GraphDef:
         """The definition of some of the operations."""
         part = tf.compat.v1.GraphDef()
         part.versions.CopyFrom(self.definition.versions)
@@ -199,14 +202,26 @@ def _is_flat(operations: list[tf.Operation]) -> bool:
     return not any(op.type in NESTED for op in operations)
 
 
-def _imported(part: tf.compat.v1.GraphDef, operations: list[tf.Operation], given: Pairs) -> Values:
-    """The values of all results of the operations, for given values of what they read from outside."""
-    read = {source.ref() for op in operations for source in op.inputs}
-    outside = {traced.name: _here(value) for traced, value in given if traced.ref() in read}
-    traced = [output for op in operations for output in op.outputs]
-    names = [each.name for each in traced]
-    made = tf.graph_util.import_graph_def(part, outside, names, name="model")
-    return Values([*zip(traced, made, strict=True), *given])
+def _results(operations: list[tf.Operation]) -> list[tf.Tensor]:
+    return [output for op in operations for output in op.outputs]
+
+
+def imported(
+    part: tf.compat.v1.GraphDef, given: Pairs, wanted: list[tf.Tensor], made: Mapping[str, tf.Tensor] = _NOTHING
+) -> Values:
+    """The values of wanted tensors, in the graph under construction.
+
+    Args:
+        part: the operations that compute them.
+        given: pairs of a traced tensor that the operations read from outside, and its value. Others may be among them.
+        wanted: traced tensors.
+        made: what else the operations read, by the name that they read it by.
+    """
+    read = {name.removesuffix(":0") for node in part.node for name in node.input}
+    known = {traced.name: value for traced, value in given} | {**made}
+    outside = {name: _here(value) for name, value in known.items() if name.removesuffix(":0") in read}
+    values = tf.graph_util.import_graph_def(part, outside, [each.name for each in wanted], name="model")
+    return Values([*zip(wanted, values, strict=True), *given])
 
 
 def _here(value: tf.Tensor) -> tf.Tensor:

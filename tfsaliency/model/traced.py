@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.fused import FusedTrace, fusible
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.operations import NESTED
 from tfsaliency.graph.trace import Pairs, Trace, Values
@@ -69,7 +70,7 @@ class Traced:
         """The same model, which reads other variables; see `Trace.reading`."""
         other = copy.copy(self)
         other.trace = self.trace.reading(instead)
-        for derived in ("network", "_unrolled"):
+        for derived in ("network", "fused", "_unrolled"):
             other.__dict__.pop(derived, None)
         return other
 
@@ -80,6 +81,13 @@ class Traced:
         if turns not in self._unrolled:
             self._unrolled[turns] = _UnrolledModel(self, turns)
         return self._unrolled[turns]
+
+    @cached_property
+    def fused(self) -> "Traced":
+        """The same model with scales and shifts fused into weights, of which the logits alone can be read."""
+        wanted = tf.nest.flatten((self.logits.values, self.logits.outputs))
+        maps = fusible(self.network, wanted) if self.trace.is_flat else []
+        return _FusedModel(self, FusedTrace(self.trace, maps, wanted)) if maps else self
 
     @cached_property
     def network(self) -> Network:
@@ -164,6 +172,17 @@ class TracedModel(Traced):
     def layers_of(self, operation: str) -> list[LayerCall]:
         position = self.positions[operation]
         return [call for call in self.calls if call.graph is self.trace.graph and position in call.operations]
+
+
+class _FusedModel(Traced):
+    """A traced model with scales and shifts fused into weights."""
+
+    def __init__(self, model: Traced, fused: FusedTrace):
+        self._model, self._fused = model, fused
+        self.trace, self.inputs, self.held, self.logits = model.trace, model.inputs, model.held, model.logits
+
+    def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
+        return self._fused.run([*self._model.pairs(x, held), *self.trace.captured])
 
 
 class _UnrolledModel(Traced):
