@@ -49,7 +49,7 @@ def test_family(name):
             check_first_layer_is_flat(explanation)
     if name in OF_RELU:
         check_baselines(model, x, (AVERAGE, random_baseline(x)))
-        check_lrp_is_gradient_times_input(model, x)
+        check_lrp_is_gradient_times_input(in_float64(name, model), x)
     tfs.forget(model)
     keras.backend.clear_session()
 
@@ -63,12 +63,25 @@ def check_first_layer_is_flat(explanation):
     np.testing.assert_allclose(explanation.diagnostics["conservation_gap"], gap, atol=1e-5)
 
 
+def in_float64(name, model):
+    """In float32 two ways to compute one unit near zero may find it on both sides."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        twin = built(name)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    twin.set_weights(model.get_weights())
+    return twin
+
+
 def check_lrp_is_gradient_times_input(model, x):
     zero = tfs.rules.Epsilon(1e-9)
     everywhere = {tfs.rules.kind(name): zero for name in ("convolution", "dense", "normalization")}
     relevance = tfs.LRP(model, everywhere).explain(x)
     # Sums and averages keep a stabilizer of 1e-6.
-    close(relevance.values, tfs.GradientTimesInput(model).explain(x, relevance.target).values, 2e-3)
+    close(relevance.values, tfs.GradientTimesInput(model).explain(x, relevance.target).values, 1e-3)
 
 
 def test_deeplift_is_complete_on_real_weights():
