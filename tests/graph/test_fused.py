@@ -3,6 +3,7 @@
 All numbers are float64: what is left to tell between the two is rounding.
 """
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +12,7 @@ from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.fused import FusedTrace, fusible
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.trace import Trace
+from tfsaliency.model.traced import TracedModel
 
 
 def numbers(*shape):
@@ -138,3 +140,46 @@ def test_values_and_gradients_are_those_of_the_trace(name):
 def computing(x, y):
     """How many operations from one tensor to another compute something."""
     return sum(op.type != "Identity" for op in descendants(ancestors(y), [x]))
+
+
+NETWORKS = {
+    "MobileNetV2": (lambda: keras.applications.MobileNetV2((224, 224, 3), alpha=0.35, weights=None, classes=4), 52),
+    "EfficientNetB0": (lambda: keras.applications.EfficientNetB0(weights=None, classes=4), 49),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_many_normalizations(name):
+    build, normalizations = NETWORKS[name]
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        keras.utils.set_random_seed(0)
+        model = build()
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    model.set_weights([draw(each, weights) for each, weights in zip(model.weights, model.get_weights(), strict=True)])
+    plain = TracedModel(model, tf.TensorSpec([None, 224, 224, 3], tf.float64))
+    scales = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
+    assert len(scales) == normalizations
+
+    @tf.function(autograph=False)
+    def slopes(x):
+        logits, after = (each.run(x)[each.logits.values][:, 1] for each in (plain, plain.fused))
+        # One operation instead of two for each of them.
+        counts.extend(computing(x, each) for each in (logits, after))
+        return tf.gradients(logits, x)[0], tf.gradients(after, x)[0]
+
+    counts = []
+    slope, after = slopes(tf.constant(np.random.default_rng(0).uniform(0, 255, size=(1, 224, 224, 3))))
+    assert np.linalg.norm(after - slope) <= 1e-12 * np.linalg.norm(slope) > 0
+    assert counts[0] - counts[1] == normalizations
+
+
+def draw(variable, weights):
+    """Statistics and scales that no normalization begins with."""
+    if weights.ndim != 1 or "seed" in variable.path:
+        return weights
+    spread = np.random.default_rng(weights.size).uniform(0.3, 0.9, size=weights.shape)
+    return spread if "beta" in variable.path or "mean" in variable.path else weights + spread

@@ -133,7 +133,7 @@ class AskedScore(Score):
 
     def __call__(self, x: Any) -> tf.Tensor:
         """The score, ``(N,)``. A tape that asks for its gradient is refused."""
-        scores = self.at(x) if self._resolved(x) else self._scored(x)
+        scores = self.at(x) if self._resolved(x) else self.answer(x)[0]
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def without_gradient(*parts: tf.Tensor) -> Any:
@@ -162,8 +162,9 @@ class AskedScore(Score):
     def resolve(self) -> tf.Tensor:
         return self._at_inputs if self._at_inputs is not None else self.known(self._asked.answer(self._inputs))
 
-    def _scored(self, x: Any) -> tf.Tensor:
-        return self._of(_logits(self._asked.answer(x)), x)
+    def answer(self, x: Any) -> tuple[tf.Tensor, Logits]:
+        logits = _logits(self._asked.answer(x))
+        return self._of(logits, x), logits
 
 
 def _logits(answer: np.ndarray) -> Logits:

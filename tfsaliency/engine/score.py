@@ -172,8 +172,8 @@ class Score(ABC):
         """``(N,)``: the scores of the inputs as given. This resolves the target."""
 
     @abstractmethod
-    def _scored(self, x: Any) -> tf.Tensor:
-        """The score alone, of any rows."""
+    def answer(self, x: Any) -> tuple[tf.Tensor, Logits]:
+        """The score, ``(N,)``, and the logits that it was computed from, which a `tf.gradients` can differentiate."""
 
     def at(self, x: Any) -> tf.Tensor:
         """``(n,)``: the scores of the inputs as given, or of copies of them. Resolves the target where it waits."""
@@ -181,7 +181,7 @@ class Score(ABC):
             return self.resolve()
         if self.chosen is None:
             self.resolve()
-        return self._scored(x)
+        return self.answer(x)[0]
 
     def probability(self) -> tf.Tensor | None:
         """``(N,)``: of the class that is explained, for the inputs as given; None where the model gives none."""
@@ -193,7 +193,7 @@ class Score(ABC):
         Raises:
             ValueError: an operation on the way has no gradient.
         """
-        score = self._scored(x)
+        score, _ = self.answer(x)
         return score, gradient(score, x, is_half=self.is_half)
 
     def altered(self, forward: Forward, x: Any, traced: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
@@ -308,7 +308,7 @@ class TracedScore(Score):
         specs = [tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in tf.nest.flatten(x)]
 
         def scored(*parts: tf.Tensor) -> tf.Tensor:
-            return self._scored(tf.nest.pack_sequence_as(x, parts))
+            return self.answer(tf.nest.pack_sequence_as(x, parts))[0]
 
         function = tf.function(scored, autograph=False, input_signature=specs)
         return function.get_concrete_function()(*tf.nest.flatten(x))
@@ -357,8 +357,9 @@ class TracedScore(Score):
             self._at_inputs[model] = found
         return found
 
-    def _scored(self, x: Any) -> tf.Tensor:
-        return self._run(self._model.fused, x).score
+    def answer(self, x: Any) -> tuple[tf.Tensor, Logits]:
+        found = self._run(self._model.fused, x)
+        return found.score, found.logits
 
     def passed(self, x: Any) -> Any:
         return self._copies(self._entered.given, x)

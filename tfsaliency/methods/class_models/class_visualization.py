@@ -226,8 +226,7 @@ class ClassVisualization(Method):
         if self.views is not None:
             progress = tf.cast(done, tf.float32) / self.steps
             seen = self.views((pictures - middle) / half, progress, tf.stack([self.seed, done + 1])) * half + middle
-        forward = score.forward(seen)
-        worth, logits = forward.score, forward.logits
+        worth, logits = score.answer(seen)
         if self.rivals and isinstance(score.target, ClassTarget) and logits.links in ("Softmax", "LogSoftmax"):
             worth -= self.rivals * tf.reduce_logsumexp(logits.values, axis=-1)
         if self.penalty:
