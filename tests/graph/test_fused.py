@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
+import tfsaliency as tfs
 from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.fused import FusedTrace, fusible
 from tfsaliency.graph.network import Network
@@ -99,6 +101,12 @@ CASES = {
         PICTURE,
         0,
     ),
+    # Weights that depend on the input cannot be fused once for all runs.
+    "weights of the input": (
+        lambda x: scales(tf.matmul(x, tf.cast(tf.argmax(x[:4], axis=-1), tf.float64)[:, None] * KERNEL[0, 0])),
+        TABLE,
+        0,
+    ),
     "more weights than numbers": (lambda x: scales(tf.matmul(x, numbers(400, 4))), [None, 400], 0),
 }
 
@@ -119,16 +127,15 @@ def test_values_and_gradients_are_those_of_the_trace(name):
     @tf.function(autograph=False)
     def both(x):
         answers = []
-        for each in (trace, after):
-            # What the weights are computed from does not depend on the input.
-            y = each.run([(trace.inputs[0], x), *trace.captured])[trace.outputs]
+        for run in (trace.run, lambda given: after.run(given, after.weights())):
+            y = run([(trace.inputs[0], x)])[trace.outputs]
             counts.append(computing(x, y))
             if not upstream:
-                upstream.append(np.random.default_rng(3).normal(size=(3, *y.shape[1:])))
+                upstream.append(np.random.default_rng(3).normal(size=(4, *y.shape[1:])))
             answers.append((y, tf.gradients(y, x, upstream)[0]))
         return answers
 
-    x = np.random.default_rng(2).normal(size=(3, *shape[1:]))
+    x = np.random.default_rng(2).normal(size=(4, *shape[1:]))
     (y, slope), (z, slope_after) = both(tf.constant(x))
     assert np.abs(y).max() > 0.1
     np.testing.assert_allclose(z, y, rtol=1e-12, atol=1e-12)
@@ -166,7 +173,7 @@ def test_networks_of_many_normalizations(name):
 
     @tf.function(autograph=False)
     def slopes(x):
-        logits, after = (each.run(x)[each.logits.values][:, 1] for each in (plain, plain.fused))
+        logits, after = (each.run(x)[each.logits.values][:, 1] for each in (plain, plain.fused(x.graph)))
         # One operation instead of two for each of them.
         counts.extend(computing(x, each) for each in (logits, after))
         return tf.gradients(logits, x)[0], tf.gradients(after, x)[0]
@@ -175,6 +182,18 @@ def test_networks_of_many_normalizations(name):
     slope, after = slopes(tf.constant(np.random.default_rng(0).uniform(0, 255, size=(1, 224, 224, 3))))
     assert np.linalg.norm(after - slope) <= 1e-12 * np.linalg.norm(slope) > 0
     assert counts[0] - counts[1] == normalizations
+
+
+def test_weights_are_fused_from_the_variables_as_they_are_at_each_call():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((6, 6, 2)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten()]
+    )
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
+    before = tfs.Gradient(model).explain(x, 5).values
+    gamma, *others = model.layers[1].get_weights()
+    model.layers[1].set_weights([-3 * gamma, *others])
+    np.testing.assert_allclose(tfs.Gradient(model).explain(x, 5).values, -3 * before, rtol=1e-5, atol=1e-7)
 
 
 def draw(variable, weights):

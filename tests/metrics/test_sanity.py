@@ -18,8 +18,18 @@ def recurrent():
     return keras.Sequential([keras.Input((6, 3)), layers.Dense(4), layers.LSTM(5), layers.Dense(3)])
 
 
+def normalized():
+    """A normalization, which is fused into the weights before it."""
+    keras.utils.set_random_seed(1)
+    inner = [layers.Conv2D(4, 3, activation="relu"), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU()]
+    model = keras.Sequential([keras.Input(PICTURES.shape[1:]), *inner, layers.GlobalMaxPool2D(), layers.Dense(3)])
+    statistics = model.layers[2]
+    statistics.set_weights([np.full(4, number) for number in (2.0, 0.1, 0.2, 0.5)])
+    return model
+
+
 SERIES = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32")
-NETWORKS = {"pictures": (picture_model, PICTURES), "series": (recurrent, SERIES)}
+NETWORKS = {"pictures": (picture_model, PICTURES), "normalized": (normalized, PICTURES), "series": (recurrent, SERIES)}
 METHODS = {"Gradient": tfs.Gradient, "LRP": lambda model: tfs.LRP(model, "epsilon"), "DeepLIFT": tfs.DeepLIFT}
 
 

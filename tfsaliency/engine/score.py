@@ -4,6 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
@@ -328,12 +329,18 @@ class TracedScore(Score):
     def reading(self, instead: dict[int, tf.Tensor]) -> "TracedScore":
         other = copy.copy(self)
         other._model, other._at_inputs = cast(Point, self._model.reading(instead)), {}
+        other.__dict__.pop("_fused", None)
         return other
+
+    @cached_property
+    def _fused(self) -> Traced:
+        """What computes scores and gradients alone."""
+        return self._model.fused(self._graph)
 
     @property
     def at_inputs(self) -> Forward:
         """The score of the inputs as given; with loops unrolled where that is known and the other is not."""
-        return next(iter(self._at_inputs.values()), None) or self._run(self._model.fused, self._inputs)
+        return next(iter(self._at_inputs.values()), None) or self._run(self._fused, self._inputs)
 
     def resolve(self) -> tf.Tensor:
         return self.at_inputs.score
@@ -358,7 +365,7 @@ class TracedScore(Score):
         return found
 
     def answer(self, x: Any) -> tuple[tf.Tensor, Logits]:
-        found = self._run(self._model.fused, x)
+        found = self._run(self._fused, x)
         return found.score, found.logits
 
     def passed(self, x: Any) -> Any:

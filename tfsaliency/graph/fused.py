@@ -20,6 +20,18 @@ from tfsaliency.graph.trace import Pairs, Trace, Values, imported
 MOST_WEIGHTS = 32
 
 
+class FusedWeights(NamedTuple):
+    """What a fused trace reads besides its inputs, in a graph under construction.
+
+    Attributes:
+        parts: pairs of a traced tensor that weights are fused from, and its value.
+        made: the fused weights and shifts, by the names that they are read by.
+    """
+
+    parts: Pairs
+    made: dict[str, tf.Tensor]
+
+
 class FusedTrace:
     """Runs a trace with affine maps fused. Only the wanted tensors can be read.
 
@@ -32,51 +44,36 @@ class FusedTrace:
     def __init__(self, trace: Trace, maps: list[Weighted], wanted: list[tf.Tensor]):
         self._trace, self._wanted = trace, wanted
         self._fusions = [_Fusion(each) for each in maps]
-        self._parts: _Parts | None = None
+        self._read = list({each.ref(): each for fusion in self._fusions for each in fusion.read}.values())
+        self._rest: tf.compat.v1.GraphDef | None = None
 
-    def run(self, given: Pairs) -> Values:
+    def weights(self) -> FusedWeights:
+        """Fuses the weights from the variables as they are, in the graph under construction."""
+        values = self._trace.run([], self._read)
+        made = {name: value for fusion in self._fusions for name, value in fusion.values(values).items()}
+        return FusedWeights([(each, values[each]) for each in self._read], made)
+
+    def run(self, given: Pairs, weights: FusedWeights) -> Values:
         """Computes the wanted tensors, in the graph under construction.
 
         Args:
             given: pairs of a traced tensor and its value: the same tensors each time.
+            weights: from `weights`, in this graph or in one around it.
         """
-        parts = self._parts or self._split(given)
-        self._parts = parts
-        weights = imported(parts.weights, given, parts.read)
-        known = [*given, *((each, weights[each]) for each in parts.read)]
-        made = {name: value for fusion in self._fusions for name, value in fusion.values(weights).items()}
-        return imported(parts.rest, known, parts.computed, made)
+        known = [*given, *self._trace.captured, *weights.parts]
+        if self._rest is None:
+            self._rest = self._rewired([traced for traced, _ in known])
+        refs = {traced.ref() for traced, _ in known}
+        return imported(self._rest, known, [each for each in self._wanted if each.ref() not in refs], weights.made)
 
-    def _split(self, given: Pairs) -> "_Parts":
-        """The operations that the weights come from, and those of the fused network."""
-        tensors = [traced for traced, _ in given]
-        read = list({each.ref(): each for fusion in self._fusions for each in fusion.read}.values())
-        weights = ancestors(*read, known=tensors)
+    def _rewired(self, known: list[tf.Tensor]) -> tf.compat.v1.GraphDef:
+        """The operations from known tensors to the wanted ones."""
         dropped = {name for fusion in self._fusions for name in fusion.dropped}
-        rest = [op for op in ancestors(*self._wanted, known=[*tensors, *read]) if op.name not in dropped]
-        part = self._trace.part(rest)
+        part = self._trace.part([op for op in ancestors(*self._wanted, known=known) if op.name not in dropped])
         nodes = {node.name: node for node in part.node}
         for fusion in self._fusions:
             fusion.rewire(nodes)
-        known = {each.ref() for each in (*tensors, *read)}
-        computed = [each for each in self._wanted if each.ref() not in known]
-        return _Parts(read, self._trace.part(weights), part, computed)
-
-
-class _Parts(NamedTuple):
-    """What `FusedTrace` imports.
-
-    Attributes:
-        read: the traced tensors that weights are fused from: weights, scales and shifts.
-        weights: computes them.
-        rest: computes the wanted tensors from them.
-        computed: the wanted tensors that are not given.
-    """
-
-    read: list[tf.Tensor]
-    weights: tf.compat.v1.GraphDef
-    rest: tf.compat.v1.GraphDef
-    computed: list[tf.Tensor]
+        return part
 
 
 class _Fusion:
@@ -89,14 +86,12 @@ class _Fusion:
 
     def __init__(self, affine: Weighted):
         self._affine = affine
-        self.read = [
-            source
-            for step in affine.steps
-            for source, depends in zip(step.sources, step.depends, strict=True)
-            if not depends and (step is affine.head or scale_and_shift(step) is not None)
-        ]
+        scales = [step for step in affine.steps if scale_and_shift(step) is not None]
+        around = (zip(step.sources, step.depends, strict=True) for step in scales)
+        operands = [source for pairs in around for source, depends in pairs if not depends]
+        self.read = [affine.head.sources[affine.kernel], *operands]
         self._last = affine.after[-1] if affine.after else None
-        self._kept = [step for step in affine.steps if scale_and_shift(step) is None or step is self._last]
+        self._kept = [step for step in affine.steps if step not in scales or step is self._last]
         kept = {step.name for step in self._kept}
         self.dropped = [step.name for step in affine.steps if step.name not in kept]
         self._weights, self._shift = f"{affine.head.name}/fused_weights", f"{affine.head.name}/fused_shift"
@@ -140,12 +135,13 @@ def fusible(network: Network, wanted: list[tf.Tensor]) -> list[Weighted]:
         wanted: traced tensors.
     """
     steps = joined_affine(network.steps, wanted)
+    variables = {traced.ref() for traced, _ in network.trace.captured}
     read_by: dict[Any, set[str]] = {}
     for op in ancestors(*wanted):
         for source in op.inputs:
             read_by.setdefault(source.ref(), set()).add(op.name)
     maps = [_without_shift_before(step) for step in steps if isinstance(step, Weighted)]
-    return [each for each in maps if _pays(each) and _is_closed(each, read_by)]
+    return [each for each in maps if _pays(each) and _is_closed(each, read_by) and _is_fixed(each, variables)]
 
 
 def _without_shift_before(affine: Weighted) -> Weighted:
@@ -168,3 +164,8 @@ def _is_closed(affine: Weighted, read_by: dict[Any, set[str]]) -> bool:
     inside = zip(affine.steps, affine.steps[1:], strict=False)
     own = any("_gradient_op_type" in step.results[0].op.node_def.attr for step in affine.steps)
     return not own and all(read_by[step.results[0].ref()] == {after.name} for step, after in inside)
+
+
+def _is_fixed(affine: Weighted, variables: set[Any]) -> bool:
+    """Whether the weights are computed from variables and constants alone."""
+    return all(op.outputs[0].ref() in variables for op in ancestors(*_Fusion(affine).read) if op.type == "Placeholder")

@@ -42,7 +42,7 @@ class Network:
     """
 
     def __init__(self, trace: Trace, inputs: list[tf.Tensor], outputs: list[tf.Tensor]):
-        self._trace, self.inputs, self.outputs = trace, inputs, outputs
+        self.trace, self.inputs, self.outputs = trace, inputs, outputs
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -57,7 +57,7 @@ class Network:
     @cached_property
     def with_rectifiers(self) -> list[Step]:
         """The steps, where each rectifying activation is one step."""
-        return with_rectifiers(self.steps, self._trace, self.inputs)
+        return with_rectifiers(self.steps, self.trace, self.inputs)
 
     @cached_property
     def with_affine_maps(self) -> list[Step]:

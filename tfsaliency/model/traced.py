@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
-from tfsaliency.graph.fused import FusedTrace, fusible
+from tfsaliency.graph.fused import FusedTrace, FusedWeights, fusible
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.operations import NESTED
 from tfsaliency.graph.trace import Pairs, Trace, Values
@@ -70,7 +70,7 @@ class Traced:
         """The same model, which reads other variables; see `Trace.reading`."""
         other = copy.copy(self)
         other.trace = self.trace.reading(instead)
-        for derived in ("network", "fused", "_unrolled"):
+        for derived in ("network", "_fused", "_unrolled"):
             other.__dict__.pop(derived, None)
         return other
 
@@ -82,12 +82,16 @@ class Traced:
             self._unrolled[turns] = _UnrolledModel(self, turns)
         return self._unrolled[turns]
 
-    @cached_property
-    def fused(self) -> "Traced":
-        """The same model with scales and shifts fused into weights, of which the logits alone can be read."""
-        wanted = tf.nest.flatten((self.logits.values, self.logits.outputs))
-        maps = fusible(self.network, wanted) if self.trace.is_flat else []
-        return _FusedModel(self, FusedTrace(self.trace, maps, wanted)) if maps else self
+    def fused(self, graph: tf.Graph) -> "Traced":
+        """The same model with scales and shifts fused into weights, of which the logits alone can be read.
+
+        Args:
+            graph: where weights are fused, once for all runs in this graph and in the loops of it.
+        """
+        if self._fused is None:
+            return self
+        with graph.as_default():
+            return _FusedModel(self, self._fused, self._fused.weights())
 
     @cached_property
     def network(self) -> Network:
@@ -97,6 +101,13 @@ class Traced:
     def layers_of(self, operation: str) -> list[LayerCall]:
         """The calls that added an operation of that name to the trace, the innermost first."""
         raise NotImplementedError
+
+    @cached_property
+    def _fused(self) -> FusedTrace | None:
+        """None where nothing can be fused."""
+        wanted = tf.nest.flatten((self.logits.values, self.logits.outputs))
+        maps = fusible(self.network, wanted) if self.trace.is_flat else []
+        return FusedTrace(self.trace, maps, wanted) if maps else None
 
     @cached_property
     def _unrolled(self) -> "dict[int, _UnrolledModel]":
@@ -177,12 +188,12 @@ class TracedModel(Traced):
 class _FusedModel(Traced):
     """A traced model with scales and shifts fused into weights."""
 
-    def __init__(self, model: Traced, fused: FusedTrace):
-        self._model, self._fused = model, fused
+    def __init__(self, model: Traced, fused: FusedTrace, weights: FusedWeights):
+        self._model, self._trace, self._weights = model, fused, weights
         self.trace, self.inputs, self.held, self.logits = model.trace, model.inputs, model.held, model.logits
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
-        return self._fused.run([*self._model.pairs(x, held), *self.trace.captured])
+        return self._trace.run(self._model.pairs(x, held), self._weights)
 
 
 class _UnrolledModel(Traced):
