@@ -148,6 +148,9 @@ class AskedScore(Score):
         self._asked.check_hides_numbers()
         return super().neutral(x)
 
+    def gradient(self, x: Any) -> tuple[tf.Tensor, Any]:
+        raise self._asked.refuse()
+
     def forward(self, x: Any) -> Forward:
         raise self._asked.refuse()
 
