@@ -93,7 +93,7 @@ class Method(ABC):
             object.__setattr__(self, "model", as_model(self.model))
 
     def __str__(self) -> str:
-        """The method and its options, without the model: ``VarGrad(Gradient, samples=50, noise=0.15, seed=0)``."""
+        """The method and its options, without the model: ``Occlusion(window=8, stride=4, baseline=None)``."""
         hidden = {each.name for each in dataclasses.fields(self) if not each.repr}  # type: ignore[arg-type]
         shown = ((name, value) for name, value in self._options() if name not in hidden)
         options = [str(value) if isinstance(value, Method) else f"{name}={text_of(value)}" for name, value in shown]

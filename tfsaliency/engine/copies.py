@@ -21,7 +21,7 @@ def over_copies(total: int, x: Any, score: Score, step: Callable[[SoFar, Block],
         x: the inputs, ``(N, ...)``.
         score: what is explained. It knows how many rows the model takes at once.
         step: takes the result of the blocks before and a block; returns the result with that block.
-        start: the result before the first block.
+        start: the result before the first block; outside of a graph anything, such as None.
     """
     size = tf.clip_by_value(score.rows // samples_of(x), 1, total)
 
@@ -33,6 +33,11 @@ def over_copies(total: int, x: Any, score: Score, step: Callable[[SoFar, Block],
             score.advance(count / total)
             return done + count, after
 
+    if tf.executing_eagerly():
+        done, so_far = tf.constant(0), start
+        while done < total:
+            done, so_far = body(done, so_far)
+        return so_far
     # Two blocks at a time: the next one's inputs are made beside the gradient of this one. With more of them all would
     # start at once, and memory would grow with the copies.
     result: SoFar

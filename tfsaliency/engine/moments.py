@@ -1,18 +1,18 @@
-"""Mean and spread of a method's values over many copies of the inputs, without keeping the values."""
+"""Mean and spread of what a method finds on many copies of the inputs, without keeping it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import tensorflow as tf
 
 from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.score import Score
 from tfsaliency.tensors.errors import relative_error
-from tfsaliency.tensors.sums import of_copies, samples_of, sizes_of, total
+from tfsaliency.tensors.sums import along, of_copies, samples_of, total
 
 
 class Moments(NamedTuple):
-    """Mean and spread over copies of the inputs, float32, in the structure of the values.
+    """Mean and spread over copies of the inputs, float32, in any structure.
 
     Attributes:
         mean: ``(N, ...)``.
@@ -31,129 +31,200 @@ class Moments(NamedTuple):
         # Of one copy 0 / 0.
         return relative_error(self.mean, total(self.spread) / (copies * (copies - 1)))
 
+    def without_first(self, copies: Any) -> "Moments":
+        """The moments over all copies but the first, which gave zeros: of products of `residuals`."""
+        copies = tf.cast(copies, tf.float32)
+        mean = tf.nest.map_structure(lambda part: part * along(copies / (copies - 1), part), self.mean)
+        spread = tf.nest.map_structure(
+            lambda part, with_first, without: part - with_first * without, self.spread, self.mean, mean
+        )
+        return Moments(mean, spread)
 
-def moments_of_copies(copies: int, x: Any, score: Score, values_of: Callable[[Block], Any]) -> Moments:
-    """Computes the moments over all copies, one device batch at a time, in one loop of the graph.
+
+class Found(NamedTuple):
+    """What copies have shown.
+
+    Attributes:
+        centre: the mean of the values, ``(N, ...)`` in their structure.
+        terms: the moments of the terms that are made of the values.
+    """
+
+    centre: Any
+    terms: Moments
+
+
+# Makes terms ``(count, N, ...)``, in any structure, from the values of a block of copies and from their `residuals`.
+TermsOf = Callable[[Any, Any], Any]
+
+
+def the_values(values: Any, residuals: Any) -> Any:
+    """The terms where the values themselves are averaged."""
+    return values
+
+
+def found_in_copies(
+    copies: int,
+    x: Any,
+    score: Score,
+    values_of: Callable[[Block], Any],
+    terms_of: TermsOf = the_values,
+    before: tuple[tf.Tensor, Found] | None = None,
+) -> Found:
+    """What all copies show, one device batch at a time, in one loop of the graph.
 
     Args:
         copies: the number of copies.
         x: the inputs, ``(N, ...)``.
         score: the explained score.
-        values_of: returns the values of the copies of a block, stacked: ``(count * N, ...)``.
+        values_of: returns the values of the copies of a block, stacked: ``(count * N, ...)`` in any structure.
+        terms_of: makes the terms whose moments are wanted.
+        before: the number of copies that were drawn before, and what they have shown.
     """
+    done, start = before or (tf.constant(0), None)
+    if start is None and not tf.executing_eagerly():
+        # Traced separately: a loop of the graph needs the shape of what it finds before it starts.
+        with score.silent():
+            traced = tf.function(lambda *block: values_of(block), autograph=False)
+            ask = traced.get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
+        start = _nothing(ask.structured_outputs, terms_of, samples_of(x))
+    else:
+        # A loop in Python takes the shape of the first block, and a black box cannot be traced.
+        def ask(*block: tf.Tensor) -> Any:
+            return values_of(block)
 
-    def of_block(first: tf.Tensor, count: tf.Tensor) -> Moments:
-        stacked = of_copies(values_of((first, count)), count)
-        mean = tf.nest.map_structure(lambda part: tf.reduce_mean(part, axis=0), stacked)
-        spread = tf.nest.map_structure(
-            lambda part, centre: tf.reduce_sum(tf.math.squared_difference(part, centre), axis=0),
-            stacked,
-            mean,
-        )
-        return Moments(mean, spread)
+    def step(so_far: Found | None, block: Block) -> Found | None:
+        first, count = done + block[0], block[1]
+        values = of_copies(ask(first, count), count)
+        if so_far is None:
+            return _found(values, first, tf.nest.map_structure(lambda part: tf.zeros([]), values), terms_of)
+        return _merge(so_far, first, _found(values, first, so_far.centre, terms_of), count)
 
-    ask, start = _in_a_loop(of_block, x, score)
-
-    def step(so_far: Moments, block: Block) -> Moments:
-        first, count = block
-        return _merge(so_far, first, Moments(*ask(first, count)), count)
-
-    return over_copies(copies, x, score, step, start)
+    return cast(Found, over_copies(copies, x, score, step, start))
 
 
 # Copies that are drawn before looking again.
 LOOK = 16
 
 
-def moments_until(
+def found_until(
     tolerance: float,
     budget: int,
     copies: int,
     x: Any,
     score: Score,
     values_of: Callable[[Any, Score, Block], Any],
-) -> tuple[Moments, tf.Tensor]:
-    """The moments over as many copies of each sample as bring the relative error of its mean within a tolerance.
+    terms_of: TermsOf,
+    error_of: Callable[[Moments, Any], tf.Tensor],
+) -> tuple[Found, tf.Tensor]:
+    """What as many copies of each sample show as bring its error within a tolerance.
 
     Args:
-        tolerance: the relative error.
+        tolerance: the largest error.
         budget: the most copies.
         copies: how many are drawn at first, of all samples.
         x: the inputs, ``(N, ...)``.
         score: the explained score.
         values_of: returns the values of the copies of a block of some of the samples, ``(count * n, ...)``.
+        terms_of: makes the terms whose moments are wanted.
+        error_of: tells the error, ``(n,)``, from the moments of the terms and the number of copies.
 
     Returns:
-        The moments, and how many copies of each sample were drawn, ``(N,)``.
+        What the copies show, and how many of each sample were drawn, ``(N,)``.
     """
-    first = moments_of_copies(copies, x, score, lambda block: values_of(x, score, block))
+    first = found_in_copies(copies, x, score, lambda block: values_of(x, score, block), terms_of)
 
-    def is_open(moments: Moments, drawn: tf.Tensor) -> tf.Tensor:
-        return (moments.relative_error(drawn) > tolerance) & (drawn + LOOK <= budget)
+    def is_open(found: Found, drawn: tf.Tensor) -> tf.Tensor:
+        return (error_of(found.terms, drawn) > tolerance) & (drawn + LOOK <= budget)
 
-    def look(done: tf.Tensor, moments: Moments, drawn: tf.Tensor) -> tuple[tf.Tensor, Moments, tf.Tensor]:
+    def look(done: tf.Tensor, found: Found, drawn: tf.Tensor) -> tuple[tf.Tensor, Found, tf.Tensor]:
         # All samples that are open have as many copies.
-        places = tf.cast(tf.where(is_open(moments, drawn)), tf.int32)
+        places = tf.cast(tf.where(is_open(found, drawn)), tf.int32)
         some, score_of_some = _rows(x, places), score.among(places[:, 0])
-        new = moments_of_copies(
-            LOOK, some, score_of_some, lambda block: values_of(some, score_of_some, (done + block[0], block[1]))
+        more = found_in_copies(
+            LOOK,
+            some,
+            score_of_some,
+            lambda block: values_of(some, score_of_some, block),
+            terms_of,
+            (done, _rows(found, places)),
         )
-        merged = _merge(_rows(moments, places), done, new, tf.constant(LOOK))
-        moments = tf.nest.map_structure(
-            lambda part, rows: tf.tensor_scatter_nd_update(part, places, rows), moments, merged
-        )
-        return done + LOOK, moments, tf.tensor_scatter_nd_add(drawn, places, tf.fill(tf.shape(places)[:1], LOOK))
+        found = tf.nest.map_structure(lambda part, rows: tf.tensor_scatter_nd_update(part, places, rows), found, more)
+        return done + LOOK, found, tf.tensor_scatter_nd_add(drawn, places, tf.fill(tf.shape(places)[:1], LOOK))
 
     with score.silent():
-        _, moments, drawn = tf.while_loop(
-            lambda done, moments, drawn: tf.reduce_any(is_open(moments, drawn)),
+        _, found, drawn = tf.while_loop(
+            lambda done, found, drawn: tf.reduce_any(is_open(found, drawn)),
             look,
             (tf.constant(copies), first, tf.fill([samples_of(x)], copies)),
             parallel_iterations=1,
         )
-    return moments, drawn
+    return found, drawn
 
 
 def _rows(structure: Any, places: tf.Tensor) -> Any:
     return tf.nest.map_structure(lambda part: tf.gather_nd(part, places), structure)
 
 
-def _in_a_loop(of_block: Callable[..., Moments], x: Any, score: Score) -> tuple[Callable[..., Moments], Moments]:
-    """What a loop asks about each block, and the moments of no copies."""
-    if tf.executing_eagerly():
-        # A loop in Python takes the shape of the first block, and a black box cannot be traced.
-        nothing = tf.nest.map_structure(lambda part: tf.zeros([]), x)
-        return of_block, Moments(nothing, nothing)
-    # Traced separately: a loop of the graph needs the shape of the values before it starts.
-    with score.silent():
-        traced = tf.function(of_block, autograph=False).get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
-    batch = samples_of(x)
-    # Where the length of a sequence is not known, values have that of the inputs.
-    start = Moments(
-        *(
-            tf.nest.map_structure(
-                lambda spec, part: tf.zeros(
-                    [batch, *(own or size for own, size in zip(spec.shape[1:], sizes_of(part), strict=True))],
-                    spec.dtype,
-                ),
-                each,
-                x,
-            )
-            for each in traced.structured_outputs
-        )
+def _nothing(specs: Any, terms_of: TermsOf, samples: tf.Tensor) -> Found:
+    """What no copies show, of values ``(rows, ...)`` of these types."""
+
+    def of_one(values: Any) -> Found:
+        zeros = tf.nest.map_structure(lambda part: tf.zeros([]), values)
+        return _found(of_copies(values, tf.constant(1)), tf.constant(0), zeros, terms_of)
+
+    specs = tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape, spec.dtype), specs)
+    found = tf.function(of_one, autograph=False).get_concrete_function(specs).structured_outputs
+
+    def zeros(spec: tf.TensorSpec) -> tf.Tensor:
+        # An axis whose length is not known, that of a sequence, gets it from the first block.
+        start = tf.zeros([samples, *(size or 1 for size in spec.shape[1:])], spec.dtype)
+        return tf.compat.v1.placeholder_with_default(start, [None, *spec.shape[1:]])
+
+    nothing: Found = tf.nest.map_structure(zeros, found)
+    return nothing
+
+
+def _found(values: Any, first: tf.Tensor, centre: Any, terms_of: TermsOf) -> Found:
+    """What a block of copies alone shows, with the mean of all ``first`` copies before it."""
+    residuals = tf.nest.map_structure(lambda part, before: _residuals(part, first, before), values, centre)
+    terms = terms_of(values, residuals)
+    mean = _mean(terms)
+    spread = tf.nest.map_structure(
+        lambda part, its: tf.reduce_sum(tf.math.squared_difference(part, its), axis=0), terms, mean
     )
-    return traced, start
+    return Found(_mean(values), Moments(mean, spread))
 
 
-def _merge(a: Moments, in_a: tf.Tensor, b: Moments, in_b: tf.Tensor) -> Moments:
-    """Moments of two groups together (Chan, Golub & LeVeque 1983), without the cancellation of a sum of squares."""
+def _mean(stacked: Any) -> Any:
+    return tf.nest.map_structure(lambda part: tf.reduce_mean(part, axis=0), stacked)
+
+
+def _residuals(values: tf.Tensor, first: tf.Tensor, centre: tf.Tensor) -> tf.Tensor:
+    """How far each value is from the mean of all before it: ``r_j = sqrt((j - 1) / j) (f_j - mean(f_1 ... f_{j-1}))``.
+
+    They have mean zero, the variance of the values, and no correlation (recursive residuals: Brown, Durbin & Evans
+    1975). The sum of the products of those of two values is exactly that of deviations from the means (Welford 1962).
+    So a variance or a covariance is a mean of terms that are nearly independent, and has the error of a mean. The first
+    is zero.
+    """
+    before = along(tf.cast(first + tf.range(tf.shape(values)[0]), tf.float32), values)
+    mean = centre + tf.math.divide_no_nan(tf.cumsum(values - centre, exclusive=True), before)
+    return tf.sqrt(before / (before + 1)) * (values - mean)
+
+
+def _merge(a: Found, in_a: tf.Tensor, b: Found, in_b: tf.Tensor) -> Found:
+    """Two groups together (Chan, Golub & LeVeque 1983), without the cancellation of a sum of squares."""
     share = tf.cast(in_b, tf.float32) / tf.cast(in_a + in_b, tf.float32)
+
+    def joined(mean_a: Any, mean_b: Any) -> Any:
+        return tf.nest.map_structure(lambda of_a, of_b: of_a + (of_b - of_a) * share, mean_a, mean_b)
 
     def spread(spread_a: tf.Tensor, spread_b: tf.Tensor, mean_a: tf.Tensor, mean_b: tf.Tensor) -> tf.Tensor:
         between = tf.math.squared_difference(mean_a, mean_b) * tf.cast(in_a, tf.float32) * share
         return spread_a + spread_b + between
 
-    return Moments(
-        tf.nest.map_structure(lambda mean_a, mean_b: mean_a + (mean_b - mean_a) * share, a.mean, b.mean),
-        tf.nest.map_structure(spread, a.spread, b.spread, a.mean, b.mean),
+    terms = Moments(
+        joined(a.terms.mean, b.terms.mean),
+        tf.nest.map_structure(spread, a.terms.spread, b.terms.spread, a.terms.mean, b.terms.mean),
     )
+    return Found(joined(a.centre, b.centre), terms)

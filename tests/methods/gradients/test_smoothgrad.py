@@ -10,6 +10,8 @@ import tfsaliency as tfs
 from tests.reference import moments_of_copies
 from tfsaliency.transforms import absolute, square
 
+NOISY = [tfs.SmoothGrad, tfs.SmoothGradSquared, tfs.VarGrad]
+
 
 @pytest.fixture(scope="module")
 def network():
@@ -54,7 +56,7 @@ def test_numpy_twin(network, method, twin, batch_size):
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 2])
-@pytest.mark.parametrize("method", [tfs.SmoothGrad, tfs.SmoothGradSquared])
+@pytest.mark.parametrize("method", NOISY)
 def test_a_tolerance_draws_the_copies_that_it_needs(network, method, batch_size):
     """As many for each sample as its own error asks for: the map is that of as many, and one look less misses."""
     x = X + np.array([0.0, 1.0, 3.0], "float32")[:, None, None, None]
@@ -100,6 +102,8 @@ def test_a_tolerance_for_a_function_that_only_answers(network):
 def test_wrong_tolerances(network, options, message):
     with pytest.raises(ValueError, match=message):
         tfs.SmoothGrad(network, **options)
+    with pytest.raises(ValueError, match="samples is a whole number, at least 3"):
+        tfs.VarGrad(network, samples=2, tolerance=0.5)
     with pytest.raises(ValueError, match="an inner explainer that draws noise itself"):
         tfs.SmoothGrad(tfs.SmoothGrad(network), tolerance=0.5)
 
@@ -184,20 +188,33 @@ def test_quadratic_has_known_moments():
     np.testing.assert_allclose(smooth.diagnostics["relative_error"], error, rtol=0.05)
 
 
-def test_relative_error_predicts_the_true_error(network):
+@pytest.mark.parametrize("method", NOISY)
+@pytest.mark.parametrize(("noise", "samples"), [(0.05, 20), (0.3, 50)])
+def test_relative_error_predicts_the_true_error(network, method, noise, samples):
     """Within 20 % of the distance to a map of 2,000 samples, on average over seeds, for low and high noise."""
-    for noise, samples in ((0.05, 20), (0.3, 50)):
-        reference = tfs.SmoothGrad(network, samples=2000, noise=noise, seed=99).explain(X, 1).values
-        predicted, true = [], []
-        for seed in range(12):
-            explanation = tfs.SmoothGrad(network, samples=samples, noise=noise, seed=seed).explain(X, 1)
-            difference = (explanation.values - reference).reshape(3, -1)
-            true.append(np.linalg.norm(difference, axis=1) / np.linalg.norm(reference.reshape(3, -1), axis=1))
-            predicted.append(explanation.diagnostics["relative_error"])
-        # The reference is a sample too, whose error adds to the true one.
-        inflation = np.sqrt(1 + samples / 2000)
-        ratio = np.sqrt(np.mean(np.square(predicted), axis=0) / np.mean(np.square(true), axis=0)) * inflation
-        assert (np.abs(ratio - 1) < 0.2).all(), (noise, ratio)
+    reference = method(network, samples=2000, noise=noise, seed=99).explain(X, 1).values
+    # What is expected of the variance of n samples is (n - 1) / n of the variance.
+    expected = reference * ((1 - 1 / samples) if method is tfs.VarGrad else 1)
+    predicted, true = [], []
+    for seed in range(12):
+        explanation = method(network, samples=samples, noise=noise, seed=seed).explain(X, 1)
+        difference = (explanation.values - expected).reshape(3, -1)
+        true.append(np.linalg.norm(difference, axis=1) / np.linalg.norm(expected.reshape(3, -1), axis=1))
+        predicted.append(explanation.diagnostics["relative_error"])
+    # The reference is a sample too, whose error adds to the true one.
+    inflation = np.sqrt(1 + samples / 2000)
+    ratio = np.sqrt(np.mean(np.square(predicted), axis=0) / np.mean(np.square(true), axis=0)) * inflation
+    assert (np.abs(ratio - 1) < 0.2).all(), (noise, ratio)
+
+
+def test_relative_error_of_a_variance_is_known_for_normal_slopes():
+    """The slopes of a quadratic under normal noise are normal: each variance is off by ``sqrt(2 / (n - 1))`` of it."""
+    generator = np.random.default_rng(2)
+    model, x = Quadratic(np.diag(generator.uniform(1, 2, size=400))), generator.normal(size=(1, 400))
+    for samples in (3, 8, 50):
+        told = tfs.VarGrad(model, samples=samples).explain(x).diagnostics["relative_error"]
+        np.testing.assert_allclose(told, np.sqrt(2 / (samples - 1)), rtol=0.15)
+    assert np.isnan(tfs.VarGrad(model, samples=2).explain(x).diagnostics["relative_error"]).all()
 
 
 def test_relative_error_of_one_sample_and_of_pure_noise(network):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import check_amount, check_count
 from tfsaliency.engine.copies import Block
-from tfsaliency.engine.moments import Moments, moments_of_copies, moments_until
+from tfsaliency.engine.moments import Moments, found_in_copies, found_until
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
@@ -24,17 +24,30 @@ class NoisyCopies(Wrapper):
     Copy ``j`` of every sample gets the same random draw, scaled by the range of the sample. So a map does not depend on
     the other samples of the batch or on the number of copies per model call, and all methods use the same noise.
 
+    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the spread of the samples: the
+    distance from this map to the map of infinitely many samples. It falls with the square root of ``samples``. It is
+    infinite if the map is not distinguishable from noise, and NaN for one sample (`VarGrad`: for two) or for an inner
+    explainer that draws noise itself. With a tolerance there are ``samples_used`` and ``converged`` too.
+
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
         samples: number of noisy copies, at least 1 (`VarGrad`: at least 2).
         noise: standard deviation of the noise as a share of each input's ``max - min``; a constant input gets no noise.
         seed: the same seed gives the same map.
+        tolerance: None for a map of ``samples`` copies. Or the ``relative_error`` to be reached: each input gets
+            ``samples`` copies first, and 16 more at a time until its map is within the tolerance.
+        budget: the most copies of an input, with a tolerance.
+
+    Raises:
+        ValueError: an option is out of range, or a tolerance for an inner explainer that draws noise itself.
     """
 
     inner: Explainer
     samples: int = 50
     noise: float = 0.15
     seed: int = 0
+    tolerance: float | None = None
+    budget: int = 1000
     fewest: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -43,11 +56,48 @@ class NoisyCopies(Wrapper):
         check_count("samples", self.samples, self.fewest)
         check_amount("noise", self.noise)
         check_count("seed", self.seed, 0)
+        if self.tolerance is None:
+            return
+        check_amount("tolerance", self.tolerance)
+        # So many tell their error.
+        check_count("samples", self.samples, self.fewest + 1)
+        check_count("budget", self.budget, self.samples)
+        if self._depth:
+            raise ValueError(
+                "A tolerance needs copies that differ by this noise alone. Received: an inner explainer that draws "
+                f"noise itself, {self.inner}. Say how many samples: tolerance=None"
+            )
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        score.resolve()
+        if self.tolerance is not None:
+            found, used = found_until(
+                self.tolerance, self.budget, self.samples, x, score, self._values_of, self._terms, self._error
+            )
+            error = self._error(found.terms, used)
+            reached = {"samples_used": tf.cast(used, tf.float32), "converged": error <= self.tolerance}
+            return Attribution(found.terms.mean, {"relative_error": error, **reached})
+        terms = found_in_copies(
+            self.samples, x, score, lambda block: self._values_of(x, score, block), self._terms
+        ).terms
+        error = self._error(terms, self.samples)
+        if self._depth:
+            # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
+            error = tf.fill(tf.shape(error), math.nan)
+        return Attribution(terms.mean, {"relative_error": error})
 
     @property
     def asked(self) -> Explainer:
         """The explainer whose values are averaged."""
         return self.inner
+
+    def _terms(self, values: Any, residuals: Any) -> Any:
+        """What the map is the mean of; see `found_in_copies`."""
+        return values
+
+    def _error(self, terms: Moments, copies: Any) -> tf.Tensor:
+        """``(N,)``: the relative error of the map of so many copies."""
+        return terms.relative_error(copies)
 
     @property
     def _depth(self) -> int:
@@ -58,13 +108,9 @@ class NoisyCopies(Wrapper):
             inner = inner.inner
         return depth
 
-    def values_of(self, x: Any, score: Score, block: Block) -> Any:
+    def _values_of(self, x: Any, score: Score, block: Block) -> Any:
         """The values of a block of noisy copies, ``(count * N, ...)``."""
         return self.asked.attribute(self._noisy(x, *block), score).values
-
-    def moments(self, x: Any, score: Score) -> Moments:
-        """The moments of the values over ``samples`` copies."""
-        return moments_of_copies(self.samples, x, score, lambda block: self.values_of(x, score, block))
 
     def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
         """Copies ``first`` to ``first + count`` of the inputs, stacked in blocks: ``(count * N, ...)``."""
@@ -94,20 +140,9 @@ class SmoothGrad(NoisyCopies):
     Formula:
         ``v = 1/n sum_j f(x + e_j)``, ``e_j ~ N(0, (noise * (max x - min x))^2)``, ``f`` the inner explainer.
 
-    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the variance of the samples:
-    the distance from this map to the map of infinitely many samples. It falls with the square root of ``samples``. It
-    is infinite if the map is not distinguishable from noise, and NaN for one sample. With a tolerance there are
-    ``samples_used`` and ``converged`` too. A signed map of single pixels of a real network takes hundreds of copies for
-    a tolerance of 0.5, a map of absolute values (``SmoothGrad(Gradient(model).then(absolute), tolerance=0.2)``) about
-    thirty. The paper advises ``noise`` from 0.1 to 0.2.
-
-    Args:
-        tolerance: None for a map of ``samples`` copies. Or the ``relative_error`` to be reached: each input gets
-            ``samples`` copies first, and 16 more at a time until its map is within the tolerance.
-        budget: the most copies of an input, with a tolerance.
-
-    Raises:
-        ValueError: samples below 1 or noise below 0; a tolerance for an inner explainer that draws noise itself.
+    A signed map of single pixels of a real network takes hundreds of copies for a tolerance of 0.5, a map of absolute
+    values (``SmoothGrad(Gradient(model).then(absolute), tolerance=0.2)``) about thirty. The paper advises ``noise``
+    from 0.1 to 0.2.
 
     Source:
         Smilkov, Thorat, Kim, Viegas & Wattenberg 2017, SmoothGrad: removing noise by adding noise.
@@ -120,39 +155,9 @@ class SmoothGrad(NoisyCopies):
         ((1, 3), 'SmoothGrad(Gradient, samples=8, noise=0.15, seed=0, tolerance=None, budget=1000)')
     """
 
-    tolerance: float | None = None
-    budget: int = 1000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.tolerance is None:
-            return
-        check_amount("tolerance", self.tolerance)
-        check_count("samples", self.samples, 2)
-        check_count("budget", self.budget, self.samples)
-        if self._depth:
-            raise ValueError(
-                "A tolerance needs copies that differ by this noise alone. Received: an inner explainer that draws "
-                f"noise itself, {self.inner}. Say how many samples: tolerance=None"
-            )
-
-    def attribute(self, x: Any, score: Score) -> Attribution:
-        score.resolve()
-        if self.tolerance is not None:
-            moments, used = moments_until(self.tolerance, self.budget, self.samples, x, score, self.values_of)
-            error = moments.relative_error(used)
-            reached = {"samples_used": tf.cast(used, tf.float32), "converged": error <= self.tolerance}
-            return Attribution(moments.mean, {"relative_error": error, **reached})
-        moments = self.moments(x, score)
-        error = moments.relative_error(self.samples)
-        if self._depth:
-            # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
-            error = tf.fill(tf.shape(error), math.nan)
-        return Attribution(moments.mean, {"relative_error": error})
-
 
 @dataclass(frozen=True, eq=False)
-class SmoothGradSquared(SmoothGrad):
+class SmoothGradSquared(NoisyCopies):
     """The mean of the squares of another explainer's values over noisy copies of the input.
 
     Formula:
@@ -189,8 +194,7 @@ class VarGrad(NoisyCopies):
     Formula:
         ``v = 1/n sum_j (f(x + e_j) - m)^2``, with ``m`` the map of `SmoothGrad` and ``e_j`` its noise.
 
-    Raises:
-        ValueError: samples below 2 or noise below 0.
+    The relative error is that of ``n / (n - 1) v``, which is not biased.
 
     Source:
         Adebayo, Gilmer, Goodfellow & Kim 2018, Local Explanation Methods for Deep Neural Networks Lack Sensitivity to
@@ -214,7 +218,8 @@ class VarGrad(NoisyCopies):
     def gives_slopes(self) -> bool:
         return False
 
-    def attribute(self, x: Any, score: Score) -> Attribution:
-        score.resolve()
-        _, spread = self.moments(x, score)
-        return Attribution(tf.nest.map_structure(lambda part: part / self.samples, spread))
+    def _terms(self, values: Any, residuals: Any) -> Any:
+        return tf.nest.map_structure(tf.square, residuals)
+
+    def _error(self, terms: Moments, copies: Any) -> tf.Tensor:
+        return terms.without_first(copies).relative_error(copies - 1)

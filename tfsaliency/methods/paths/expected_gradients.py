@@ -7,7 +7,7 @@ from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import check_count
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.copies import Block, scores_of_copies
-from tfsaliency.engine.moments import moments_of_copies
+from tfsaliency.engine.moments import found_in_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
@@ -93,7 +93,7 @@ class ExpectedGradients(Wrapper):
             at = tf.nest.map_structure(lambda start, part: start + along(t, part) * part, x0, way)
             return tf.nest.map_structure(tf.multiply, self.inner.attribute(at, score).values, way)
 
-        moments = moments_of_copies(self.samples, x, score, values_of)
+        moments = found_in_copies(self.samples, x, score, values_of).terms
         # Each baseline counts as often as it was drawn.
         used = min(self.samples, references.number)
         counts = [(self.samples - i - 1) // references.number + 1 for i in range(used)]
