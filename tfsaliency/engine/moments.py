@@ -22,6 +22,10 @@ class Moments(NamedTuple):
     mean: Any
     spread: Any
 
+    def of(self, name: str) -> "Moments":
+        """The moments of an entry of dicts."""
+        return Moments(self.mean[name], self.spread[name])
+
     def relative_error(self, copies: Any) -> tf.Tensor:
         """``(N,)``: the estimated ``||mean - E|| / ||E||`` of a mean of independent copies, a number or ``(N,)``.
 

@@ -1,11 +1,15 @@
 """Values per place: pixels, time steps, and the coarser places of a layer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.tensors.sums import sizes_of
+from tfsaliency.tensors.sums import of_copies, sizes_of
+
+# The length of a block of pixels.
+BLOCK = 8
 
 
 def spatial_shape(part: tf.Tensor) -> tf.TensorShape:
@@ -36,6 +40,24 @@ def over_part(shares: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     """
     joined = tf.reshape(shares, [-1, *sizes_of(shares)[1:]])
     return tf.expand_dims(joined, axis=-1) if joined.shape.rank < part.shape.rank else joined
+
+
+def block_means(copies: Any) -> list[tf.Tensor]:
+    """Means over blocks of 8 x 8 pixels, with the channels summed. Blocks at the edges are cut off.
+
+    Args:
+        copies: of a batch, in any structure, ``(count, N, ...)``.
+
+    Returns:
+        One for each picture ``(count, N, height, width, channels)`` of at least a block: ``(count, N, rows, columns,
+        1)``.
+    """
+    means = []
+    for part in tf.nest.flatten(copies):
+        if part.shape.rank == 5 and all(size is not None and size >= BLOCK for size in part.shape[2:4]):
+            pictures = tf.reduce_sum(tf.reshape(part, [-1, *part.shape[2:]]), axis=-1, keepdims=True)
+            means.append(of_copies(tf.nn.avg_pool2d(pictures, BLOCK, BLOCK, "SAME"), tf.shape(part)[0]))
+    return means
 
 
 def resize(maps: tf.Tensor, extent: Sequence[int]) -> tf.Tensor:

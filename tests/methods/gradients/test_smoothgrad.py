@@ -207,6 +207,45 @@ def test_relative_error_predicts_the_true_error(network, method, noise, samples)
     assert (np.abs(ratio - 1) < 0.2).all(), (noise, ratio)
 
 
+@pytest.mark.parametrize("method", NOISY)
+def test_the_relative_error_of_blocks_predicts_theirs(method):
+    """The blocks of many maps against those of a map of 3,000 samples; the outer ones are cut off."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((16, 20, 2)), layers.Conv2D(6, 3, activation="relu")])
+    for layer in (layers.Conv2D(6, 3, activation="relu"), layers.Flatten(), layers.Dense(3)):
+        model.add(layer)
+    x, n = np.random.default_rng(1).normal(size=(2, 16, 20, 2)), 100
+
+    def blocks(explanation):
+        summed = explanation.values.sum(axis=-1)
+        columns = [summed[:, :, start:stop] for start, stop in ((0, 6), (6, 14), (14, 20))]
+        return np.stack([column.reshape(2, 2, -1).mean(axis=-1) for column in columns], axis=-1)
+
+    truth = blocks(method(model, samples=3000, noise=0.3, seed=99).explain(x, 1))
+    truth *= (1 - 1 / n) if method is tfs.VarGrad else 1
+    found = [method(model, samples=n, noise=0.3, seed=seed).explain(x, 1) for seed in range(25)]
+    missed = np.array([blocks(each) - truth for each in found])
+    true = np.sqrt((missed**2).sum(axis=(1, 3)).mean(axis=0) / (truth**2).sum(axis=(0, 2)))
+    told = np.sqrt(np.mean([each.diagnostics["relative_error_of_blocks"] ** 2 for each in found], axis=0))
+    np.testing.assert_allclose(told, true, rtol=0.2)
+
+
+def test_only_pictures_have_blocks(network):
+    assert "relative_error_of_blocks" in tfs.SmoothGrad(network, samples=2).explain(X, 1).diagnostics
+    table = keras.Sequential([keras.Input((100,)), layers.Dense(2)])
+    assert "relative_error_of_blocks" not in tfs.SmoothGrad(table, samples=2).explain(np.eye(100)[:2]).diagnostics
+    small = keras.Sequential([keras.Input((7, 30, 1)), layers.Flatten(), layers.Dense(2)])
+    assert (
+        "relative_error_of_blocks" not in tfs.SmoothGrad(small, samples=2).explain(np.ones((1, 7, 30, 1))).diagnostics
+    )
+    # The vectors of ids in a table of 10 x 8 of them have the axes of a picture.
+    ids = keras.Sequential([keras.Input((10, 8)), layers.Embedding(5, 4), layers.Flatten(), layers.Dense(2)])
+    explanation = tfs.SmoothGrad(ids, samples=2).explain(np.arange(80).reshape(1, 10, 8) % 5)
+    assert "relative_error_of_blocks" not in explanation.diagnostics
+    nested = tfs.SmoothGrad(tfs.SmoothGrad(network, samples=2), samples=5).explain(X, 1)
+    assert np.isnan(nested.diagnostics["relative_error_of_blocks"]).all()
+
+
 def test_relative_error_of_a_variance_is_known_for_normal_slopes():
     """The slopes of a quadratic under normal noise are normal: each variance is off by ``sqrt(2 / (n - 1))`` of it."""
     generator = np.random.default_rng(2)

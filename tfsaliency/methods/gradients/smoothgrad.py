@@ -1,5 +1,6 @@
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -13,6 +14,7 @@ from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import as_explainer
 from tfsaliency.tensors.draws import drawn, stream
+from tfsaliency.tensors.places import block_means
 from tfsaliency.tensors.sums import inner_axes, sizes_of
 from tfsaliency.transforms import square
 
@@ -24,11 +26,6 @@ class NoisyCopies(Wrapper):
     Copy ``j`` of every sample gets the same random draw, scaled by the range of the sample. So a map does not depend on
     the other samples of the batch or on the number of copies per model call, and all methods use the same noise.
 
-    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the spread of the samples: the
-    distance from this map to the map of infinitely many samples. It falls with the square root of ``samples``. It is
-    infinite if the map is not distinguishable from noise, and NaN for one sample (`VarGrad`: for two) or for an inner
-    explainer that draws noise itself. With a tolerance there are ``samples_used`` and ``converged`` too.
-
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
         samples: number of noisy copies, at least 1 (`VarGrad`: at least 2).
@@ -37,9 +34,6 @@ class NoisyCopies(Wrapper):
         tolerance: None for a map of ``samples`` copies. Or the ``relative_error`` to be reached: each input gets
             ``samples`` copies first, and 16 more at a time until its map is within the tolerance.
         budget: the most copies of an input, with a tolerance.
-
-    Raises:
-        ValueError: an option is out of range, or a tolerance for an inner explainer that draws noise itself.
     """
 
     inner: Explainer
@@ -70,33 +64,49 @@ class NoisyCopies(Wrapper):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()
-        if self.tolerance is not None:
-            found, used = found_until(
-                self.tolerance, self.budget, self.samples, x, score, self._values_of, self._terms, self._error
-            )
-            error = self._error(found.terms, used)
-            reached = {"samples_used": tf.cast(used, tf.float32), "converged": error <= self.tolerance}
-            return Attribution(found.terms.mean, {"relative_error": error, **reached})
-        terms = found_in_copies(
-            self.samples, x, score, lambda block: self._values_of(x, score, block), self._terms
-        ).terms
-        error = self._error(terms, self.samples)
+        terms, used = self._found(x, score)
+        told = {"relative_error": self._error(terms.of("map"), used)}
+        if terms.mean["blocks"]:
+            told["relative_error_of_blocks"] = self._error(terms.of("blocks"), used)
         if self._depth:
             # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
-            error = tf.fill(tf.shape(error), math.nan)
-        return Attribution(terms.mean, {"relative_error": error})
+            told = {name: tf.fill(tf.shape(error), math.nan) for name, error in told.items()}
+        if self.tolerance is not None:
+            told["samples_used"] = tf.cast(used, tf.float32)
+            told["converged"] = told["relative_error"] <= self.tolerance
+        return Attribution(terms.mean["map"], told)
+
+    def _found(self, x: Any, score: Score) -> tuple[Moments, Any]:
+        """The moments of the map and of its blocks, and the number of copies that they are of."""
+
+        def terms_of(values: Any, residuals: Any) -> dict[str, Any]:
+            averaged = self._averaged(values, residuals)
+            # Vectors that are looked up for ids are no picture.
+            return {"map": averaged, "blocks": block_means(averaged) if score.is_of_inputs else []}
+
+        if self.tolerance is None:
+            found = found_in_copies(self.samples, x, score, partial(self._values_of, x, score), terms_of)
+            return found.terms, self.samples
+
+        def error_of(terms: Moments, copies: tf.Tensor) -> tf.Tensor:
+            return self._error(terms.of("map"), copies)
+
+        found, used = found_until(
+            self.tolerance, self.budget, self.samples, x, score, self._values_of, terms_of, error_of
+        )
+        return found.terms, used
 
     @property
     def asked(self) -> Explainer:
         """The explainer whose values are averaged."""
         return self.inner
 
-    def _terms(self, values: Any, residuals: Any) -> Any:
-        """What the map is the mean of; see `found_in_copies`."""
+    def _averaged(self, values: Any, residuals: Any) -> Any:
+        """What the map is the mean of, from the values of copies and their residuals."""
         return values
 
     def _error(self, terms: Moments, copies: Any) -> tf.Tensor:
-        """``(N,)``: the relative error of the map of so many copies."""
+        """``(N,)``: the relative error of a mean over so many copies."""
         return terms.relative_error(copies)
 
     @property
@@ -140,9 +150,18 @@ class SmoothGrad(NoisyCopies):
     Formula:
         ``v = 1/n sum_j f(x + e_j)``, ``e_j ~ N(0, (noise * (max x - min x))^2)``, ``f`` the inner explainer.
 
-    A signed map of single pixels of a real network takes hundreds of copies for a tolerance of 0.5, a map of absolute
-    values (``SmoothGrad(Gradient(model).then(absolute), tolerance=0.2)``) about thirty. The paper advises ``noise``
-    from 0.1 to 0.2.
+    ``diagnostics["relative_error"]``, ``(N,)``, estimates ``||v - E v|| / ||E v||`` from the variance of the samples:
+    the distance from this map to the map of infinitely many samples. It falls with the square root of ``samples``. It
+    is infinite if the map is not distinguishable from noise, and NaN for one sample or for an inner explainer that
+    draws noise itself. ``relative_error_of_blocks`` is that of the means over blocks of 8 x 8 pixels, channels summed,
+    for pictures of at least that size: a person looks at blocks, and of photographs they settle long before single
+    pixels. With a tolerance, which is for pixels, there are ``samples_used`` and ``converged`` too. A signed map of a
+    real network takes hundreds of copies for a tolerance of 0.5, a map of absolute values
+    (``SmoothGrad(Gradient(model).then(absolute), tolerance=0.2)``) about thirty. The paper advises ``noise`` from 0.1
+    to 0.2.
+
+    Raises:
+        ValueError: an option is out of range; a tolerance for an inner explainer that draws noise itself.
 
     Source:
         Smilkov, Thorat, Kim, Viegas & Wattenberg 2017, SmoothGrad: removing noise by adding noise.
@@ -194,7 +213,10 @@ class VarGrad(NoisyCopies):
     Formula:
         ``v = 1/n sum_j (f(x + e_j) - m)^2``, with ``m`` the map of `SmoothGrad` and ``e_j`` its noise.
 
-    The relative error is that of ``n / (n - 1) v``, which is not biased.
+    The relative errors are those of `SmoothGrad`, for ``E v = (n - 1) / n`` of the variance; NaN for two samples.
+
+    Raises:
+        ValueError: samples below 2, and as `SmoothGrad`.
 
     Source:
         Adebayo, Gilmer, Goodfellow & Kim 2018, Local Explanation Methods for Deep Neural Networks Lack Sensitivity to
@@ -218,7 +240,7 @@ class VarGrad(NoisyCopies):
     def gives_slopes(self) -> bool:
         return False
 
-    def _terms(self, values: Any, residuals: Any) -> Any:
+    def _averaged(self, values: Any, residuals: Any) -> Any:
         return tf.nest.map_structure(tf.square, residuals)
 
     def _error(self, terms: Moments, copies: Any) -> tf.Tensor:
