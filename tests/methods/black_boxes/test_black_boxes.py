@@ -90,6 +90,51 @@ def test_rise_of_a_linear_model():
     np.testing.assert_allclose(shifted, tfs.RISE(model, samples=50).explain(x, 1).values, atol=2e-3)
 
 
+@pytest.fixture(scope="module")
+def curved():
+    keras.utils.set_random_seed(0)
+    tail = [layers.Conv2D(4, 3, activation="gelu"), layers.Flatten(), layers.Dense(3)]
+    return keras.Sequential([keras.Input((10, 13, 2)), *tail])
+
+
+def test_rise_estimates_its_error(curved):
+    """Told over true, against maps of 6,000 other masks, over seeds."""
+    truth = tfs.RISE(curved, samples=6000, cells=4, seed=99).explain(PICTURES, 1).values
+    found = [tfs.RISE(curved, samples=100, cells=4, seed=seed).explain(PICTURES, 1) for seed in range(25)]
+    # The expectation of a covariance of n masks is (n - 1) / n of it.
+    missed = np.array([each.values - 0.99 * truth for each in found])
+    true = np.sqrt((missed**2).sum(axis=(2, 3, 4)).mean(axis=0) / (truth**2).sum(axis=(1, 2, 3)) / (1 + 100 / 6000))
+    told = np.mean([each.diagnostics["relative_error"] for each in found], axis=0)
+    np.testing.assert_allclose(told, true, rtol=0.15)
+
+
+@pytest.mark.parametrize("asked", ["model", "function"])
+def test_rise_draws_the_masks_that_a_tolerance_needs(curved, asked):
+    """As many for each picture as its own error asks for: the map is that of as many, and one look less misses."""
+    model = curved if asked == "model" else lambda x: curved(x).numpy()
+    x = PICTURES + np.array([0, 4], "float32")[:, None, None, None]
+    explanation = tfs.RISE(model, samples=32, cells=4, tolerance=0.25).explain(x, 1, batch_size=30)
+    used = explanation.diagnostics["samples_used"].astype(int)
+    assert used[0] != used[1] and explanation.diagnostics["converged"].all()
+    for sample, count in enumerate(used):
+        alone, before = (
+            tfs.RISE(model, samples=int(n), cells=4).explain(x[sample : sample + 1], 1) for n in (count, count - 16)
+        )
+        np.testing.assert_allclose(explanation.values[sample], alone.values[0], rtol=1e-3, atol=1e-5)
+        for name in ("relative_error", "mean_score"):
+            np.testing.assert_allclose(explanation.diagnostics[name][sample], alone.diagnostics[name][0], rtol=1e-3)
+        assert alone.diagnostics["relative_error"][0] <= 0.25 < before.diagnostics["relative_error"][0]
+
+
+def test_rise_of_two_classes_shares_its_masks(curved):
+    rise = tfs.RISE(curved, samples=30, cells=4)
+    first, second = (rise.explain(PICTURES, index).values for index in (2, 0))
+    margin = rise.explain(PICTURES, tfs.target.margin(2, 0)).values
+    np.testing.assert_allclose(margin, first - second, rtol=1e-3, atol=1e-5)
+    other = tfs.RISE(curved, samples=30, cells=4, seed=1).explain(PICTURES, 0).values
+    assert np.linalg.norm(margin - (first - other)) > 0.1 * np.linalg.norm(margin)
+
+
 def test_rise_masks_are_smooth_balanced_and_shifted():
     model, weights = linear((16, 16, 1))
     rise = tfs.RISE(model, samples=800, cells=4)
@@ -122,6 +167,7 @@ def test_rise_finds_the_square_that_counts():
     [
         ({"samples": 0}, "samples is a whole number"),
         ({"cells": 0}, "cells is a whole number"),
+        ({"samples": 100, "tolerance": 0.1, "budget": 99}, "budget is a whole number, at least 100"),
         ({"probability": 1}, "probability is between 0 and 1"),
         ({"baseline": np.zeros((3, 10, 13, 2))}, "RISE hides behind one baseline. Received: 3"),
     ],

@@ -7,18 +7,19 @@ import tensorflow as tf
 
 from tfsaliency.base.options import check_count, check_share
 from tfsaliency.baselines import baselines
-from tfsaliency.engine.copies import Block, over_copies
+from tfsaliency.engine.copies import Block
+from tfsaliency.engine.moments import Moments
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
-from tfsaliency.explainer import Explainer
+from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import drawn, stream
-from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
-from tfsaliency.tensors.sums import along, samples_of
+from tfsaliency.tensors.places import spatial_shape, spread
+from tfsaliency.tensors.sums import samples_of
 
 
 @dataclass(frozen=True, eq=False)
-class RISE(Explainer):
+class RISE(Sampled):
     """RISE: the gain in score when a place is visible, averaged over random masks, without a gradient.
 
     Formula:
@@ -26,6 +27,11 @@ class RISE(Explainer):
         axis, resized smoothly and shifted at random. Each cell is visible with ``probability``. The paper's map is
         ``v`` plus the mean score, ``diagnostics["mean_score"]``. The mean score is the same for all places, and for a
         logit it has no meaning.
+
+    ``diagnostics``, each ``(N,)``: ``mean_score``; ``relative_error``, an estimate of ``||v - E v|| / ||E v||``, the
+    distance from this map to the map of infinitely many masks. It falls with the square root of ``samples``, is
+    infinite if the map is not distinguishable from noise, and NaN for fewer than three masks. With a tolerance there
+    are ``samples_used`` and ``converged`` too; a copy is then the input behind a mask.
 
     With few masks the map is noisy: differences between places less than two cells apart are noise. The paper averages
     probabilities, ``target=lambda z: tf.nn.softmax(z)[:, 285]``.
@@ -57,11 +63,12 @@ class RISE(Explainer):
     probability: float = 0.5
     baseline: Any = None
     seed: int = 0
+    tolerance: float | None = None
+    budget: int = 8000
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", as_black_box(self.model))
         super().__post_init__()
-        check_count("samples", self.samples)
         check_count("cells", self.cells)
         check_count("seed", self.seed, 0)
         check_share("probability", self.probability)
@@ -71,35 +78,34 @@ class RISE(Explainer):
         references = baselines(self.baseline, x, score)
         if references.number != 1:
             raise ValueError(f"RISE hides behind one baseline. Received: {references.number}")
-        parts, parts0 = tf.nest.flatten(x), tf.nest.flatten(references.at(0))
-        samples = samples_of(x)
         # Traced once for all blocks: a black box is asked in a loop in Python, where a mask's small steps take longer
         # than many a function.
         draws = [
             tf.function(partial(self._masks, place, part), [tf.TensorSpec([], tf.int32)] * 2, autograph=False)
-            for place, part in enumerate(parts)
+            for place, part in enumerate(tf.nest.flatten(x))
         ]
 
-        def step(so_far: list[Any], block: Block) -> list[Any]:
-            first, count = block
-            masks = [draw(first, count) for draw in draws]
+        def values_of(shown_and_hidden: Any, score: Score, block: Block) -> dict[str, Any]:
+            shown, hidden = shown_and_hidden
+            masks = [draw(*block) for draw in draws]
             seen = [
                 tf.reshape(part0 + mask[:, None] * (part - part0), [-1, *part.shape[1:]])
-                for part, part0, mask in zip(parts, parts0, masks, strict=True)
+                for part, part0, mask in zip(tf.nest.flatten(shown), tf.nest.flatten(hidden), masks, strict=True)
             ]
-            scores = tf.reshape(score.at(tf.nest.pack_sequence_as(x, seen)), [count, samples])
-            of_block = [(tf.reduce_sum(mask, axis=0), tf.einsum("cn,c...->n...", scores, mask)) for mask in masks]
-            summed: list[Any] = tf.nest.map_structure(tf.add, so_far, [tf.reduce_sum(scores, axis=0), of_block])
-            return summed
+            scores = score.at(tf.nest.pack_sequence_as(x, seen))
+            return {"scores": scores, "masks": [tf.repeat(mask, samples_of(shown), axis=0) for mask in masks]}
 
-        start = [tf.zeros([samples]), [(one_per_place(part)[0], one_per_place(part)) for part in parts]]
-        summed, of_parts = over_copies(self.samples, x, score, step, start)
-        mean = summed / self.samples
-        values = []
-        for part, (shown, weighted) in zip(parts, of_parts, strict=True):
-            # The mean score is subtracted for every mask and not from the result: this removes its noise too.
-            values.append((weighted - along(mean, part) * shown) / (self.samples * self.probability))
-        return Attribution(tf.nest.pack_sequence_as(x, values), {"mean_score": mean})
+        def terms_of(values: Any, residuals: Any) -> dict[str, Any]:
+            # A covariance: the mean score and the mean mask, whose noise would be in the map, are left out.
+            gains = [tf.einsum("cn,cn...->cn...", residuals["scores"], mask) for mask in residuals["masks"]]
+            return {"map": [gain / self.probability for gain in gains]}
+
+        found, used = self.find((x, references.at(0)), score, values_of, terms_of)
+        told = {"mean_score": found.centre["scores"], **self.told(found.terms, used)}
+        return Attribution(tf.nest.pack_sequence_as(x, found.terms.mean["map"]), told)
+
+    def error(self, moments: Moments, copies: Any) -> tf.Tensor:
+        return moments.without_first(copies).relative_error(copies - 1)
 
     def _masks(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Masks ``first`` to ``first + count`` for a part of the inputs, ``(count, *axes, 1)``."""

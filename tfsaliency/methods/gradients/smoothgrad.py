@@ -1,6 +1,5 @@
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -8,11 +7,12 @@ import tensorflow as tf
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import check_amount, check_count
 from tfsaliency.engine.copies import Block
-from tfsaliency.engine.moments import Moments, found_in_copies, found_until
+from tfsaliency.engine.moments import Moments
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import as_explainer
+from tfsaliency.methods.sampled import Sampled
 from tfsaliency.tensors.draws import drawn, stream
 from tfsaliency.tensors.places import block_means
 from tfsaliency.tensors.sums import inner_axes, sizes_of
@@ -20,7 +20,7 @@ from tfsaliency.transforms import square
 
 
 @dataclass(frozen=True, eq=False)
-class NoisyCopies(Wrapper):
+class NoisyCopies(Sampled, Wrapper):
     """Runs another explainer on noisy copies of the inputs.
 
     Copy ``j`` of every sample gets the same random draw, scaled by the range of the sample. So a map does not depend on
@@ -31,9 +31,6 @@ class NoisyCopies(Wrapper):
         samples: number of noisy copies, at least 1 (`VarGrad`: at least 2).
         noise: standard deviation of the noise as a share of each input's ``max - min``; a constant input gets no noise.
         seed: the same seed gives the same map.
-        tolerance: None for a map of ``samples`` copies. Or the ``relative_error`` to be reached: each input gets
-            ``samples`` copies first, and 16 more at a time until its map is within the tolerance.
-        budget: the most copies of an input, with a tolerance.
     """
 
     inner: Explainer
@@ -42,21 +39,13 @@ class NoisyCopies(Wrapper):
     seed: int = 0
     tolerance: float | None = None
     budget: int = 1000
-    fewest: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner", as_explainer(self.inner))
         super().__post_init__()
-        check_count("samples", self.samples, self.fewest)
         check_amount("noise", self.noise)
         check_count("seed", self.seed, 0)
-        if self.tolerance is None:
-            return
-        check_amount("tolerance", self.tolerance)
-        # So many tell their error.
-        check_count("samples", self.samples, self.fewest + 1)
-        check_count("budget", self.budget, self.samples)
-        if self._depth:
+        if self.tolerance is not None and self._depth:
             raise ValueError(
                 "A tolerance needs copies that differ by this noise alone. Received: an inner explainer that draws "
                 f"noise itself, {self.inner}. Say how many samples: tolerance=None"
@@ -64,37 +53,20 @@ class NoisyCopies(Wrapper):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()
-        terms, used = self._found(x, score)
-        told = {"relative_error": self._error(terms.of("map"), used)}
-        if terms.mean["blocks"]:
-            told["relative_error_of_blocks"] = self._error(terms.of("blocks"), used)
-        if self._depth:
-            # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
-            told = {name: tf.fill(tf.shape(error), math.nan) for name, error in told.items()}
-        if self.tolerance is not None:
-            told["samples_used"] = tf.cast(used, tf.float32)
-            told["converged"] = told["relative_error"] <= self.tolerance
-        return Attribution(terms.mean["map"], told)
-
-    def _found(self, x: Any, score: Score) -> tuple[Moments, Any]:
-        """The moments of the map and of its blocks, and the number of copies that they are of."""
 
         def terms_of(values: Any, residuals: Any) -> dict[str, Any]:
             averaged = self._averaged(values, residuals)
             # Vectors that are looked up for ids are no picture.
             return {"map": averaged, "blocks": block_means(averaged) if score.is_of_inputs else []}
 
-        if self.tolerance is None:
-            found = found_in_copies(self.samples, x, score, partial(self._values_of, x, score), terms_of)
-            return found.terms, self.samples
-
-        def error_of(terms: Moments, copies: tf.Tensor) -> tf.Tensor:
-            return self._error(terms.of("map"), copies)
-
-        found, used = found_until(
-            self.tolerance, self.budget, self.samples, x, score, self._values_of, terms_of, error_of
-        )
-        return found.terms, used
+        (_, terms), used = self.find(x, score, self._values_of, terms_of)
+        told = self.told(terms, used)
+        if terms.mean["blocks"]:
+            told["relative_error_of_blocks"] = self.error(terms.of("blocks"), used)
+        if self._depth:
+            # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
+            told = {name: tf.fill(tf.shape(error), math.nan) for name, error in told.items()}
+        return Attribution(terms.mean["map"], told)
 
     @property
     def asked(self) -> Explainer:
@@ -104,10 +76,6 @@ class NoisyCopies(Wrapper):
     def _averaged(self, values: Any, residuals: Any) -> Any:
         """What the map is the mean of, from the values of copies and their residuals."""
         return values
-
-    def _error(self, terms: Moments, copies: Any) -> tf.Tensor:
-        """``(N,)``: the relative error of a mean over so many copies."""
-        return terms.relative_error(copies)
 
     @property
     def _depth(self) -> int:
@@ -243,5 +211,5 @@ class VarGrad(NoisyCopies):
     def _averaged(self, values: Any, residuals: Any) -> Any:
         return tf.nest.map_structure(tf.square, residuals)
 
-    def _error(self, terms: Moments, copies: Any) -> tf.Tensor:
-        return terms.without_first(copies).relative_error(copies - 1)
+    def error(self, moments: Moments, copies: Any) -> tf.Tensor:
+        return moments.without_first(copies).relative_error(copies - 1)
