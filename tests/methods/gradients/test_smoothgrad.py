@@ -146,6 +146,37 @@ def test_streams_differ(network):
     assert np.abs(correlation[~np.eye(8, dtype=bool)]).max() < 6 / np.sqrt(500)
 
 
+@pytest.mark.parametrize("inner", [tfs.Gradient, tfs.GradientTimesInput], ids=lambda inner: inner.__name__)
+@pytest.mark.parametrize("contrast", [tfs.target.margin, tfs.target.contrast], ids=lambda contrast: contrast.__name__)
+def test_two_classes_share_their_draws(network, inner, contrast):
+    """What the noise does to both classes leaves their difference: the map of a margin is that of the two maps."""
+    explainer = tfs.SmoothGrad(inner(network), samples=7, noise=0.3)
+    first, second = (explainer.explain(X, index).values for index in (2, 0))
+    margin = explainer.explain(X, contrast(2, 0), batch_size=5)
+    np.testing.assert_allclose(margin.values, first - second, rtol=1e-4, atol=1e-5 * np.abs(first).max())
+    # It fails with draws of their own.
+    other = tfs.SmoothGrad(inner(network), samples=7, noise=0.3, seed=1).explain(X, 0).values
+    assert np.linalg.norm(margin.values - (first - other)) > 0.05 * np.linalg.norm(margin.values)
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_methods_share_their_draws(network, seed):
+    """A variance is the mean of squares less the square of the mean, if all three are of the same copies."""
+    options = {"samples": 9, "noise": 0.3, "seed": seed}
+    mean, squares, variance = (method(network, **options).explain(X, 1).values for method in NOISY)
+    np.testing.assert_allclose(variance, squares - mean**2, rtol=1e-3, atol=1e-5 * squares.max())
+    other = tfs.SmoothGrad(network, samples=9, noise=0.3, seed=seed + 1).explain(X, 1).values
+    assert np.abs(variance - (squares - other**2)).max() > 0.05 * variance.max()
+
+
+def test_methods_of_a_tolerance_share_their_draws(network):
+    """Copies that are drawn one look after the other are those that are drawn at once."""
+    many = {"samples": 4, "noise": 0.3, "tolerance": 1e-9, "budget": 36}
+    with pytest.warns(UserWarning, match="has not converged"):
+        mean, squares, variance = (method(network, **many).explain(X, 1).values for method in NOISY)
+    np.testing.assert_allclose(variance, squares - mean**2, rtol=1e-3, atol=1e-5 * squares.max())
+
+
 def test_linear_model_is_not_smoothed():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(3)])
     weights = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
