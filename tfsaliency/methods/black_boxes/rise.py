@@ -97,7 +97,7 @@ class RISE(Sampled):
 
         def terms_of(values: Any, residuals: Any) -> dict[str, Any]:
             # A covariance: the mean score and the mean mask, whose noise would be in the map, are left out.
-            gains = [tf.einsum("cn,cn...->cn...", residuals["scores"], mask) for mask in residuals["masks"]]
+            gains = [_along(residuals["scores"], mask) * mask for mask in residuals["masks"]]
             return {"map": [gain / self.probability for gain in gains]}
 
         found, used = self.find((x, references.at(0)), score, values_of, terms_of)
@@ -129,3 +129,8 @@ class RISE(Sampled):
             return seen[..., None]
 
         return drawn(mask, first, count, extents if table else [*extents, 1])
+
+
+def _along(numbers: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+    """``(count, N)`` numbers, reshaped so that they broadcast against ``part``, ``(count, N, ...)``."""
+    return tf.reshape(numbers, tf.concat([tf.shape(numbers), [1] * (part.shape.rank - 2)], axis=0))
