@@ -68,6 +68,12 @@ def halved(step: Step, relevance: Flows) -> Flows:
     return [None if flow is None else flow / 2 for flow in in_proportion(step, relevance)]
 
 
+def in_equal_parts(step: Step, relevance: Flows) -> Flows:
+    """A product over axes gives each of its ``n`` factors an equal part of its relevance: ``R_i = R_j / n``."""
+    factors = tf.cast(tf.size(step.input) / tf.size(step.output), step.input.dtype)
+    return [None if flow is None else flow / factors for flow in in_proportion(step, relevance)]
+
+
 @late
 def attention(step: Step, relevance: Flows) -> Flows:
     """``R_i = x_i (R_i - p_i sum_j R_j)``: the Taylor expansion of a softmax ``p`` at its inputs ``x``."""
@@ -131,5 +137,6 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2", "TopKV2"), moved),
     **dict.fromkeys((*SUMS, "Einsum", "LogSoftmax", "Mul"), in_proportion),
     "IdentityN": handed_on,
+    "Prod": in_equal_parts,
     "Softmax": attention,
 }

@@ -7,6 +7,7 @@ A multiplier ``m`` of a tensor is the difference of the score per difference of 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.activation import ACTIVATION
@@ -85,6 +86,24 @@ def product(step: Step, reference: Step, multipliers: Flows) -> Flows:
         return late(_half_way)(step, reference, multipliers)
     # Weights are the same at both points; a factor behind a stop_gradient counts as fixed, but it differs.
     return _half_way(step, reference, multipliers) if step.type == "Mul" else step.gradient(multipliers)
+
+
+@late
+def product_over_axes(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``y = prod x_i``: the gradient averaged along the line between the two points, which is `product` for two.
+
+    Along that line the gradient is a polynomial, for which this Gauss-Legendre rule is exact.
+    """
+    axes = tf.get_static_value(step.sources[1])
+    lengths = [step.source.shape[axis] for axis in np.ravel(axes)]
+    if None in lengths:
+        raise ValueError(
+            f"DeepLIFT has no rule for {step.name!r}, a product of an unknown number of factors, of shape "
+            f"{step.source.shape}. Tell the model how many: tf.ensure_shape(factors, shape) in front of it."
+        )
+    nodes, weights = np.polynomial.legendre.leggauss((int(np.prod(lengths)) + 1) // 2)
+    flows = [_between(step, reference, multipliers, float(share))[0] for share in (1 + nodes) / 2]
+    return step.to_sources(tf.add_n([flow * weight for flow, weight in zip(flows, weights / 2, strict=True)]))
 
 
 def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
@@ -221,8 +240,14 @@ def reveal_cancel(step: Affine, reference: Affine, activation: Step, m: tf.Tenso
 
 def _half_way(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """The gradient half way between the two points."""
+    return _between(step, reference, multipliers, 0.5)
+
+
+def _between(step: Step, reference: Step, multipliers: Flows, share: float) -> Flows:
+    """The gradient at a share of the way from the reference to the input."""
     pairs = zip(step.inputs, reference.inputs, strict=True)
-    return step.gradient_at([(a + b) / 2 if a.dtype.is_floating else a for a, b in pairs], multipliers)
+    points = [b + share * (a - b) if a.dtype.is_floating else a for a, b in pairs]
+    return step.gradient_at(points, multipliers)
 
 
 RULES: dict[str, PairRule] = {
@@ -247,6 +272,7 @@ RULES: dict[str, PairRule] = {
     "IdentityN": identities,
     "LogSoftmax": log_softmax,
     "Pow": power,
+    "Prod": product_over_axes,
     **dict.fromkeys(QUOTIENTS, quotient),
     "SelectV2": selection,
     "Softmax": softmax,

@@ -13,6 +13,10 @@ from tests.harness import close, tape_gradient
 GENERATOR = np.random.default_rng(0)
 
 
+def first_number(z):
+    return z[:, 0]
+
+
 def dense_model(seed, *units, activation="relu"):
     keras.utils.set_random_seed(seed)
     inner = [layers.Dense(size, activation) for size in units[1:-1]]
@@ -98,9 +102,119 @@ def test_every_activation_of_keras_hands_its_relevance_on(activation):
     np.testing.assert_allclose(tfs.LRP(model).explain(x, 0).values, expected, atol=1e-4 * np.abs(expected).max())
 
 
+# Functions of one number that Keras has no activation of, and where to ask them.
+FUNCTIONS = {
+    "acos": 0.0,
+    "acosh": 2.0,
+    "asin": 0.0,
+    "asinh": 0.0,
+    "atan": 0.0,
+    "atanh": 0.0,
+    "bessel_i0": 0.0,
+    "bessel_i0e": 0.0,
+    "bessel_i1": 0.0,
+    "bessel_i1e": 0.0,
+    "cos": 0.0,
+    "cosh": 0.0,
+    "digamma": 2.0,
+    "erfinv": 0.0,
+    "lgamma": 2.0,
+    "ndtri": 0.5,
+    "sin": 0.0,
+    "sinh": 0.0,
+    "tan": 0.0,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_of_one_number_hands_its_change_and_its_relevance_to_that_number(name):
+    function, middle = getattr(tf.math, name), FUNCTIONS[name]
+    weights = np.array([[2.0], [-1.0], [0.5]], "float32")
+    model = keras.Sequential([keras.Input((3,)), layers.Lambda(function), layers.Dense(1, use_bias=False)])
+    model.set_weights([weights])
+    x = (middle + np.array([[0.3, -0.4, 0.1], [-0.2, 0.35, 0.25]])).astype("float32")
+    x0 = (middle + np.array([0.1, 0.2, -0.3])).astype("float32")
+    y, y0 = function(x).numpy(), function(x0).numpy()
+    for rule in ("rescale", "reveal_cancel"):
+        values = tfs.DeepLIFT(model, x0, rule).explain(x, first_number).values
+        np.testing.assert_allclose(values, (y - y0) * weights[:, 0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(tfs.LRP(model, "epsilon").explain(x, first_number).values, y * weights[:, 0], rtol=1e-4)
+
+
+def test_a_function_of_one_number_under_an_affine_map_reveals_and_cancels():
+    """``sin(x1 - x2)``: Rescale by the secant, RevealCancel by its twin."""
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False), layers.Lambda(tf.sin)])
+    model.set_weights([np.array([[1.0], [-1.0]])])
+    x, x0 = np.array([[1.2, 0.5]]), np.array([0.1, 0.3])
+    slope = (np.sin(0.7) - np.sin(-0.2)) / 0.9
+    values = tfs.DeepLIFT(model, x0).explain(x, first_number).values
+    np.testing.assert_allclose(values, [[1.1 * slope, -0.2 * slope]], rtol=1e-5)
+    values = tfs.DeepLIFT(model, x0, "reveal_cancel").explain(x, first_number).values
+    expected = reference.reveal_cancel_unit(x[0], x0, np.array([1.0, -1.0]), 0.0, np.sin)
+    np.testing.assert_allclose(values, [expected], rtol=1e-5)
+
+
+def of_product(factors, **options):
+    """``2 prod x``, over the given shape of factors."""
+    x = keras.Input(factors)
+    y = layers.Lambda(lambda x: tf.reduce_prod(x, **options))(x)
+    model = keras.Model(x, layers.Dense(1, use_bias=False)(layers.Flatten()(y)))
+    model.layers[-1].set_weights([np.full(model.layers[-1].kernel.shape, 2.0)])
+    return model
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8])
+def test_a_product_over_an_axis_shares_its_change_along_the_line(count):
+    """The integral of the slope over the line from the baseline, by polynomials with numpy."""
+    generator = np.random.default_rng(count)
+    x, x0 = generator.normal(size=(2, count)), generator.normal(size=count)
+    expected = np.empty_like(x)
+    for row, values in zip(x, expected, strict=True):
+        lines = [np.polynomial.Polynomial([b, a - b]) for a, b in zip(row, x0, strict=True)]
+        for i, change in enumerate(row - x0):
+            slope = np.prod([line for j, line in enumerate(lines) if j != i])
+            values[i] = 2 * change * slope.integ()(1.0)
+    explanation = tfs.DeepLIFT(of_product((count,), axis=-1, keepdims=True), x0).explain(x, first_number)
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
+
+
+def test_a_product_of_two_over_an_axis_is_a_product():
+    x, x0 = np.random.default_rng(2).normal(size=(3, 4, 2)), np.random.default_rng(3).normal(size=(4, 2))
+    signal = keras.Input((4, 2))
+    same = keras.Model(signal, layers.Dense(1, use_bias=False)(signal[..., 0] * signal[..., 1]))
+    same.layers[-1].set_weights([np.full((4, 1), 2.0)])
+    model = of_product((4, 2), axis=[2])
+    for explainer in (lambda model: tfs.DeepLIFT(model, x0), lambda model: tfs.LRP(model, "epsilon")):
+        expected = explainer(same).explain(x, first_number).values
+        np.testing.assert_allclose(explainer(model).explain(x, first_number).values, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_relevance_of_a_product_over_axes_is_in_equal_parts():
+    x = np.random.default_rng(4).uniform(0.5, 2, size=(3, 2, 3)) * [-1, 1, -1]
+    model = of_product((2, 3), axis=(1, 2), keepdims=True)
+    values = tfs.LRP(model, "epsilon").explain(x, first_number).values
+    score = 2 * np.prod(x, axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(values, np.broadcast_to(score / 6, x.shape), rtol=1e-4)
+
+
+def test_a_product_of_an_unknown_number_of_factors_asks_for_its_shape():
+    x, x0 = np.array([[1.0, 2.0, 3.0]]), np.array([0.0, 1.0, 2.0])
+
+    def model(known):
+        flat = layers.Lambda(lambda x: tf.ensure_shape(tf.reshape(x, [tf.shape(x)[0], -1]), [None, known]))
+        return keras.Sequential([keras.Input((3,)), flat, layers.Lambda(lambda x: tf.reduce_prod(x, 1, keepdims=True))])
+
+    with pytest.raises(ValueError, match=r"unknown number of factors.*\(None, None\).*tf.ensure_shape"):
+        tfs.DeepLIFT(model(None), x0).explain(x, first_number)
+    values = tfs.DeepLIFT(model(3), x0).explain(x, first_number).values
+    # One factor at a time: the integrals of (1 + t) (2 + t), t (2 + t) and t (1 + t).
+    np.testing.assert_allclose(values, [[23 / 6, 4 / 3, 5 / 6]], rtol=1e-5)
+
+
 def check_complete(explainer, model, x, target=0):
     """Values sum to the difference of the scores, computed by the model itself."""
-    explanation = explainer.explain(x, target)
+    explanation = explainer.explain(x, first_number)
     difference = explanation.scores - tfs.Gradient(model).explain(np.full_like(x, 0.3), target).scores
     total = explanation.values.reshape(len(x), -1).sum(axis=1)
     assert np.abs(total - difference).max() <= 1e-4 * np.abs(difference).max() + 1e-5

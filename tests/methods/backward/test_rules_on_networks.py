@@ -326,20 +326,21 @@ def test_a_loop_that_the_data_stops_is_refused_and_gradients_go_through(method):
 def test_an_operation_without_a_rule_names_itself_its_layer_and_the_remedy():
     x = keras.Input((4,))
     y = layers.Dense(5, "relu")(x)
-    model = keras.Model(x, layers.Dense(2)(layers.Lambda(tf.math.digamma, name="odd")(y + 1)))
+    odd = layers.Lambda(lambda y: tf.math.cumulative_logsumexp(y, axis=1), name="odd")
+    model = keras.Model(x, layers.Dense(2)(odd(y + 1)))
     inputs = np.random.default_rng(0).uniform(size=(2, 4))
     for method in (tfs.LRP, tfs.DeepTaylor, tfs.DeepLIFT):
-        with pytest.raises(ValueError, match="odd.*Digamma"):
+        with pytest.raises(ValueError, match="odd.*CumulativeLogsumexp"):
             method(model).explain(inputs, 0)
-    with pytest.warns(UserWarning, match="Digamma"):
+    with pytest.warns(UserWarning, match="CumulativeLogsumexp"):
         explanation = tfs.LRP(model, "epsilon", strict=False).explain(inputs, 0)
-    np.testing.assert_array_equal(explanation.diagnostics["without rule: Digamma"], [1, 1])
+    np.testing.assert_array_equal(explanation.diagnostics["without rule: CumulativeLogsumexp"], [1, 1])
 
     # A rule of one's own that says the same.
     def rule(step, relevances):
-        return [step.input * step.gradient([relevances[0] / step.output])[0]]
+        return step.to_sources(step.input * step.gradient([relevances[0] / step.output])[0])
 
-    table = {**tfs.rules.PRESETS["epsilon"], operation("Digamma"): rule}
+    table = {**tfs.rules.PRESETS["epsilon"], operation("CumulativeLogsumexp"): rule}
     np.testing.assert_allclose(tfs.LRP(model, table).explain(inputs, 0).values, explanation.values, rtol=1e-3)
 
 
