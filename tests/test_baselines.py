@@ -134,3 +134,34 @@ def test_a_list_of_baselines_for_inputs_of_several_widths(explainer):
     kernel = model.layers[-1].kernel.numpy()[:, 1]
     np.testing.assert_allclose(values[0], (x[0] - baseline[0]) * kernel[:4], rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(values[1], (x[1] - baseline[1]) * kernel[4:], rtol=1e-3, atol=1e-6)
+
+
+def of_words():
+    """The mean of a vector for each word, and a linear head."""
+    words = keras.layers.TextVectorization(12)
+    words.adapt(["a good film", "the bad film"])
+    embedding = keras.layers.Embedding(12, 4)
+    means = keras.layers.GlobalAveragePooling1D()
+    model = keras.Sequential(
+        [keras.Input((), dtype="string"), words, embedding, means, keras.layers.Dense(2, use_bias=False)]
+    )
+    return model, lambda text: (embedding(words([text]))[0] @ model.layers[-1].kernel[:, 1:])[:, 0].numpy()
+
+
+@pytest.mark.parametrize("explainer", [tfs.IntegratedGradients, tfs.DeepLIFT, tfs.ExpectedGradients])
+@pytest.mark.parametrize(
+    ("baseline", "words"),
+    [("bad film", 2), ("bad", 1), ("", 0), ("a b c d e", 5), (np.array(["the", "good film"]), 1)],
+)
+def test_a_text_of_another_length_says_how_many_words_it_needs(explainer, baseline, words):
+    with pytest.raises(ValueError, match=rf"as many words as the longest .* Received: {words} words beside 3\. Fill"):
+        explainer(of_words()[0], baseline).explain(np.array(["a good film"]), 1)
+
+
+@pytest.mark.parametrize("explainer", [tfs.IntegratedGradients, tfs.DeepLIFT, tfs.ExpectedGradients])
+def test_a_text_that_is_filled_up_as_advised_is_a_baseline(explainer):
+    model, scores = of_words()
+    filled = " ".join(["bad"] + ["the"] * 2)
+    values = explainer(model, filled).explain(np.array(["a good film"]), 1).values
+    # The model is linear in the vectors: each word gives a third of its number in place of another one's.
+    np.testing.assert_allclose(values[0], (scores("a good film") - scores(filled)) / 3, rtol=1e-3, atol=1e-6)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
-from tfsaliency.engine.score import PerSample, TracedScore
+from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.logits import Logits
@@ -156,8 +156,9 @@ def specs_of(logits: Logits) -> Logits:
 
 def _failed(rows: int, error: Exception) -> str:
     reason = next((line for line in str(error).splitlines() if line.strip() and not line.startswith(_FRAME)), "")
-    if OUTSIDE in reason:
-        return "".join(each for each in reason[reason.index(OUTSIDE) :] if each not in "[]")
+    for said, advice in _SAID.items():
+        if said in reason:
+            return "".join(each for each in reason[reason.index(said) :] if each not in "[]") + advice
     if _NO_ID in reason:
         return (
             f"An id of the inputs or of a baseline is none of the table that the model looks it up in: {reason.strip()}"
@@ -169,6 +170,14 @@ def _failed(rows: int, error: Exception) -> str:
     )
 
 
+# What graphs of this package fail with, and what to do about it.
+_SAID = {
+    OUTSIDE: "",
+    OTHER_LENGTH: (
+        ". Fill a shorter one up, ' '.join(words + ['the'] * missing), leave words of a longer one out, or take "
+        "baseline=None, which is padding."
+    ),
+}
 # What TensorFlow says of an id that a table does not have.
 _NO_ID = "is not in [0, "
 # Lines of a TensorFlow error that say where it happened.

@@ -22,6 +22,8 @@ from tfsaliency.tensors.sums import repeated, samples_of
 # The most turns of a loop that methods with rules unroll by default. An option changes no value: it is left out of the
 # text of a method.
 LOOPS = 256
+# What a graph fails with where a baseline and the texts have other lengths, which are only known when it runs.
+OTHER_LENGTH = "A baseline for a text has as many words as the longest text of the batch. Received:"
 
 
 class PerSample(NamedTuple):
@@ -112,7 +114,10 @@ class Score(ABC):
         return x
 
     def looked_up(self, passed: Any) -> Any:
-        """Other inputs, in the form that users pass them, as numbers in the structure of ``x``."""
+        """Other inputs, in the form that users pass them, as numbers in the structure of ``x``.
+
+        The graph fails with `OTHER_LENGTH` where they are texts that are longer or shorter than the inputs.
+        """
         return passed
 
     def reading(self, instead: dict[int, tf.Tensor]) -> "Score":
@@ -375,7 +380,7 @@ class TracedScore(Score):
         return self._model.seen(x, self.passed(x))
 
     def looked_up(self, passed: Any) -> Any:
-        return self._model.enter(passed).x
+        return tf.nest.map_structure(_of_length, self._model.enter(passed).x, self._entered.x)
 
     def neutral(self, x: Any) -> Any:
         return self._model.neutral(x, self._entered)
@@ -413,3 +418,13 @@ class Head:
 def _spec(part: tf.Tensor) -> tf.TensorSpec:
     """Of such tensors with any number of rows."""
     return tf.TensorSpec([None, *part.shape[1:]], part.dtype)
+
+
+def _of_length(numbers: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Numbers of words as they are; the graph fails with `OTHER_LENGTH` where other ones have another length."""
+    if None not in numbers.shape[1:]:
+        return numbers
+    length, wanted = tf.shape(numbers)[1], tf.shape(like)[1]
+    is_alike = tf.equal(length, wanted)
+    with tf.control_dependencies([tf.debugging.Assert(is_alike, [OTHER_LENGTH, length, "words beside", wanted])]):
+        return tf.identity(numbers)
