@@ -295,3 +295,16 @@ def test_the_reason_of_a_failure_is_not_lost_behind_blank_lines():
     model = keras.Model(x, layers.Flatten(dtype="float64")(y))
     with pytest.raises(ValueError, match="failed on a batch of 2 rows.*dilation rates larger than 1"):
         tfs.Gradient(model).explain(np.ones((2, 6, 6, 1)), 0)
+
+
+SHARES = keras.Sequential([keras.Input((2,)), layers.Lambda(lambda x: x / tf.reduce_sum(x, axis=1, keepdims=True))])
+
+
+@pytest.mark.parametrize("explainer", [tfs.DeepLIFT, tfs.IntegratedGradients, tfs.ExpectedGradients])
+def test_a_baseline_without_a_finite_score_is_named_and_the_advised_one_has_a_map(explainer):
+    """A division by zero, at the baseline of one sample alone: the values were finite, and the gap was NaN."""
+    x, at_zero = np.array([[1.0, 3.0], [2.0, 1.0]], "float32"), np.array([[1.0, 1.0], [0.0, 0.0]])
+    with pytest.raises(ValueError, match=r"baseline of the samples \[1\] is not finite.*baseline=0.1"):
+        explainer(SHARES, tfs.baselines.per_sample(at_zero)).explain(x, 0)
+    values = explainer(SHARES, 0.1).explain(x, 0).values
+    np.testing.assert_allclose(values.sum(axis=1), x[:, 0] / x.sum(axis=1) - 1 / 2, rtol=0.1)

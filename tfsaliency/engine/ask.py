@@ -8,7 +8,14 @@ import tensorflow as tf
 
 from tfsaliency.base.options import check_count
 from tfsaliency.engine.asked import Asked
-from tfsaliency.engine.checks import check_built, check_converged, check_left_out, check_scores, check_values
+from tfsaliency.engine.checks import (
+    check_built,
+    check_converged,
+    check_gaps,
+    check_left_out,
+    check_scores,
+    check_values,
+)
 from tfsaliency.engine.chunks import Result, run_in_chunks
 from tfsaliency.engine.compiled import Compiled, compiled
 from tfsaliency.engine.inputs import Inputs, as_texts, check_inputs, check_whole
@@ -98,6 +105,7 @@ def ask(
     check_scores(result.scores, batch.samples)
     explained.check_told(result.told)
     check_values(result.values)
+    check_gaps(result.diagnostics, result.scores)
     check_converged(result.diagnostics)
     check_left_out(result.diagnostics, result.values)
     return Answer(result, batch, explained, function)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.inputs import Inputs
+from tfsaliency.engine.question import SUM_GAPS
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.call import call
 from tfsaliency.model.traced import TracedModel
@@ -123,6 +124,19 @@ def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
     else:
         message = f"The method reports that its values have not converged {which}."
     warnings.warn(message, stacklevel=4)
+
+
+def check_gaps(diagnostics: dict[str, np.ndarray], scores: np.ndarray) -> None:
+    """Raises where values are to sum to a score, or to its change, that is not finite."""
+    for gap in (diagnostics[name] for name in SUM_GAPS if name in diagnostics):
+        lost = np.flatnonzero(~np.isfinite(gap))
+        if lost.size:
+            point = "the baseline of the samples" if np.isfinite(scores[lost]).all() else "the samples"
+            raise ValueError(
+                f"The score at {point} {lost[:5].tolist()} is not finite, so the values have no sum. The model divides "
+                "by zero there, takes the logarithm of it, or overflows. Take another baseline, such as baseline=0.1, "
+                "or keep the model from it, as tf.math.divide_no_nan does."
+            )
 
 
 def check_left_out(diagnostics: dict[str, np.ndarray], values: Any) -> None:
