@@ -134,10 +134,12 @@ class _Search:
 
         ``tf.nn.silu`` has one to save memory, and so has whatever is in ``tf.recompute_grad``.
         """
-        if any(source.ref() in self._found for source in step.sources):
-            return True
-        has_rectifier = any(ref in self._found for op in step.body for ref in _results(op))
-        return has_rectifier and step.repeats_body
+        body = set(step.body)
+        made = [self._found[ref] for op in step.body for ref in _results(op) if ref in self._found]
+        # What only goes on in the body, from a rectifier that it is applied to, is none of its own.
+        own = [unit for unit in made if body.issuperset(unit.part.operations)]
+        ends = {source.ref() for source in step.sources}
+        return any(unit.part.result.ref() in ends for unit in own) or (bool(own) and step.repeats_body)
 
 
 class _Unit(NamedTuple):

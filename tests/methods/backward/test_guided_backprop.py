@@ -96,18 +96,50 @@ def test_rectifiers_of_the_target_are_not_the_models():
         tfs.GuidedBackprop(model).explain(np.ones((1, 3)), lambda z: tf.nn.relu(z[:, 0] - z[:, 1]))
 
 
-def test_a_custom_gradient_of_the_model_is_kept():
+@pytest.mark.parametrize("behind", [False, True], ids=["before a rectifier", "behind a rectifier"])
+@pytest.mark.parametrize("method", [tfs.GuidedBackprop, tfs.DeconvNet])
+def test_a_custom_gradient_of_the_model_is_kept(method, behind):
     @tf.custom_gradient
     def doubled(x):
-        return tf.identity(x), lambda upstream: 2 * upstream
+        return tf.abs(x) if behind else tf.identity(x), lambda upstream: 2 * upstream
 
     def build(function):
         keras.utils.set_random_seed(0)
         x = keras.Input((5,))
-        y = layers.ReLU()(layers.Lambda(function)(layers.Dense(64)(x)))
+        y = layers.Dense(64)(x)
+        for each in [layers.ReLU(), layers.Lambda(function)][:: 1 if behind else -1]:
+            y = each(y)
         return keras.Model(x, layers.Dense(2)(y))
 
     x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
-    kept = tfs.GuidedBackprop(build(doubled)).explain(x, 0).values
-    plain = tfs.GuidedBackprop(build(tf.identity)).explain(x, 0).values
+    kept = method(build(doubled)).explain(x, 0).values
+    plain = method(build(tf.identity)).explain(x, 0).values
     np.testing.assert_allclose(kept, 2 * plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", [tfs.GuidedBackprop, tfs.DeconvNet])
+def test_a_quantized_network_equals_its_twin(method):
+    """The layers' own gradients lead around their integers, and the ReLU between them is changed as everywhere.
+
+    The twin runs the layers with a ReLU of another gradient.
+    """
+    keras.utils.set_random_seed(0)
+    dense = [layers.Dense(16, "relu"), layers.Dense(16, "relu"), layers.Dense(3)]
+    model = keras.Sequential([keras.Input((8,)), *dense])
+    for layer in dense:
+        layer.quantize("int8")
+
+    @tf.custom_gradient
+    def relu(z):
+        is_open = tf.ones_like(z) if method is tfs.DeconvNet else tf.cast(z > 0, z.dtype)
+        return tf.nn.relu(z), lambda upstream: tf.nn.relu(upstream) * is_open
+
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    values = method(model).explain(x, 0).values
+    for layer in dense[:2]:
+        layer.activation = relu
+    with tf.GradientTape() as tape:
+        watched = tf.constant(x)
+        tape.watch(watched)
+        score = model(watched)[:, 0]
+    np.testing.assert_allclose(values, tape.gradient(score, watched), rtol=1e-4, atol=1e-6)
