@@ -466,7 +466,7 @@ def test_texts_for_a_black_box_are_refused_with_what_works():
     def classify(texts):
         return np.array([[text.count("good"), text.count("bad")] for text in texts], "float32")
 
-    with pytest.raises(ValueError, match="Received: texts. Explain ids of words"):
+    with pytest.raises(ValueError, match="Received: texts. Pass ids, the places of the words"):
         tfs.Occlusion(tfs.BlackBox(classify)).explain(np.array(["a good film"]), 0)
     words = ["", "a", "good", "bad", "film"]
     asked = tfs.BlackBox(lambda ids: classify([" ".join(words[i] for i in row) for row in ids.astype(int)]))

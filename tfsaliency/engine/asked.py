@@ -16,7 +16,7 @@ from tfsaliency.engine.compiled import rows_for, specs_of
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import Forward, PerSample, Score
-from tfsaliency.model.black_box import BlackBox
+from tfsaliency.model.black_box import BlackBox, of_words
 from tfsaliency.model.logits import Logits
 from tfsaliency.model.rows import ROUNDING, differs
 from tfsaliency.target.base import Target
@@ -52,11 +52,11 @@ class Asked:
     def __init__(self, question: Question, box: BlackBox, target: Target, inputs: Inputs, rows: int | None):
         self._question, self._box, self.target = question, box, target
         self.meant = None
-        if any(part.dtype.kind == "U" for part in tf.nest.flatten(inputs.given)):
+        texts = next((part for part in tf.nest.flatten(inputs.given) if part.dtype.kind == "U"), None)
+        if texts is not None:
             raise ValueError(
-                "A black box is asked about numbers, some of which are hidden. Received: texts. Explain ids of words, "
-                "and let the function look the words up: "
-                "lambda ids: classify([' '.join(words[i] for i in row) for row in ids.astype(int)])"
+                "A black box is asked about numbers, some of which are hidden. Received: texts. "
+                f"{of_words('function({})', texts.ndim)}"
             )
         self._parts = list(zip(names(inputs.given), tf.nest.flatten(inputs.given), strict=True))
         check_integers_of_function(box, inputs)

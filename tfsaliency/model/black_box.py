@@ -93,6 +93,22 @@ def needed_arguments(function: Any) -> int:
     return sum(each.kind in places and each.default is inspect.Parameter.empty for each in parameters)
 
 
+def of_words(call: str, rank: int) -> str:
+    """How a function of texts is asked about words, which are passed as their places in a list of words, in Python.
+
+    Args:
+        call: of the function, with ``{}`` in the place of the texts.
+        rank: of the texts; 1 where each is a row of words, and more where it is a single one.
+    """
+    words = "words[i] for i in row"
+    texts = f"' '.join({words})" if rank == 1 else f"[{words}]"
+    asked = call.format(f"[{texts} for row in ids.astype(int)]")
+    return (
+        "Pass ids, the places of the words in a list, words = ['', 'film', ...], and look the words "
+        f"up: tfs.Occlusion(lambda ids: {asked}, baseline=0).explain(ids)."
+    )
+
+
 def _check_function(function: Any) -> None:
     name = type(function).__name__
     if isinstance(function, type):

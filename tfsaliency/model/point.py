@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfsaliency.base.structure import names
 from tfsaliency.graph.lookups import Entries, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
+from tfsaliency.model.black_box import of_words
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import Leaf, LookedUp, Number
 from tfsaliency.model.traced import Traced, TracedModel
@@ -78,8 +79,7 @@ class Point(Traced):
             told = "; ".join(f"{name}: {why}" for name, why in self.why_held.items())
             raise ValueError(
                 f"Nothing of the inputs becomes a real number that the output depends on, so nothing has a gradient "
-                f"({told}). Occlusion and RISE need none: tfs.Occlusion(model.predict, baseline=0), with the id that "
-                "stands for nothing in the place of 0."
+                f"({told}). Occlusion and RISE need none. {self._without_gradient()}"
             )
         # A lookup of several parts has the place of the first.
         self._at: list[list[Leaf]] = [
@@ -95,6 +95,13 @@ class Point(Traced):
         self.is_of_ids = all(isinstance(leaf, LookedUp) and leaf.is_of_ids for leaf in self._leaves)
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
+
+    def _without_gradient(self) -> str:
+        """How Occlusion is asked about such inputs, in words."""
+        texts = next((part for part in self._parts if part.dtype == tf.string), None)
+        if texts is not None:
+            return of_words("model.predict(tf.constant({}))", texts.shape.rank)
+        return "tfs.Occlusion(model.predict, baseline=0), with the id that stands for nothing in the place of 0."
 
     @property
     def tables(self) -> dict[int, int | None]:

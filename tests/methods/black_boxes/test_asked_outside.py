@@ -363,3 +363,38 @@ def test_bytes_are_pictures():
     pictures = np.random.default_rng(0).integers(0, 255, (2, 6, 7, 2)).astype("uint8")
     explainer = tfs.Occlusion(lambda x: x.sum(axis=(1, 2)), window=1, stride=1)
     np.testing.assert_allclose(explainer.explain(pictures, 1).values[..., 0], pictures[..., 1])
+
+
+COUNTED = ["bad", "good"]
+WORDS = ["", "a", "bad", "good", "film"]
+OF_WORDS = np.array([[1, 2, 4], [3, 2, 2]])
+
+
+def counts(texts):
+    """How often each of two words occurs."""
+    rows = [text.split() if isinstance(text, str) else list(text) for text in texts]
+    return np.array([[row.count(word) for word in COUNTED] for row in rows], "float32")
+
+
+def counting(rank):
+    """A model that does the same."""
+    texts = keras.Input((3,) if rank == 2 else (), dtype="string")
+    split = layers.StringLookup if rank == 2 else layers.TextVectorization
+    ids = split(vocabulary=COUNTED)(texts)
+    first = layers.StringLookup(vocabulary=COUNTED)(tf.constant(COUNTED)) if rank == 2 else tf.constant([2, 3])
+    return keras.Model(texts, keras.ops.sum(keras.ops.cast(keras.ops.equal(ids[..., None], first), "float32"), 1))
+
+
+@pytest.mark.parametrize("rank", [1, 2], ids=["texts", "single words"])
+@pytest.mark.parametrize("is_model", [True, False], ids=["model", "function"])
+def test_words_are_hidden_as_the_refusal_of_texts_advises(is_model, rank):
+    texts = np.array([[WORDS[i] for i in row] for row in OF_WORDS])
+    texts = texts if rank == 2 else np.array([" ".join(row) for row in texts])
+    explained = counting(rank) if is_model else counts
+    with pytest.raises(ValueError, match="has a gradient" if is_model else "Received: texts") as raised:
+        (tfs.Gradient if is_model else tfs.Occlusion)(explained).explain(texts, 0)
+    advised = str(raised.value).partition("words up: ")[2].rstrip(".")
+    names = {"tfs": tfs, "tf": tf, "model": explained, "function": explained, "words": WORDS, "ids": OF_WORDS}
+    explanation = eval(advised.replace("explain(ids)", "explain(ids, 0)"), names)
+    # Hiding a word takes its count away, and no other one.
+    np.testing.assert_array_equal(explanation.values, OF_WORDS == 2)
