@@ -165,3 +165,39 @@ def test_a_text_that_is_filled_up_as_advised_is_a_baseline(explainer):
     values = explainer(model, filled).explain(np.array(["a good film"]), 1).values
     # The model is linear in the vectors: each word gives a third of its number in place of another one's.
     np.testing.assert_allclose(values[0], (scores("a good film") - scores(filled)) / 3, rtol=1e-3, atol=1e-6)
+
+
+def of_a_number(shape):
+    """``2 x^2`` of one number per sample, which the model takes as ``(N,)`` or as ``(N, 1)``."""
+    x = keras.Input(shape)
+    model = keras.Model(x, keras.layers.Dense(1, use_bias=False)(keras.ops.reshape(x, (-1, 1)) ** 2))
+    model.set_weights([np.array([[2.0]])])
+    return model
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("explainer", [tfs.IntegratedGradients, tfs.DeepLIFT, tfs.Occlusion])
+def test_baselines_of_one_number_per_sample(explainer, shape):
+    """Keras takes ``(N,)`` for ``(N, 1)``, and so ``(K,)`` are several baselines."""
+    x, several = np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, -2.0, 4.0])
+
+    def values(baseline):
+        explanation = explainer(of_a_number(shape), baseline=baseline).explain(x, lambda z: z[:, 0])
+        return explanation.values.reshape(-1)
+
+    np.testing.assert_allclose(values(several), 2 * (x**2 - np.mean(several**2)), rtol=1e-4)
+    np.testing.assert_allclose(values(np.array([0.5])), 2 * (x**2 - 0.25), rtol=1e-4)
+    np.testing.assert_allclose(values(tfs.baselines.per_sample(x / 2)), 2 * (x**2 - x**2 / 4), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        (np.zeros((4, 1)), r"several of them, \(K,\)\. Received: shape \(4, 1\)"),
+        ([0.0, 1.0], r"structure of one input.*Received: \[0.0, 1.0\]\. Several for one input are an array"),
+        (tfs.baselines.per_sample(np.zeros(2)), r"each of the inputs, \(3,\). Received: \(2,\)"),
+    ],
+)
+def test_baselines_that_do_not_fit_one_number_per_sample(baseline, message):
+    with pytest.raises(ValueError, match=message):
+        tfs.DeepLIFT(of_a_number(()), baseline).explain(np.array([1.0, 2.0, 3.0]), lambda z: z[:, 0])

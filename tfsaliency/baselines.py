@@ -16,7 +16,7 @@ from tfsaliency.base.options import FitsInputs, check_amount, check_count
 from tfsaliency.base.shuffles import shuffled_order
 from tfsaliency.engine.score import Score
 from tfsaliency.tensors.blur import blur
-from tfsaliency.tensors.sums import inner_axes, samples_of
+from tfsaliency.tensors.sums import inner_axes, samples_of, sizes_of
 
 _VARIABLES = (tf.Variable, keras.Variable)
 
@@ -358,11 +358,13 @@ class _PerSample(Made):
     as_passed = True
 
     def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.constant(tf.nest.flatten(self.values)[place], part.dtype), numbers)
+        rows = tf.gather(tf.constant(tf.nest.flatten(self.values)[place], part.dtype), numbers)
+        return tf.reshape(rows, [-1, *sizes_of(part)])
 
     def check(self, inputs: Any) -> None:
         given, own = (tf.nest.map_structure(np.shape, each) for each in (inputs, self.values))
-        if given != own:
+        narrowed = [tf.nest.map_structure(_narrowed, each) for each in (inputs, self.values)]
+        if narrowed[0] != narrowed[1]:
             raise ValueError(f"per_sample holds one baseline for each of the inputs, {given}. Received: {own}")
 
     def __repr__(self) -> str:
@@ -383,6 +385,12 @@ def per_sample(values: Any) -> Made:
         (5, 3)
     """
     return _PerSample(tf.nest.map_structure(np.asarray, values))
+
+
+def _narrowed(part: Any) -> tuple[int, ...]:
+    """The shape of a part, ``(N,)`` for ``(N, 1)``: Keras takes one for the other."""
+    shape: tuple[int, ...] = np.shape(part)
+    return shape[:1] if shape[1:] == (1,) else shape
 
 
 def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
@@ -424,7 +432,10 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
         tf.nest.assert_same_structure(given, passed)
     except (ValueError, TypeError) as error:
         shapes = tf.nest.map_structure(lambda part: tuple(part.shape[1:]), passed)
-        raise ValueError(f"The baseline has the structure of one input, {shapes}. Received: {baseline!r}") from error
+        raise ValueError(
+            f"The baseline has the structure of one input, {shapes}. Received: {baseline!r}. Several for one input are "
+            "an array, numpy.array([...])."
+        ) from error
     rows = tf.nest.map_structure(_rows, given, passed)
     counts = {part.shape[0] for part in tf.nest.flatten(rows)} - {1}
     if len(counts) > 1:
@@ -453,11 +464,15 @@ def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:
     if isinstance(part, np.ndarray):
         _check_type(part, of.dtype)
     rows = (1, *given) if len(given) <= len(shape) else given
+    if shape == (1,) and len(given) == 1:
+        # Keras takes (N,) for (N, 1).
+        rows = (*given, 1)
     fits = not given or len(rows) == len(shape) + 1
     if not fits or rows[0] == 0 or any(a not in (1, b) for a, b in zip(rows[1:], shape, strict=False) if b):
+        several = f"(K, {', '.join(map(str, shape))})" if shape else "(K,)"
         raise ValueError(
             f"A baseline for inputs of shape {shape} is a number, an array of that shape (axes may be 1), or several "
-            f"of them, (K, {', '.join(map(str, shape))}). Received: shape {given}"
+            f"of them, {several}. Received: shape {given}"
         )
     typed = tf.constant(part, tf.string) if of.dtype == tf.string else tf.cast(part, of.dtype)
     return tf.reshape(typed, [rows[0], *(rows[1:] or [1] * len(shape))])
