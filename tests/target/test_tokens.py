@@ -135,6 +135,24 @@ def test_the_default_of_a_language_model_is_its_next_word_against_the_runner_up(
     assert explanation.provenance["target"] == "contrast()"
 
 
+def test_padding_at_the_end_is_no_last_word():
+    """And the advised target has the map of each text alone."""
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((None,), dtype="int32")
+    y = layers.Embedding(WORDS, 4, mask_zero=True)(ids)
+    model = keras.Model(ids, layers.Dense(WORDS)(layers.MultiHeadAttention(2, 4)(y, y, use_causal_mask=True)))
+    padded = np.array([[3, 8, 1, 4, 2], [1, 5, 2, 0, 0]])
+    explainer = tfs.GradientTimesInput(model)
+    with pytest.warns(UserWarning, match=r"in the samples \[1\] that is padding, the id 0.*position=lengths - 1"):
+        explainer.explain(padded)
+    lengths = (padded != 0).sum(axis=1)
+    explanation = explainer.explain(padded, tfs.target.contrast(position=lengths - 1))
+    for row, length, values in zip(padded, lengths, explanation.values, strict=True):
+        alone = explainer.explain(row[None, :length]).values[0]
+        np.testing.assert_allclose(values[:length], alone, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(values[length:], 0)
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_only_a_causal_model_of_words_has_that_default(causal):
     """A tagger that reads both ways, or has other classes than ids, says which position it is about."""

@@ -99,6 +99,7 @@ def ask(
     check_whole(batch, function.specs)
     explained = function.meant or chosen
     explained.check(function.logits, given.target)
+    explained.check_inputs(batch.given)
     for caution in function.cautions:
         warnings.warn(caution, stacklevel=3)
     result = run_in_chunks(function, batch, given, batch_size, str(question) if progress else None)

@@ -113,6 +113,12 @@ class Point(Traced):
             if len(each.parts) == 1 and self._parts[min(each.parts)].shape.rank == each.index.shape.rank == 2
         }
 
+    def filler(self, place: int) -> int | None:
+        """The id that fills up short rows of a part of ids; None where the model masks none."""
+        pads = [each.lookup.pad for each in self._looked_up if place in each.lookup.parts and each.lookup.pad]
+        ids = [tf.get_static_value(pad) for _, pad in pads]
+        return next((int(id.item()) for id in ids if id is not None), None)
+
     @property
     def shown(self) -> Any:
         return self._structure([tf.TensorSpec([None, *leaf.shape], tf.float32) for leaf in self._leaves])

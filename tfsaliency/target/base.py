@@ -77,6 +77,10 @@ class Target(ABC):
         """``(N,)``: the probability of the class that is explained."""
         raise NotImplementedError
 
+    def check_inputs(self, inputs: Any) -> None:
+        """Warns where another question is meant for such inputs, NumPy arrays."""
+        return
+
     def check_told(self, told: dict[str, np.ndarray]) -> None:
         """Raises where nothing could be chosen for a sample."""
         return

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.model.causal import is_language_model
+from tfsaliency.model.causal import continued_ids
 from tfsaliency.model.logits import PROBABILITY, Logits
+from tfsaliency.model.point import point_of
 from tfsaliency.model.traced import TracedModel
 from tfsaliency.target.base import (
     Rows,
@@ -20,7 +21,7 @@ from tfsaliency.target.base import (
     only_output,
     shapes_of,
 )
-from tfsaliency.target.contrasts import Contrast
+from tfsaliency.target.contrasts import NextId
 
 ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
 
@@ -88,8 +89,8 @@ class ClassTarget(Target):
 
     def meant(self, model: TracedModel, row: Any) -> Target:
         """For a language model the last position's top id against the runner-up: all its logits are one question."""
-        is_open = self.index is None and is_language_model(model, row)
-        return Contrast() if is_open else self
+        place = continued_ids(model, row) if self.index is None else None
+        return self if place is None else NextId(place=place, filler=point_of(model).filler(place))
 
 
 def _class_logits(logits: Logits) -> tuple[Any, bool]:

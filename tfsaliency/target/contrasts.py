@@ -1,5 +1,6 @@
 """The difference of two logits: why this class, and not that one."""
 
+import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,30 @@ class Contrast(Target):
     def __str__(self) -> str:
         named = {"winner": self.winner, "loser": self.loser, "position": self.position}
         return f"contrast({', '.join(f'{name}={each}' for name, each in named.items() if each is not None)})"
+
+
+@dataclass(frozen=True)
+class NextId(Contrast):
+    """What a language model is asked without a target: its next id, the top one against the runner-up.
+
+    Args:
+        place: of the part of the inputs that it goes on with, among all parts.
+        filler: the id that fills up short rows, None where it is not known.
+    """
+
+    place: int = 0
+    filler: int | None = None
+
+    def check_inputs(self, inputs: Any) -> None:
+        ids = tf.nest.flatten(inputs)[self.place]
+        padded = np.flatnonzero(ids[:, -1] == self.filler) if self.filler is not None else np.array([])
+        if padded.size:
+            warnings.warn(
+                f"Without a target a language model is asked what follows the last position, and in the samples "
+                f"{padded[:5].tolist()} that is padding, the id {self.filler}. Say where each text ends, lengths = "
+                f"(ids != {self.filler}).sum(axis=1) and target=tfsaliency.target.contrast(position=lengths - 1).",
+                stacklevel=4,
+            )
 
 
 def contrast(winner: Any = None, loser: Any = None, *, position: Any = None) -> Target:
