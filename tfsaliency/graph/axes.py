@@ -98,6 +98,46 @@ def _surrounded(axis: Axis, before: int, after: int) -> Axis:
     return (Factor(TOKENS, before + size + after, places=tokens.places, before=before),)
 
 
+class Entry(NamedTuple):
+    """One entry of an axis of a tensor: what was taken out of it, and what is made of that alone.
+
+    Attributes:
+        whole: the tensor, as ``ref()``.
+        place: of the axis.
+        number: of the entry.
+    """
+
+    whole: Any
+    place: int
+    number: int
+
+
+def _entries_of(op: tf.Operation, of_sources: list[Entry | None]) -> dict[Any, Entry]:
+    """The entry that each result of an operation is made of, as ``ref()``; nothing where it is made of more."""
+    if op.type == "Unpack":
+        place = op.get_attr("axis") % op.inputs[0].shape.rank
+        return {each.ref(): Entry(op.inputs[0].ref(), place, number) for number, each in enumerate(op.outputs)}
+    if op.type == "StridedSlice" and op.get_attr("shrink_axis_mask") in (1, 2, 4, 8, 16):
+        begins = tf.get_static_value(op.inputs[1])
+        place = op.get_attr("shrink_axis_mask").bit_length() - 1
+        if begins is not None and not op.get_attr("ellipsis_mask") and not op.get_attr("new_axis_mask"):
+            return {op.outputs[0].ref(): Entry(op.inputs[0].ref(), place, int(begins[place]))}
+    entry = of_sources[0] if len(set(of_sources)) == 1 else None
+    return {each.ref(): entry for each in op.outputs} if entry is not None else {}
+
+
+def _put_together(op: tf.Operation, axes: Axes, parts: list[Entry | None], found: dict[Any, Axes]) -> Axes:
+    """The axes of a pack, where its parts are made of the entries of one axis, one by one: it is that axis again.
+
+    So it is behind a ``TimeDistributed``, which calls its layer for each step of a series.
+    """
+    first = parts[0]
+    if first is None or parts != [first._replace(number=number) for number in range(len(parts))]:
+        return axes
+    axis, place = found[first.whole][first.place], op.get_attr("axis") % len(axes)
+    return (*axes[:place], axis, *axes[place + 1 :]) if size_of(axis) == len(parts) else axes
+
+
 class _UnknownError(Exception):
     """The tables do not say what happens to the axes."""
 
@@ -110,6 +150,7 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
         operations: in the order of the trace.
     """
     found: dict[Any, Axes] = {given.ref(): tuple(_of(axis, size) for axis, size in enumerate(given.shape))}
+    entries: dict[Any, Entry] = {}
     # A token that is repeated for each sample depends on their number alone.
     for op in descendants((op for op in operations if op.type not in SHAPE_READERS), [given]):
         sources = [found.get(source.ref()) for source in op.inputs]
@@ -122,7 +163,10 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
                 axes = None
             if axes is None or len(axes) != result.shape.rank:
                 axes = tuple(_of(UNKNOWN, size) for size in result.shape)
+            if op.type == "Pack":
+                axes = _put_together(op, axes, [entries.get(source.ref()) for source in op.inputs], found)
             found[result.ref()] = axes
+        entries |= _entries_of(op, [entries.get(source.ref()) for source in op.inputs if source.ref() in found])
     return found
 
 

@@ -525,3 +525,38 @@ def test_each_picture_of_a_siamese_network_has_a_map():
     # Each call sees one picture.
     alone = [tfs.HiResCAM(model, ("top", call)).explain(inputs, distance).values for call in (0, 1)]
     assert sorted([[bool(part.any()) for part in values] for values in alone]) == [[False, True], [True, False]]
+
+
+def of_frames(behind):
+    """A film through a convolution of each frame, and through the same one of the film; and what comes behind."""
+    keras.utils.set_random_seed(0)
+    film = keras.Input((5, 8, 8, 2))
+    frames = layers.TimeDistributed(layers.Conv2D(4, 3, activation="relu", name="conv"), name="top")
+    whole = layers.Conv3D(4, (1, 3, 3), activation="relu", name="top")
+    above = keras.Sequential([keras.Input((5, 6, 6, 4)), *behind])
+    models = [keras.Model(film, above(layer(film))) for layer in (frames, whole)]
+    whole.set_weights([frames.layer.kernel[None], frames.layer.bias])
+    return models
+
+
+@pytest.mark.parametrize("method", [tfs.GradCAM, tfs.HiResCAM, tfs.EigenCAM, tfs.AblationCAM])
+def test_a_layer_of_each_frame_is_a_layer_of_the_film(method):
+    frames, whole = of_frames([layers.GlobalAveragePooling3D(), layers.Dense(3)])
+    films = np.random.default_rng(0).normal(size=(2, 5, 8, 8, 2)).astype("float32")
+    explanation = method(frames).explain(films, 1)
+    assert explanation.provenance["layer"] == "top"
+    np.testing.assert_allclose(explanation.values, method(whole).explain(films, 1).values, rtol=1e-3, atol=1e-6)
+
+
+def test_a_layer_that_is_called_for_each_frame_names_the_layer_around_it():
+    """Its calls are no places of the film: asking for the number of one would lead nowhere."""
+    tower = keras.Sequential([keras.Input((8, 8, 2)), layers.Conv2D(4, 3, name="inner"), layers.Flatten()])
+    film = keras.Input((5, 8, 8, 2))
+    y = layers.LSTM(4)(layers.TimeDistributed(tower, name="frames")(film))
+    model = keras.Model(film, layers.Dense(3)(y))
+    films = np.random.default_rng(0).normal(size=(2, 5, 8, 8, 2))
+    with pytest.raises(ValueError, match=r"'frames/inner' returns \(None, 6, 6, 4\).*These would do: frames$"):
+        tfs.GradCAM(model, "inner").explain(films, 1)
+    # One number for each frame, over all of it.
+    values = tfs.HiResCAM(model, "frames").explain(films, 1).values
+    np.testing.assert_array_equal(values, np.broadcast_to(values[:, :, :1, :1], values.shape))

@@ -146,6 +146,26 @@ def test_places_of_other_inputs():
     assert placed(lambda x: tf.reshape(x, [-1, 12, 4]), (None, 24, 2)) is None
 
 
+def packed(function, axis=1):
+    """What a function makes of each of five steps, together again."""
+    return lambda x: tf.stack([function(x[:, step], step) for step in range(5)], axis=axis)
+
+
+def test_steps_that_are_put_together_again_are_places():
+    def halved(x, step):
+        return tf.nn.relu(pooled(2, 2)(x)) + step
+
+    assert placed(packed(halved), (5, 8, 6, 2)) == Grid((5, 4, 3), 0, (5, 8, 6), True)
+    assert placed(packed(lambda x, step: x @ tf.ones([2, 4])), (5, 2)) == Grid((5,), 0, (5,), True)
+    assert placed(lambda x: tf.stack(tf.unstack(x, axis=1), axis=1), (5, 8, 2)) == Grid((5, 8), 0, (5, 8), True)
+    # Backwards, the same step each time, one step less, and sums of steps are other axes.
+    assert placed(lambda x: packed(halved)(x[:, ::-1]), (5, 8, 6, 2)) is None
+    assert placed(lambda x: tf.stack([x[:, 4 - step] for step in range(5)], axis=1), (5, 8, 2)) is None
+    assert placed(lambda x: packed(lambda _, step: x[:, 0])(x), (5, 8, 2)) is None
+    assert placed(lambda x: tf.stack([x[:, step] for step in range(4)], axis=1), (5, 8, 2)) is None
+    assert placed(lambda x: packed(lambda own, step: own + x[:, 0])(x), (5, 8, 2)) is None
+
+
 def detector_of_anchors(name):
     keras.utils.set_random_seed(0)
     x = keras.Input((16, 16, 3))

@@ -154,7 +154,7 @@ class _Usable:
         paths = sorted({call.path for call in found})
         if len(paths) > 1:
             raise ValueError(f"The name {wanted!r} is that of several layers. Pass the path of one: {', '.join(paths)}")
-        if index is None and len(found) > 1:
+        if index is None and len(found) > 1 and any(map(self._is_usable, found)):
             raise ValueError(
                 f"The layer {paths[0]!r} is called {len(found)} times. Say which call, from 0: "
                 f"layer=({paths[0]!r}, 0), or a list of such pairs."
@@ -164,14 +164,16 @@ class _Usable:
         except IndexError:
             raise ValueError(f"The layer {paths[0]!r} is called {len(found)} times. Received: call {index}") from None
         assert call.output is not None
-        usable = any(each is call for each in self._usable)
-        activation = self._over_inputs(call.name, call.output) if usable else None
+        activation = self._over_inputs(call.name, call.output) if self._is_usable(call) else None
         if activation is None or not any(activation.grids):
             raise ValueError(
                 f"The layer {call.path!r} returns {tuple(call.output.shape)}, whose places do not lie over an input, "
                 f"or what is explained does not depend on it. {self._offer()}"
             )
         return activation
+
+    def _is_usable(self, call: LayerCall) -> bool:
+        return any(each is call for each in self._usable)
 
     def _over_inputs(self, name: str, output: tf.Tensor) -> Activation:
         return Activation(name, output, self._forward.values[output], self._grids(output))
