@@ -308,3 +308,11 @@ def test_a_baseline_without_a_finite_score_is_named_and_the_advised_one_has_a_ma
         explainer(SHARES, tfs.baselines.per_sample(at_zero)).explain(x, 0)
     values = explainer(SHARES, 0.1).explain(x, 0).values
     np.testing.assert_allclose(values.sum(axis=1), x[:, 0] / x.sum(axis=1) - 1 / 2, rtol=0.1)
+
+
+def test_an_entry_that_a_target_does_not_have_is_no_id_of_the_inputs():
+    def beyond(logits):
+        return tf.gather(logits, tf.shape(logits)[1] + tf.zeros([tf.shape(logits)[0]], tf.int32), axis=1, batch_dims=1)
+
+    with pytest.raises(ValueError, match=r"The method, or the target, reads an entry .*= 2 is not in \[0, 2"):
+        tfs.Gradient(keras.Sequential([keras.Input((3,)), layers.Dense(2)])).explain(np.ones((4, 3)), beyond)

@@ -1,5 +1,6 @@
 """One compiled function per model, question, kind of target and shape of inputs, kept as long as the model lives."""
 
+import re
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -159,6 +160,8 @@ def _failed(rows: int, error: Exception) -> str:
     for said, advice in _SAID.items():
         if said in reason:
             return "".join(each for each in reason[reason.index(said) :] if each not in "[]") + advice
+    if _NO_ID in reason and not _IN_MODEL.search(str(error)):
+        return f"The method, or the target, reads an entry that a tensor of its own does not have: {reason.strip()}"
     if _NO_ID in reason:
         return (
             f"An id of the inputs or of a baseline is none of the table that the model looks it up in: {reason.strip()}"
@@ -180,6 +183,8 @@ _SAID = {
 }
 # What TensorFlow says of an id that a table does not have.
 _NO_ID = "is not in [0, "
+# What TensorFlow says of an operation of the model, which is imported under that name, or of one that may be.
+_IN_MODEL = re.compile(r"\{\{(function_node |node (\S+/)?model(_\d+)?/)")
 # Lines of a TensorFlow error that say where it happened.
 _FRAME = ("Graph execution error", "Detected at", "<stack traces", "  File", "\t", "    ")
 
