@@ -548,3 +548,33 @@ def test_a_dict_for_a_list_of_inputs():
     values = tfs.DeepLIFT(model).explain(columns, 1).values
     np.testing.assert_array_equal(values["first"], expected[0])
     np.testing.assert_array_equal(values["second"], expected[1])
+
+
+COLUMNS = {
+    "texts": [np.array([["red"], ["blue"], ["red"]]), np.array([["small"], ["small"], ["large"]])],
+    "integers": [np.array([[3], [1], [3]]), np.array([[7], [7], [2]])],
+}
+
+
+@pytest.mark.parametrize("columns", COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.parametrize("is_one_hot", [True, False], ids=["one-hot", "vectors"])
+def test_an_id_that_is_made_of_two_columns_is_shared(columns, is_one_hot):
+    """What each crossing is worth, in place of that of the baseline: half to each column."""
+    parts = [keras.Input((1,), dtype=column.dtype.name if column.dtype.kind == "i" else "string") for column in columns]
+    crossing = layers.HashedCrossing(50, output_mode="one_hot" if is_one_hot else "int")
+    worth = layers.Dense(2, use_bias=False) if is_one_hot else layers.Embedding(50, 2)
+    model = keras.Model(parts, layers.Reshape((2,))(worth(crossing(parts))))
+
+    def scores(rows):
+        return model([tf.constant(column[rows]) for column in columns]).numpy()[:, 1]
+
+    own, other = scores([0, 1]), scores([2, 2])
+    assert np.abs(own - other).min() > 1e-3
+    x, baseline = [column[:2] for column in columns], [column[2] for column in columns]
+    for method in (tfs.DeepLIFT, tfs.IntegratedGradients, tfs.Occlusion):
+        for values in method(model, baseline=baseline).explain(x, 1).values:
+            np.testing.assert_allclose(values[:, 0], (own - other) / 2, rtol=1e-4, atol=1e-6)
+    # A slope is that of either column, as of both.
+    slope = 1.0 if not is_one_hot else np.linalg.norm(worth.kernel[:, 1])
+    for values in tfs.Gradient(model).explain(x, 1).values:
+        np.testing.assert_allclose(values, slope, rtol=1e-5)

@@ -64,6 +64,14 @@ class Origins:
             sources = [self._values[each] for each in op.inputs]
             sources[1:3] = [origins[1], empty]
             return replay(op, *sources)[tensor.value_index] if origins[1] is not None else None
+        if op.type == "SparseToDense":
+            sources = [self._values[each] for each in op.inputs]
+            return None if origins[2] is None else replay(op, *sources[:2], origins[2], empty)[0]
+        if op.type == "SparseCross":
+            # One id for each row, made of one number or word of each column.
+            is_single = all(each.shape.rank == 2 and each.shape[1] == 1 for each in op.inputs)
+            columns = [tf.reshape(each, [-1]) for each in origins if each is not None]
+            return columns[0] if is_single and tensor.value_index == 1 else None
         if op.type in REARRANGEMENTS and not (op.type == "GatherV2" and origins[1] is not None):
             filled = [
                 origin if origin is not None else tf.fill(tf.shape(self._values[source]), empty) if joins else value

@@ -175,6 +175,18 @@ class LookedUp(Leaf):
             told, words = (tf.RaggedTensor.from_row_splits(each, splits).to_tensor() for each in (told, words))
         return told, words
 
+    def shared(self, told: tf.Tensor, parts: list[tf.Tensor], values: Values) -> tf.Tensor:
+        """One number for each id, an equal share for each part of the inputs that the id is made of.
+
+        Args:
+            told: in the shape of the ids.
+            parts: traced parts of the inputs.
+            values: of the traced tensors.
+        """
+        places = [Origins(part, values).places(self.lookup.index) for part in parts]
+        makers = sum(tf.cast(each >= 0, tf.float32) for each in places if each is not None)
+        return told / tf.maximum(makers, 1.0)
+
     def over(self, shares: list[tuple[tf.Tensor, tf.Tensor]], numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """Numbers for places of the inputs, laid over copies of the numbers that stand for them: what `onto` undoes.
 
@@ -196,7 +208,7 @@ class LookedUp(Leaf):
                 continue
             flat, places = tf.reshape(share, [copies, -1]), tf.reshape(places, [-1])
             found = tf.gather(flat, tf.maximum(places, 0), axis=1)
-            of_ids = tf.where(places >= 0, found, of_ids)
+            of_ids *= tf.where(places >= 0, found, 1.0)
         if self.lookup.kind == "bag":
             means = tf.map_fn(lambda each: self._mean_of_occurrences(each, numbers, index, values), of_ids)
             return tf.reshape(means, tf.concat([[-1], tf.shape(numbers)[1:]], 0))
