@@ -196,6 +196,20 @@ def test_weights_are_fused_from_the_variables_as_they_are_at_each_call():
     np.testing.assert_allclose(tfs.Gradient(model).explain(x, 5).values, -3 * before, rtol=1e-5, atol=1e-7)
 
 
+def test_a_batch_is_as_large_as_what_is_left_allows(monkeypatch):
+    """A row of 4 x 4 x 4 floats for each of four operations, two of which are fused away."""
+    keras.utils.set_random_seed(0)
+    asked = []
+    monkeypatch.setattr("tfsaliency.engine.compiled.rows_for", lambda row_bytes: asked.append(row_bytes) or 2)
+    inner = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.GlobalMaxPool2D()]
+    model = keras.Sequential([keras.Input((6, 6, 2)), *inner])
+    x = np.random.default_rng(0).normal(size=(1, 6, 6, 2))
+    tfs.Gradient(model).explain(x, 1)
+    tfs.GradCAM(model).explain(x, 1)
+    fused, whole = asked
+    assert whole - fused == 2 * 4**3 * 4
+
+
 def draw(variable, weights):
     """Statistics and scales that no normalization begins with."""
     if weights.ndim != 1 or "seed" in variable.path:

@@ -97,7 +97,7 @@ class Compiled:
         self.cautions = [*meant.cautions(model.logits), *model.cautions]
         self.explained = model.logits.describe()
         self.is_of_ids, self.held = point.is_of_ids, point.why_held
-        self.rows = rows_for(model.row_bytes)
+        self.rows = rows_for(asked[0].row_bytes)
         self.on_progress: Callable[[float], None] = lambda share: None
 
     def _advance(self, share: np.ndarray) -> None:

@@ -298,6 +298,7 @@ class TracedScore(Score):
         self._graph = tf.compat.v1.get_default_graph()
         # One for the model, and one with its loops unrolled.
         self._at_inputs: dict[Traced, Forward] = {}
+        self._was_run: set[Traced] = set()
 
     @property
     def is_half(self) -> bool:
@@ -343,6 +344,11 @@ class TracedScore(Score):
         return self._model.fused(self._graph)
 
     @property
+    def row_bytes(self) -> int:
+        """How many bytes one row writes in what a method has run, at most."""
+        return max((model.row_bytes for model in self._was_run), default=self._model.row_bytes)
+
+    @property
     def at_inputs(self) -> Forward:
         """The score of the inputs as given; with loops unrolled where that is known and the other is not."""
         return next(iter(self._at_inputs.values()), None) or self._run(self._fused, self._inputs)
@@ -361,6 +367,7 @@ class TracedScore(Score):
         here = tf.compat.v1.get_default_graph() is self._graph
         if is_given and here and model in self._at_inputs:
             return self._at_inputs[model]
+        self._was_run.add(model)
         values = model.run(x, self._held(x))
         traced = model.logits
         logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))

@@ -39,12 +39,16 @@ class FusedTrace:
         trace: a flat trace.
         maps: of the trace, from `fusible`.
         wanted: the traced tensors whose values are computed.
+
+    Attributes:
+        dropped: the names of the operations that are left out.
     """
 
     def __init__(self, trace: Trace, maps: list[Weighted], wanted: list[tf.Tensor]):
         self._trace, self._wanted = trace, wanted
         self._fusions = [_Fusion(each) for each in maps]
         self._read = list({each.ref(): each for fusion in self._fusions for each in fusion.read}.values())
+        self.dropped = {name for fusion in self._fusions for name in fusion.dropped}
         self._rest: tf.compat.v1.GraphDef | None = None
 
     def weights(self) -> FusedWeights:
@@ -68,8 +72,7 @@ class FusedTrace:
 
     def _rewired(self, known: list[tf.Tensor]) -> tf.compat.v1.GraphDef:
         """The operations from known tensors to the wanted ones."""
-        dropped = {name for fusion in self._fusions for name in fusion.dropped}
-        part = self._trace.part([op for op in ancestors(*self._wanted, known=known) if op.name not in dropped])
+        part = self._trace.part([op for op in ancestors(*self._wanted, known=known) if op.name not in self.dropped])
         nodes = {node.name: node for node in part.node}
         for fusion in self._fusions:
             fusion.rewire(nodes)

@@ -94,6 +94,11 @@ class Traced:
             return _FusedModel(self, self._fused, self._fused.weights())
 
     @cached_property
+    def row_bytes(self) -> int:
+        """How many bytes the forward pass of one row writes."""
+        return sum(map(_row_bytes, ancestors(*tf.nest.flatten(self.logits.values))))
+
+    @cached_property
     def network(self) -> Network:
         """The steps from the inputs to the logits."""
         return Network(self.trace, tf.nest.flatten(self.inputs), self.logits.floats)
@@ -145,11 +150,6 @@ class TracedModel(Traced):
         (self.inputs,) = self.trace.inputs
         self.logits = self.trace.outputs.doubted(self.trace.definition)
 
-    @cached_property
-    def row_bytes(self) -> int:
-        """How many bytes the forward pass of one row writes."""
-        return sum(map(_row_bytes, ancestors(*tf.nest.flatten(self.logits.values))))
-
     @contextmanager
     def state_put_back(self) -> Iterator[None]:
         """Puts back the variables that a call of the model changes, such as the state of a recurrent layer."""
@@ -191,6 +191,8 @@ class _FusedModel(Traced):
     def __init__(self, model: Traced, fused: FusedTrace, weights: FusedWeights):
         self._model, self._trace, self._weights = model, fused, weights
         self.trace, self.inputs, self.held, self.logits = model.trace, model.inputs, model.held, model.logits
+        dropped = map(model.trace.graph.get_operation_by_name, fused.dropped)
+        self.row_bytes = model.row_bytes - sum(map(_row_bytes, dropped))
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
         return self._trace.run(self._model.pairs(x, held), self._weights)
@@ -201,6 +203,8 @@ class _UnrolledModel(Traced):
 
     def __init__(self, model: Traced, turns: int):
         self._model, self.calls = model, model.calls
+        # Batches are as large as those of the model itself.
+        self.row_bytes = model.row_bytes
         # Which operation of the model each one comes from: the first places, and the names.
         self._places: list[int] = []
         self._origins: list[str] = []
