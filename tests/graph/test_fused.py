@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
+from tests.harness import tape_gradient
 from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.fused import FusedTrace, fusible
 from tfsaliency.graph.network import Network
@@ -147,6 +148,33 @@ def test_values_and_gradients_are_those_of_the_trace(name):
 def computing(x, y):
     """How many operations from one tensor to another compute something."""
     return sum(op.type != "Identity" for op in descendants(ancestors(y), [x]))
+
+
+class ReadsBeside(layers.Layer):
+    """A gradient that reads what it is not given: a tensor on the way, one that nothing else needs, and a weight."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(3, 3, shape[-1], 4), initializer="random_normal")
+        self.scale = self.add_weight(shape=(4,), initializer="random_normal")
+
+    def call(self, x):
+        on_the_way, scale = tf.nn.conv2d(x, self.kernel, 1, "SAME"), tf.convert_to_tensor(self.scale)
+
+        @tf.custom_gradient
+        def bent(z):
+            for_itself = tf.sigmoid(3 * z)
+            return tf.tanh(z), lambda upstream: upstream * for_itself * (on_the_way + scale)
+
+        return bent(on_the_way * scale)
+
+
+def test_what_a_custom_gradient_reads_besides_is_as_it_was():
+    keras.utils.set_random_seed(0)
+    inner = [layers.Conv2D(4, 3), layers.BatchNormalization(gamma_initializer="random_normal"), ReadsBeside()]
+    model = keras.Sequential([keras.Input((6, 6, 2)), *inner, layers.Flatten(), layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32")
+    expected, _ = tape_gradient(lambda x: model(x)[:, 1], x)
+    np.testing.assert_allclose(tfs.Gradient(model).explain(x, 1).values, expected, rtol=1e-5, atol=1e-7)
 
 
 NETWORKS = {

@@ -57,6 +57,20 @@ def test_values_and_gradients_of_a_copy_are_those_of_the_model(function):
     np.testing.assert_allclose(looped, 2 * expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_part_has_what_its_custom_gradients_read():
+    """Nothing that is wanted is computed from the threes: the gradient of ``tripled`` alone reads them."""
+    model = build(tripled)
+    trace = Trace(lambda x: model(x, training=False), SPEC)
+
+    @tf.function(autograph=False)
+    def slope(x):
+        (output,) = wanted = [trace.outputs]
+        return tf.gradients(trace.run([(trace.inputs[0], x)], wanted)[output], x)[0]
+
+    expected = 3 * tf.linalg.matmul(*(layer.kernel for layer in model.layers if layer.weights))
+    np.testing.assert_allclose(slope(tf.constant(X)), [tf.reduce_sum(expected, axis=1)] * 4, rtol=1e-5, atol=1e-6)
+
+
 def test_weights_are_read_at_every_run():
     model = build(tf.nn.relu)
     trace = Trace(lambda x: model(x, training=False), SPEC)

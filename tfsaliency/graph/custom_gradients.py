@@ -36,6 +36,11 @@ class CustomGradients:
             _NUMBER: tf.compat.v1.AttrValue(i=custom.number),
         }
 
+    def beside(self, op: tf.Operation) -> list[tf.Tensor]:
+        """The traced tensors that the gradient of an operation reads besides its sources, from a copy of the graph."""
+        custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
+        return [] if custom is None else custom.beside
+
     def are_in(self, graph: tf.Graph) -> bool:
         """Whether a graph has an operation with a custom gradient."""
         return bool(self._in(graph))
@@ -82,6 +87,8 @@ class _CustomGradient:
         # What a body captures from the graph around it is an argument of the body.
         captured = ((outside, traced) for outside, traced in graph.captures if traced.ref() in used)
         self._captures = {traced.ref(): outside for outside, traced in captured if not tf.is_symbolic_tensor(outside)}
+        given = {each.ref() for each in (*self._upstream, *sources)} | {*self._captures}
+        self.beside = [each for each in self._read if each.ref() not in given]
         self.number = next(_numbers)
         _known[self.number] = self
 
@@ -101,10 +108,7 @@ class _CustomGradient:
         values |= {ref: tf.convert_to_tensor(outside) for ref, outside in self._captures.items()}
         # The name of a copy is that of the operation behind a prefix.
         prefix = op.name.removesuffix(self._op.name)
-        copies = (
-            (each, op.graph.get_tensor_by_name(prefix + each.name)) for each in self._read if each.ref() not in values
-        )
-        values |= {each.ref(): copy for each, copy in copies}
+        values |= {each.ref(): op.graph.get_tensor_by_name(prefix + each.name) for each in self.beside}
         # The identities are for tensors of a graph around the one under construction.
         given = {each.name: tf.identity(values[each.ref()]) for each in self._read}
         wanted = [flow for flow in self._downstream if flow is not None]

@@ -72,7 +72,7 @@ class FusedTrace:
 
     def _rewired(self, known: list[tf.Tensor]) -> tf.compat.v1.GraphDef:
         """The operations from known tensors to the wanted ones."""
-        part = self._trace.part([op for op in ancestors(*self._wanted, known=known) if op.name not in self.dropped])
+        part = self._trace.part([op for op in self._trace.needed(self._wanted, known) if op.name not in self.dropped])
         nodes = {node.name: node for node in part.node}
         for fusion in self._fusions:
             fusion.rewire(nodes)
@@ -137,14 +137,19 @@ def fusible(network: Network, wanted: list[tf.Tensor]) -> list[Weighted]:
         network: from the inputs to the wanted tensors.
         wanted: traced tensors.
     """
-    steps = joined_affine(network.steps, wanted)
-    variables = {traced.ref() for traced, _ in network.trace.captured}
+    trace = network.trace
+    operations = trace.needed(wanted, [])
+    # A gradient finds what it reads by the name that it has in the trace.
+    beside = [each for op in operations for each in trace.gradients.beside(op)]
     read_by: dict[Any, set[str]] = {}
-    for op in ancestors(*wanted):
+    for op in operations:
         for source in op.inputs:
             read_by.setdefault(source.ref(), set()).add(op.name)
+    fixed = {traced.ref() for traced, _ in trace.captured}
+    steps = joined_affine(network.steps, [*wanted, *beside])
     maps = [_without_shift_before(step) for step in steps if isinstance(step, Weighted)]
-    return [each for each in maps if _pays(each) and _is_closed(each, read_by) and _is_fixed(each, variables)]
+    named = {each.ref() for each in beside}
+    return [each for each in maps if _pays(each) and _is_closed(each, read_by) and _is_fixed(each, fixed, named)]
 
 
 def _without_shift_before(affine: Weighted) -> Weighted:
@@ -169,6 +174,8 @@ def _is_closed(affine: Weighted, read_by: dict[Any, set[str]]) -> bool:
     return not own and all(read_by[step.results[0].ref()] == {after.name} for step, after in inside)
 
 
-def _is_fixed(affine: Weighted, variables: set[Any]) -> bool:
-    """Whether the weights are computed from variables and constants alone."""
-    return all(op.outputs[0].ref() in variables for op in ancestors(*_Fusion(affine).read) if op.type == "Placeholder")
+def _is_fixed(affine: Weighted, variables: set[Any], named: set[Any]) -> bool:
+    """Whether the weights are made of variables and constants alone, which no gradient reads by their names."""
+    read = _Fusion(affine).read
+    made_of = (op.outputs[0].ref() for op in ancestors(*read) if op.type == "Placeholder")
+    return variables.issuperset(made_of) and named.isdisjoint(each.ref() for each in read)

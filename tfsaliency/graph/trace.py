@@ -118,8 +118,22 @@ class Trace:
             if self.is_flat:
                 return imported(self._everything, given, _results(self.operations))
             return self._replayed(self.operations, given)
-        needed = ancestors(*wanted, known=[traced for traced, _ in given])
-        return self._run([op for op in needed if op.type != "Placeholder"], given)
+        return self._run(self.needed(wanted, [traced for traced, _ in given]), given)
+
+    def needed(self, wanted: list[tf.Tensor], known: list[tf.Tensor]) -> list[tf.Operation]:
+        """The operations that wanted tensors and their gradients depend on, but placeholders.
+
+        Args:
+            wanted: traced tensors.
+            known: traced tensors that are given: the operations behind them are left out.
+        """
+        read = wanted
+        while True:
+            found = ancestors(*read, known=known)
+            beside = [each for op in found for each in self.gradients.beside(op)]
+            if len(read) == len(wanted) + len(beside):
+                return [op for op in found if op.type != "Placeholder"]
+            read = [*wanted, *beside]
 
     def _run(self, operations: list[tf.Operation], given: Pairs) -> Values:
         # The gradients of functions, conditions and loops are Python objects and names that belong to the graph of the
