@@ -137,9 +137,13 @@ class _Search:
         body = set(step.body)
         made = [self._found[ref] for op in step.body for ref in _results(op) if ref in self._found]
         # What only goes on in the body, from a rectifier that it is applied to, is none of its own.
-        own = [unit for unit in made if body.issuperset(unit.part.operations)]
+        own = [unit for unit in made if not any(map(self._is_rectifier, set(unit.part.operations) - body))]
         ends = {source.ref() for source in step.sources}
         return any(unit.part.result.ref() in ends for unit in own) or (bool(own) and step.repeats_body)
+
+    def _is_rectifier(self, op: tf.Operation) -> bool:
+        """Whether a rectifier ends in an operation."""
+        return any(ref in self._found for ref in _results(op))
 
 
 class _Unit(NamedTuple):

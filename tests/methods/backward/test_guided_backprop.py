@@ -118,6 +118,24 @@ def test_a_custom_gradient_of_the_model_is_kept(method, behind):
 
 
 @pytest.mark.parametrize("method", [tfs.GuidedBackprop, tfs.DeconvNet])
+def test_a_rectifier_that_begins_with_a_constant_before_its_custom_gradient(method):
+    """Of constants the sum in front of the SiLU is a part of one function of single numbers; of variables it is not."""
+    bias = np.random.default_rng(1).normal(size=16).astype("float32")
+
+    def build(function, has_bias):
+        keras.utils.set_random_seed(0)
+        inner = [layers.Dense(16, use_bias=has_bias), layers.Lambda(function), layers.Dense(2)]
+        return keras.Sequential([keras.Input((5,)), *inner])
+
+    of_constants, of_variables = build(lambda x: tf.nn.silu(x + bias), False), build(tf.nn.silu, True)
+    of_variables.layers[0].bias.assign(bias)
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    found, expected = (method(model).explain(x, 0).values for model in (of_constants, of_variables))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+    assert np.abs(found - tfs.Gradient(of_constants).explain(x, 0).values).max() > 1e-3
+
+
+@pytest.mark.parametrize("method", [tfs.GuidedBackprop, tfs.DeconvNet])
 def test_a_quantized_network_equals_its_twin(method):
     """The layers' own gradients lead around their integers, and the ReLU between them is changed as everywhere.
 
