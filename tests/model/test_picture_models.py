@@ -67,16 +67,18 @@ def detector():
 
 def test_detector(detector):
     """As many classes as a box has sides: the name tells them apart."""
-    pictures = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype("float32")
+    pictures = np.random.default_rng(0).uniform(size=(6, 64, 64, 3)).astype("float32")
     scores = detector(pictures, training=False)["cls_logits"].numpy()
     found = tfs.Gradient(detector).explain(pictures, tfs.target.box(2))
     best = scores[:, :, 2].argmax(axis=1)
     np.testing.assert_array_equal(found.diagnostics["box"], best)
-    values, expected = slope(detector, pictures, lambda z: tf.stack([z["cls_logits"][n, best[n], 2] for n in (0, 1)]))
+    values, expected = slope(detector, pictures, lambda z: tf.stack([z["cls_logits"][n, best[n], 2] for n in range(6)]))
     np.testing.assert_allclose(found.scores, expected, rtol=1e-4)
-    np.testing.assert_allclose(found.values, values, rtol=1e-3, atol=1e-4 * np.abs(values).max())
+    error, size = (np.linalg.norm(each.reshape(6, -1), axis=1) for each in (found.values - values, values))
+    # In float32 a unit near zero may be found on both sides of it, in one picture or the other.
+    assert np.median(error / size) < 1e-5 and (error < 0.02 * size).all()
     side = tfs.Gradient(detector).explain(pictures, tfs.target.box(index=best, side=3))
-    _, expected = slope(detector, pictures, lambda z: tf.stack([z["bbox_regression"][n, best[n], 3] for n in (0, 1)]))
+    _, expected = slope(detector, pictures, lambda z: tf.stack([z["bbox_regression"][n, best[n], 3] for n in range(6)]))
     np.testing.assert_allclose(side.scores, expected, rtol=1e-4)
 
 
