@@ -37,16 +37,15 @@ class FusedTrace:
 
     Args:
         trace: a flat trace.
-        maps: of the trace, from `fusible`.
+        fusions: of the trace, from `fusible`.
         wanted: the traced tensors whose values are computed.
 
     Attributes:
         dropped: the names of the operations that are left out.
     """
 
-    def __init__(self, trace: Trace, maps: list[Weighted], wanted: list[tf.Tensor]):
-        self._trace, self._wanted = trace, wanted
-        self._fusions = [_Fusion(each) for each in maps]
+    def __init__(self, trace: Trace, fusions: "list[Fusion]", wanted: list[tf.Tensor]):
+        self._trace, self._fusions, self._wanted = trace, fusions, wanted
         self._read = list({each.ref(): each for fusion in self._fusions for each in fusion.read}.values())
         self.dropped = {name for fusion in self._fusions for name in fusion.dropped}
         self._rest: tf.compat.v1.GraphDef | None = None
@@ -79,19 +78,22 @@ class FusedTrace:
         return part
 
 
-class _Fusion:
+class Fusion:
     """One affine map that replaces the operations that it is made of.
 
     Attributes:
+        affine: the map.
+        saved: how many operations fewer are run.
         read: the traced tensors that its weights and its bias are fused from.
         dropped: the names of the operations that are left out.
     """
 
     def __init__(self, affine: Weighted):
-        self._affine = affine
+        self.affine = affine
         scales = [step for step in affine.steps if scale_and_shift(step) is not None]
         around = (zip(step.sources, step.depends, strict=True) for step in scales)
         operands = [source for pairs in around for source, depends in pairs if not depends]
+        self.saved = len(scales) - int(affine.shifts_after)
         self.read = [affine.head.sources[affine.kernel], *operands]
         self._last = affine.after[-1] if affine.after else None
         self._kept = [step for step in affine.steps if step not in scales or step is self._last]
@@ -101,36 +103,36 @@ class _Fusion:
 
     def values(self, known: Values) -> dict[str, tf.Tensor]:
         """The fused weights and shift, by the names that the fused network reads them by."""
-        bound = self._affine.at(known)
+        bound = self.affine.at(known)
         made = {self._weights: bound.weights}
-        if self._affine.shifts_after:
+        if self.affine.shifts_after:
             made[self._shift] = bound.shift_after
         return made
 
     def rewire(self, nodes: dict[str, Any]) -> None:
         """Lets each operation that is kept read the one before it that is kept, and the fused weights."""
-        before = self._affine.sources[0].name
+        before = self.affine.sources[0].name
         for step in self._kept:
             node = nodes[step.name]
             if step is self._last:
                 node.CopyFrom(self._end(step, before))
             else:
                 node.input[step.depends.index(True)] = before
-            if step is self._affine.head:
-                node.input[self._affine.kernel] = f"{self._weights}:0"
+            if step is self.affine.head:
+                node.input[self.affine.kernel] = f"{self._weights}:0"
             before = f"{step.name}:0"
 
     def _end(self, last: Step, before: str) -> tf.compat.v1.NodeDef:
         """Adds the fused shift, if there is one."""
         node = tf.compat.v1.NodeDef(name=last.name, op="Identity", input=[before])
-        if self._affine.shifts_after:
+        if self.affine.shifts_after:
             node.op = "AddV2"
             node.input.append(f"{self._shift}:0")
         node.attr["T"].type = last.results[0].dtype.as_datatype_enum
         return node
 
 
-def fusible(network: Network, wanted: list[tf.Tensor]) -> list[Weighted]:
+def fusible(network: Network, wanted: list[tf.Tensor]) -> list[Fusion]:
     """The affine maps of a network that cost less as one.
 
     Args:
@@ -147,9 +149,11 @@ def fusible(network: Network, wanted: list[tf.Tensor]) -> list[Weighted]:
             read_by.setdefault(source.ref(), set()).add(op.name)
     fixed = {traced.ref() for traced, _ in trace.captured}
     steps = joined_affine(network.steps, [*wanted, *beside])
-    maps = [_without_shift_before(step) for step in steps if isinstance(step, Weighted)]
+    fusions = [Fusion(_without_shift_before(step)) for step in steps if isinstance(step, Weighted)]
     named = {each.ref() for each in beside}
-    return [each for each in maps if _pays(each) and _is_closed(each, read_by) and _is_fixed(each, fixed, named)]
+    return [
+        each for each in fusions if _pays(each) and _is_closed(each.affine, read_by) and _is_fixed(each, fixed, named)
+    ]
 
 
 def _without_shift_before(affine: Weighted) -> Weighted:
@@ -157,10 +161,10 @@ def _without_shift_before(affine: Weighted) -> Weighted:
     return Weighted([], affine.head, affine.after) if affine.shifts_before else affine
 
 
-def _pays(affine: Weighted) -> bool:
+def _pays(fusion: Fusion) -> bool:
+    affine = fusion.affine
     result, weights = affine.results[0], affine.head.sources[affine.kernel]
-    scales = sum(scale_and_shift(step) is not None for step in affine.steps)
-    if result.dtype not in (tf.float32, tf.float64) or scales == int(affine.shifts_after):
+    if result.dtype not in (tf.float32, tf.float64) or fusion.saved == 0:
         return False
     numbers = result.shape[1:].num_elements() if result.shape.rank else None
     size = weights.shape.num_elements()
@@ -174,8 +178,7 @@ def _is_closed(affine: Weighted, read_by: dict[Any, set[str]]) -> bool:
     return not own and all(read_by[step.results[0].ref()] == {after.name} for step, after in inside)
 
 
-def _is_fixed(affine: Weighted, variables: set[Any], named: set[Any]) -> bool:
+def _is_fixed(fusion: Fusion, variables: set[Any], named: set[Any]) -> bool:
     """Whether the weights are made of variables and constants alone, which no gradient reads by their names."""
-    read = _Fusion(affine).read
-    made_of = (op.outputs[0].ref() for op in ancestors(*read) if op.type == "Placeholder")
-    return variables.issuperset(made_of) and named.isdisjoint(each.ref() for each in read)
+    made_of = (op.outputs[0].ref() for op in ancestors(*fusion.read) if op.type == "Placeholder")
+    return variables.issuperset(made_of) and named.isdisjoint(each.ref() for each in fusion.read)

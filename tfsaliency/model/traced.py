@@ -111,8 +111,8 @@ class Traced:
     def _fused(self) -> FusedTrace | None:
         """None where nothing can be fused."""
         wanted = tf.nest.flatten((self.logits.values, self.logits.outputs))
-        maps = fusible(self.network, wanted) if self.trace.is_flat else []
-        return FusedTrace(self.trace, maps, wanted) if maps else None
+        fusions = fusible(self.network, wanted) if self.trace.is_flat else []
+        return FusedTrace(self.trace, fusions, wanted) if fusions else None
 
     @cached_property
     def _unrolled(self) -> "dict[int, _UnrolledModel]":
