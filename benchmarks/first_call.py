@@ -18,6 +18,7 @@ import tensorflow as tf
 import tfsaliency as tfs
 from benchmarks.floor import bare_gradient
 from tfsaliency.methods import FAMILIES
+from tfsaliency.methods.paths.refined import FEWEST_REFINED
 
 MODELS: dict[str, Callable[[], keras.Model]] = {
     "MobileNetV2": lambda: keras.applications.MobileNetV2(weights=None),
@@ -30,8 +31,8 @@ FEWER = {
     "smoothgrad-squared": {"samples": 2},
     "vargrad": {"samples": 2},
     "expected-gradients": {"samples": 2},
-    "integrated-gradients": {"budget": 18, "tolerance": 1e9},
-    "blur-integrated-gradients": {"budget": 18, "tolerance": 1e9},
+    "integrated-gradients": {"budget": FEWEST_REFINED, "tolerance": 1e9},
+    "blur-integrated-gradients": {"budget": FEWEST_REFINED, "tolerance": 1e9},
     "guided-integrated-gradients": {"steps": 2},
     "occlusion": {"window": 112, "stride": 112},
     "rise": {"samples": 2},

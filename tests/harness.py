@@ -1,9 +1,11 @@
 """What many test modules need: every method in a cheap form, and comparisons that can fail."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -60,6 +62,18 @@ def close(actual: Any, expected: Any, tolerance: float) -> None:
     for part, other in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
         assert part.shape == other.shape
         assert np.linalg.norm(part - other) <= tolerance * np.linalg.norm(other)
+
+
+@contextmanager
+def built_in_float64() -> Iterator[None]:
+    """Models that are built here compute in float64, where two ways to compute a unit near zero agree on its side."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
 
 
 def tape_gradient(function: Callable[[Any], tf.Tensor], inputs: Any) -> tuple[Any, np.ndarray]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import tape_gradient
+from tests.harness import built_in_float64, tape_gradient
 from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.fused import FusedTrace, fusible
 from tfsaliency.graph.network import Network
@@ -186,14 +186,9 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_many_normalizations(name):
     build, normalizations = NETWORKS[name]
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(0)
+    with built_in_float64():
         model = build()
-    finally:
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
     model.set_weights([draw(each, weights) for each, weights in zip(model.weights, model.get_weights(), strict=True)])
     plain = TracedModel(model, tf.TensorSpec([None, 224, 224, 3], tf.float64))
     scales = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]

@@ -11,7 +11,7 @@ import pytest
 
 import tfsaliency as tfs
 from tests.coverage_models import METHODS, built, noise
-from tests.harness import close
+from tests.harness import built_in_float64, close
 from tfsaliency import zoo
 from tfsaliency.zoo.crop import centre_crop
 
@@ -64,14 +64,9 @@ def check_first_layer_is_flat(explanation):
 
 
 def in_float64(name, model):
-    """In float32 two ways to compute one unit near zero may find it on both sides."""
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
+    """The same model, whose units near zero are on the same side for every method."""
+    with built_in_float64():
         twin = built(name)
-    finally:
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
     twin.set_weights(model.get_weights())
     return twin
 
