@@ -35,8 +35,12 @@ class Moments(NamedTuple):
         # Of one copy 0 / 0.
         return relative_error(self.mean, total(self.spread) / (copies * (copies - 1)))
 
-    def without_first(self, copies: Any) -> "Moments":
-        """The moments over all copies but the first, which gave zeros: of products of `residuals`."""
+    def relative_error_of_products(self, copies: Any) -> tf.Tensor:
+        """The same for products of residuals, of which the first copy has none: its zeros tell nothing."""
+        return self._without_first(copies).relative_error(copies - 1)
+
+    def _without_first(self, copies: Any) -> "Moments":
+        """The moments over all copies but the first, which gave zeros."""
         copies = tf.cast(copies, tf.float32)
         mean = tf.nest.map_structure(lambda part: part * along(copies / (copies - 1), part), self.mean)
         spread = tf.nest.map_structure(

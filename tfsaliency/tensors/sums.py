@@ -58,8 +58,8 @@ def sum_of_flows(flows: list[tf.Tensor | None], samples: tf.Tensor) -> tf.Tensor
 
 
 def along(numbers: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
-    """``(n,)`` numbers, reshaped to ``(n, 1, ...)`` so that they broadcast against ``part``."""
-    return tf.reshape(numbers, [-1] + [1] * (part.shape.rank - 1))
+    """Numbers of the first axes of ``part``, with an axis of length 1 for each other one, to broadcast against it."""
+    return numbers[(..., *[tf.newaxis] * (part.shape.rank - numbers.shape.rank))]
 
 
 def repeated(structure: Any, count: tf.Tensor) -> Any:

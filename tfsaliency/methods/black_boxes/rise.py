@@ -15,7 +15,7 @@ from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import drawn, stream
 from tfsaliency.tensors.places import spatial_shape, spread
-from tfsaliency.tensors.sums import samples_of
+from tfsaliency.tensors.sums import along, samples_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ class RISE(Sampled):
 
         def terms_of(values: Any, residuals: Any) -> dict[str, Any]:
             # A covariance: the mean score and the mean mask, whose noise would be in the map, are left out.
-            gains = [_along(residuals["scores"], mask) * mask for mask in residuals["masks"]]
+            gains = [along(residuals["scores"], mask) * mask for mask in residuals["masks"]]
             return {"map": [gain / self.probability for gain in gains]}
 
         found, used = self.find((x, references.at(0)), score, values_of, terms_of)
@@ -105,7 +105,7 @@ class RISE(Sampled):
         return Attribution(tf.nest.pack_sequence_as(x, found.terms.mean["map"]), told)
 
     def error(self, moments: Moments, copies: Any) -> tf.Tensor:
-        return moments.without_first(copies).relative_error(copies - 1)
+        return moments.relative_error_of_products(copies)
 
     def _masks(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Masks ``first`` to ``first + count`` for a part of the inputs, ``(count, *axes, 1)``."""
@@ -129,8 +129,3 @@ class RISE(Sampled):
             return seen[..., None]
 
         return drawn(mask, first, count, extents if table else [*extents, 1])
-
-
-def _along(numbers: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
-    """``(count, N)`` numbers, reshaped so that they broadcast against ``part``, ``(count, N, ...)``."""
-    return tf.reshape(numbers, tf.concat([tf.shape(numbers), [1] * (part.shape.rank - 2)], axis=0))

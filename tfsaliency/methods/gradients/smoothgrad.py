@@ -212,4 +212,4 @@ class VarGrad(NoisyCopies):
         return tf.nest.map_structure(tf.square, residuals)
 
     def error(self, moments: Moments, copies: Any) -> tf.Tensor:
-        return moments.without_first(copies).relative_error(copies - 1)
+        return moments.relative_error_of_products(copies)
