@@ -94,7 +94,8 @@ def _scale_of(step: Step) -> Scale:
         return Scale(scale, beta - mean * scale)
     place = step.depends.index(True)
     other = step.precise(step.sources[1 - place])
-    other = tf.reshape(other, _without_leading_ones(other.shape))
+    if other.shape.rank and other.shape[0] == 1:
+        other = tf.reshape(other, _without_leading_ones(other.shape))
     if step.type == "BiasAdd" and _channels_in_front(step):
         other = tf.reshape(other, [-1, *[1] * (step.results[0].shape.rank - 2)])
     return _ARITHMETIC[step.type](other, bool(place))
@@ -132,8 +133,25 @@ def _through(steps: Sequence[Step]) -> Scale:
     for step in steps:
         if scale_and_shift(step) is not None:
             scale = _scale_of(step)
-            whole = Scale(whole.scale * scale.scale, whole.shift * scale.scale + scale.shift)
+            whole = Scale(_times(whole.scale, scale.scale), _plus(_times(whole.shift, scale.scale), scale.shift))
     return whole
+
+
+# Each operation of a graph takes time when it is traced, and a large model has hundreds of scales.
+def _times(a: tf.Tensor | float, b: tf.Tensor | float) -> tf.Tensor | float:
+    if _is_number(a, 0.0) or _is_number(b, 1.0):
+        return a
+    return b if _is_number(a, 1.0) else a * b
+
+
+def _plus(a: tf.Tensor | float, b: tf.Tensor | float) -> tf.Tensor | float:
+    if _is_number(b, 0.0):
+        return a
+    return b if _is_number(a, 0.0) else a + b
+
+
+def _is_number(a: tf.Tensor | float, number: float) -> bool:
+    return isinstance(a, float) and a == number
 
 
 # --- affine maps ---
@@ -292,7 +310,7 @@ def _moved(x: tf.Tensor, steps: list[Step]) -> tf.Tensor:
 
 def _scaled(w: tf.Tensor, scale: tf.Tensor | float, spread: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """Weights times a scale: one number, or one per channel, spread over the weights."""
-    if isinstance(scale, float) and scale == 1.0:
+    if _is_number(scale, 1.0):
         return w
     scale = tf.convert_to_tensor(scale, w.dtype)
     return w * (spread(scale) if scale.shape.rank else scale)

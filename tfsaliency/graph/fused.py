@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.graph.affine import Weighted, scale_and_shift
+from tfsaliency.graph.affine import Extent, Weighted, extents_through, scale_and_shift
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.joined_affine import joined_affine
 from tfsaliency.graph.network import Network
@@ -99,6 +99,8 @@ class Fusion:
         self._kept = [step for step in affine.steps if step not in scales or step is self._last]
         kept = {step.name for step in self._kept}
         self.dropped = [step.name for step in affine.steps if step.name not in kept]
+        # The gradient of a bias is a single operation. That of an addition asks for the shapes first.
+        self._is_biased = _has_channels(affine.results[0]) and extents_through(affine.after).shift <= Extent.PER_CHANNEL
         self._weights, self._shift = f"{affine.head.name}/fused_weights", f"{affine.head.name}/fused_shift"
 
     def values(self, known: Values) -> dict[str, tf.Tensor]:
@@ -106,7 +108,10 @@ class Fusion:
         bound = self.affine.at(known)
         made = {self._weights: bound.weights}
         if self.affine.shifts_after:
-            made[self._shift] = bound.shift_after
+            shift = bound.shift_after
+            if self._is_biased and shift.shape.rank == 0:
+                shift = tf.fill(self.affine.results[0].shape[-1:], shift)
+            made[self._shift] = shift
         return made
 
     def rewire(self, nodes: dict[str, Any]) -> None:
@@ -126,7 +131,7 @@ class Fusion:
         """Adds the fused shift, if there is one."""
         node = tf.compat.v1.NodeDef(name=last.name, op="Identity", input=[before])
         if self.affine.shifts_after:
-            node.op = "AddV2"
+            node.op = "BiasAdd" if self._is_biased else "AddV2"
             node.input.append(f"{self._shift}:0")
         node.attr["T"].type = last.results[0].dtype.as_datatype_enum
         return node
@@ -154,6 +159,10 @@ def fusible(network: Network, wanted: list[tf.Tensor]) -> list[Fusion]:
     return [
         each for each in fusions if _pays(each) and _is_closed(each.affine, read_by) and _is_fixed(each, fixed, named)
     ]
+
+
+def _has_channels(result: tf.Tensor) -> bool:
+    return result.shape.rank is not None and result.shape.rank > 1 and result.shape[-1] is not None
 
 
 def _without_shift_before(affine: Weighted) -> Weighted:
