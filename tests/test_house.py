@@ -26,7 +26,7 @@ FLOORS = [
     ["explanation", "baselines"],
     ["explainer"],
     ["methods"],
-    ["callbacks", "metrics", "testing", "zoo"],
+    ["callbacks", "datasets", "metrics", "testing", "zoo"],
     ["public"],
     ["__init__"],
     ["cli"],

@@ -1,5 +1,6 @@
 """The public names: the methods that their families register, and the words that go with them."""
 
+from tfsaliency.datasets import explain_dataset, read_explanations
 from tfsaliency.engine.compiled import forget
 from tfsaliency.engine.question import Attribution
 from tfsaliency.explainer import Explainer, Wrapper
@@ -28,7 +29,9 @@ __all__ = [
     "Visualization",
     "Wrapper",
     "as_model",
+    "explain_dataset",
     "forget",
+    "read_explanations",
 ]
 __all__ += gradients.__all__
 __all__ += backward.__all__

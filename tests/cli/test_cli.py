@@ -16,7 +16,7 @@ from PIL import Image
 
 import tfsaliency as tfs
 from tfsaliency.cli import main
-from tfsaliency.cli.photos import read_photo
+from tfsaliency.base.pictures import read_photo
 
 
 def run(*arguments, cwd=None):
@@ -290,7 +290,7 @@ def test_compare(folder, tmp_path):
     assert f"{table}\n" == out
     assert table.metrics[0] == "Deletion(fill=mean(), steps=5, first='most')"
     model = keras.saving.load_model(folder / "model.keras")
-    from tfsaliency.zoo.crop import centre_crop
+    from tfsaliency.base.pictures import centre_crop
 
     photos = [centre_crop(read_photo(folder / name), 16, 16) for name in ("photo.png", "a b;rm -rf.jpg")]
     explanation = tfs.GradientTimesInput(model).explain(np.stack(photos).astype("float32"))

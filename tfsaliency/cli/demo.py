@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfsaliency import zoo
+from tfsaliency.base.pictures import centre_crop
 from tfsaliency.cli.outputs import check_free, diagnostics_text, print_table
 from tfsaliency.explanation import Explanation
 from tfsaliency.methods import FAMILIES, METHODS
@@ -13,7 +14,6 @@ from tfsaliency.methods.class_models import ClassVisualization
 from tfsaliency.plot import compare, plot, write_png
 from tfsaliency.plot.captions import target_text
 from tfsaliency.transforms import absolute
-from tfsaliency.zoo.crop import centre_crop
 from tfsaliency.zoo.efficientnet_lite import IMAGE_SIZE
 
 CAT, ESPRESSO = 285, 967

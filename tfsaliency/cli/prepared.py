@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from tfsaliency.base.pictures import centre_crop, read_photo
 from tfsaliency.cli.models import PREPROCESS, Preprocess, load_model, read_labels
-from tfsaliency.cli.photos import read_photo
-from tfsaliency.zoo.crop import centre_crop
 
 LARGEST = 4096
 

@@ -32,7 +32,7 @@ KEPT = 32
 ENOUGH_BYTES = 2**30
 ENOUGH_ROWS = 32
 # A batch may never write more than this. Much of it is freed again on the way: about a third is held at once.
-BUDGET_BYTES = 6 * 2**30
+BUDGET_BYTES = 8 * 2**30
 MOST_ROWS = 4096
 
 

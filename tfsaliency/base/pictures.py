@@ -1,4 +1,4 @@
-"""Photographs from untrusted sources, checked before they are decoded."""
+"""Files of pictures from untrusted sources, checked before they are decoded; and their middle, in a wanted size."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,21 @@ def read_photo(path: Path) -> np.ndarray:
         raise ValueError(f"{path} has too many pixels. At most {MOST_PIXELS:,} are decoded. {error}") from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} is not a picture of the formats {', '.join(FORMATS)}: {error}") from error
+
+
+def centre_crop(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The largest centred part of the wanted proportions, resized by area averaging, ``(height, width, channels)``."""
+    import cv2
+
+    scale = min(image.shape[0] / height, image.shape[1] / width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    cropped: np.ndarray = cv2.resize(
+        image[top : top + rows, left : left + columns],
+        (width, height),
+        interpolation=cv2.INTER_AREA,
+    )
+    return cropped
 
 
 def _to_rgb(image: "Image.Image") -> np.ndarray:

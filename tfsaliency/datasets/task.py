@@ -1,0 +1,121 @@
+"""What one explainer makes of the rows of a source, as tables."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfsaliency.base.structure import flatten
+from tfsaliency.datasets.arrow import rows_that_lose, table_of
+from tfsaliency.datasets.failing import explained, fails_for_all
+from tfsaliency.datasets.folder import Folder
+from tfsaliency.datasets.identity import identity
+from tfsaliency.datasets.rows import BadRow, Row, Rows
+from tfsaliency.explainer import Explainer
+from tfsaliency.explanation import Explanation
+
+# A part has about so many bytes, and no more rows than that.
+PART_BYTES, PART_ROWS = 64 * 2**20, 4096
+# Parts are whole device batches where they can be.
+BATCH = 32
+# What fails for so many first rows alone fails for all.
+TELLING = 3
+LOSSY = "float16 does not hold its values to a thousandth: they are too small or too large. Take dtype='float32'."
+
+
+class Made(NamedTuple):
+    """What became of some rows.
+
+    Attributes:
+        table: the rows that could be explained, None where there is none.
+        bad: those that could not.
+    """
+
+    table: Any
+    bad: list[BadRow]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How explanations are asked for and written; see `explain_dataset`."""
+
+    target: Any
+    part_rows: int | None
+    dtype: str
+    keep_inputs: bool
+    batch_size: int | None
+
+    def rows_of_part(self, row: Row) -> int:
+        """How many rows like this one make a part."""
+        if self.part_rows is not None:
+            return self.part_rows
+        numbers = sum(np.asarray(part).nbytes for part in flatten(row.inputs))
+        rows = min(PART_ROWS, max(1, PART_BYTES // max(1, numbers * (1 + self.keep_inputs))))
+        return rows // BATCH * BATCH or rows
+
+
+class Task:
+    """One explainer and the folder that it writes to."""
+
+    def __init__(self, explainer: Explainer, folder: Folder, form: Form):
+        self.explainer, self.folder, self._form = explainer, folder, form
+        self._has_made = False
+
+    def begin(self, source: dict[str, Any], part_rows: int) -> None:
+        """Makes the folder, or goes on with it.
+
+        Args:
+            source: what tells the source from others.
+            part_rows: rows of a part.
+
+        Raises:
+            ValueError: the folder belongs to another call.
+        """
+        self.folder.begin(
+            {
+                "method": str(self.explainer),
+                "explainer": identity(self.explainer),
+                "target": identity(self._form.target),
+                "source": source,
+                "part_rows": part_rows,
+                "dtype": self._form.dtype,
+                "keep_inputs": self._form.keep_inputs,
+            }
+        )
+
+    def make(self, rows: Rows) -> Made:
+        """The table of some rows.
+
+        Raises:
+            ValueError: the first rows that are asked about fail, each of them: then the call is wrong, and not the
+                rows.
+        """
+        if not self._has_made:
+            error = fails_for_all(self._explain, rows, TELLING)
+            if error is not None:
+                raise error
+            self._has_made = bool(rows.ids)
+        good, explanation = explained(self._explain, rows)
+        if explanation is None:
+            return Made(None, good.bad)
+        form = self._form
+        table = table_of(good.ids, explanation, form.dtype, form.keep_inputs, self.folder.run)
+        lossy = [] if form.dtype == "float32" else rows_that_lose(explanation.values, form.dtype)
+        if lossy:
+            table = table.take(np.setdiff1d(np.arange(len(table)), lossy))
+            good = good.without(dict.fromkeys(lossy, LOSSY))
+        return Made(table if len(table) else None, good.bad)
+
+    def _explain(self, rows: Rows) -> Explanation:
+        return self.explainer.explain(rows.inputs, self._target_of(rows), batch_size=self._form.batch_size)
+
+    def _target_of(self, rows: Rows) -> Any:
+        target = self._form.target
+        if isinstance(target, str):
+            if target not in rows.columns:
+                known = ", ".join(map(repr, rows.columns)) or "none"
+                raise ValueError(f"The source has no column {target!r} for the target. Its columns: {known}")
+            return rows.columns[target]
+        if isinstance(target, list | tuple | np.ndarray):
+            return np.asarray(target)[rows.places]
+        return target
