@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tfsaliency.base.options import check_choice, check_count
 from tfsaliency.explainer import Explainer
 
 if TYPE_CHECKING:
@@ -77,10 +78,14 @@ def explain_dataset(
         (1000, (10, 3))
     """
     from tfsaliency.datasets.folder import Folder
-    from tfsaliency.datasets.run import explain_parts
+    from tfsaliency.datasets.run import check_shard, explain_parts
     from tfsaliency.datasets.sources import as_source
     from tfsaliency.datasets.task import Form, Task
 
+    check_choice("dtype", dtype, ("float32", "float16"))
+    if part_rows is not None:
+        check_count("part_rows", part_rows)
+    check_shard(shard)
     explainers = explainer if isinstance(explainer, Mapping) else {"": explainer}
     form = Form(target, part_rows, dtype, keep_inputs, batch_size)
     tasks = {name: Task(each, Folder(Path(out) / name), form) for name, each in explainers.items()}

@@ -9,11 +9,20 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tfsaliency.base.options import check_count
 from tfsaliency.datasets.rows import BadRow, Rows
 from tfsaliency.datasets.sources import Source
 from tfsaliency.datasets.task import Form, Made, Task
 
 GO_ON = "What is written is whole: make the same call again to go on."
+
+
+def check_shard(shard: tuple[int, int]) -> None:
+    """Raises ValueError unless it is a number below the number of shards."""
+    index, count = shard
+    check_count("The number of shards", count)
+    if not 0 <= index < count:
+        raise ValueError(f"shard is (i, n) with i from 0 to n - 1. Received: {shard}")
 
 
 def explain_parts(

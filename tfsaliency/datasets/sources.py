@@ -232,7 +232,7 @@ def as_source(source: Any, model: keras.Model, preprocess: Preprocess | None, in
         return Streamed("tf.data", lambda: _rows_of_batches(source, inputs))
     if isinstance(source, keras.utils.PyDataset):
         return Streamed("PyDataset", lambda: _rows_of_batches((source[i] for i in range(len(source))), inputs))
-    if isinstance(source, np.ndarray | tf.Tensor) or _is_structure_of_arrays(source):
+    if _is_structure_of_arrays(source):
         return Arrays(map_parts(np.asarray, source))
     if isinstance(source, Iterable):
         return Streamed("records", lambda: map(lambda record: _row_of(record, model, inputs), iter(source)))
@@ -243,9 +243,8 @@ def as_source(source: Any, model: keras.Model, preprocess: Preprocess | None, in
 
 
 def _is_structure_of_arrays(source: Any) -> bool:
-    return isinstance(source, dict | list | tuple) and all(
-        isinstance(part, np.ndarray | tf.Tensor) for part in flatten(source)
-    )
+    is_of_records = isinstance(source, list) and any(isinstance(each, dict) for each in source)
+    return not is_of_records and all(isinstance(part, np.ndarray | tf.Tensor) for part in flatten(source))
 
 
 def _of_files(source: str | os.PathLike[str], model: keras.Model, preprocess: Preprocess | None, inputs: Any) -> Source:

@@ -1,0 +1,475 @@
+"""Explanations of a dataset are those of the rows, whatever the source, the shards and what stopped a run."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import duckdb
+import filelock
+import keras
+import numpy as np
+import pandas
+import pyarrow
+import pyarrow.parquet as parquet
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import tfsaliency as tfs
+from tests.datasets.harness import content, network, pictures
+
+X = pictures(70)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def explainer(model):
+    return tfs.Gradient(model)
+
+
+def explained(explainer, source, out, target=1, **options):
+    return tfs.explain_dataset(explainer, source, out, target, **{"part_rows": 16, "progress": False} | options)
+
+
+# --- what comes back ---
+
+
+# Some rows reach no ReLU unit of a random network.
+DEAD = pytest.mark.filterwarnings("ignore:The values of the samples .* are zero everywhere")
+
+
+@DEAD
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: tfs.SmoothGrad(model, samples=4),
+        lambda model: tfs.IntegratedGradients(model, steps=4, tolerance=10),
+        lambda model: tfs.GradCAM(model),
+    ],
+    ids=["SmoothGrad", "IntegratedGradients", "GradCAM"],
+)
+def test_maps_are_those_of_explain(make, model, tmp_path):
+    explainer = make(model)
+    whole, read = explainer.explain(X, 1), explained(explainer, X, tmp_path)[:]
+    np.testing.assert_allclose(read.values, whole.values, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(read.scores, whole.scores, rtol=1e-5)
+    np.testing.assert_array_equal(read.inputs, X)
+    np.testing.assert_array_equal(read.target, whole.target)
+    assert (read.method, read.meaning, read.explained) == (whole.method, whole.meaning, whole.explained)
+    assert set(read.diagnostics) == set(whole.diagnostics)
+    assert {**read.provenance, "seconds": 0} == {**whole.provenance, "seconds": 0}
+
+
+def test_rows_are_found_by_number_and_by_id(explainer, tmp_path):
+    maps = explained(explainer, ({"id": f"row {i}", "inputs": x} for i, x in enumerate(X)), tmp_path)
+    whole = explainer.explain(X, 1).values
+    assert len(maps) == 70 and maps.ids[:2] == ["row 0", "row 1"] and maps.is_complete
+    assert [len(each) for each in maps] == [16, 16, 16, 16, 6]
+    for rows in (slice(10, 40), slice(None, None, 7), slice(5, None, -1), -1, 3):
+        expected = whole[rows] if isinstance(rows, slice) else whole[rows][None]
+        np.testing.assert_allclose(maps[rows].values, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(maps.of("row 50", "row 2").values, whole[[50, 2]], rtol=1e-4, atol=1e-6)
+    for missing in (70, -71, slice(70, 80)):
+        with pytest.raises(IndexError, match="There are 70 rows"):
+            maps[missing]
+    with pytest.raises(KeyError, match="No explanation of 'row 70'"):
+        maps.of("row 70")
+
+
+def test_other_readers_see_the_numbers(explainer, tmp_path):
+    maps = explained(explainer, X, tmp_path)
+    table = parquet.read_table(tmp_path)
+    tensors = table.column("values").combine_chunks()
+    assert isinstance(tensors.type, pyarrow.FixedShapeTensorType)
+    expected = maps[:].values
+    np.testing.assert_array_equal(tensors.to_numpy_ndarray(), expected)
+    rows = duckdb.sql(f"select id, \"values\", score, target from '{tmp_path}/*.parquet' order by id").fetchall()
+    np.testing.assert_array_equal(np.array([row[1] for row in rows], "float32"), expected.reshape(70, -1))
+    assert [row[0] for row in rows] == list(range(70)) and {row[3] for row in rows} == {1}
+    np.testing.assert_array_equal(pandas.read_parquet(tmp_path)["score"], maps[:].scores)
+
+
+def test_explanations_are_measured(explainer, model, tmp_path):
+    maps = explained(explainer, X, tmp_path)
+    metric = tfs.metrics.Deletion(model, fill=0.0, steps=4)
+    measured = np.concatenate([metric.measure(each).values for each in maps])
+    np.testing.assert_allclose(measured, metric.measure(explainer.explain(X, 1)).values, rtol=1e-3, atol=1e-5)
+
+
+def test_without_inputs_they_are_nan(explainer, model, tmp_path):
+    maps = explained(explainer, X, tmp_path, keep_inputs=False)
+    assert "inputs" not in parquet.read_table(tmp_path).column_names
+    assert maps[:3].inputs.shape == (3, 6, 6, 3) and np.isnan(maps[:3].inputs).all()
+    with pytest.raises(ValueError, match="NaN"):
+        tfs.metrics.Deletion(model, fill=0.0).measure(maps[:3])
+
+
+def test_values_in_half_the_bytes(model, tmp_path):
+    scaled = tfs.Gradient(model)
+    rows = X.copy()
+    maps = explained(scaled, rows, tmp_path / "half", dtype="float16")
+    assert (
+        parquet.read_schema(next((tmp_path / "half").glob("*.parquet"))).field("values").type.value_type == "halffloat"
+    )
+    np.testing.assert_allclose(maps[:].values, scaled.explain(rows, 1).values, rtol=2e-3, atol=1e-6)
+    small = tfs.Gradient(model).then(tiny)
+    with pytest.warns(UserWarning, match="70 rows could not be explained"):
+        lost = explained(small, rows, tmp_path / "lost", dtype="float16")
+    assert len(lost) == 0 and "Take dtype='float32'" in lost.bad_rows[0].reason
+
+
+def tiny(values, inputs):
+    return values * 1e-8
+
+
+# --- sources ---
+
+
+def same(maps, explainer, x=X, target=1):
+    whole = explainer.explain(x, target)
+    np.testing.assert_allclose(maps[:].values, whole.values, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(maps[:].target, whole.target)
+
+
+def test_memory_maps(explainer, tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    same(explained(explainer, np.load(tmp_path / "x.npy", mmap_mode="r"), tmp_path / "out"), explainer)
+
+
+def test_keras_datasets_with_labels(explainer, tmp_path):
+    labels = np.arange(70) % 3
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, number):
+            return X[7 * number : 7 * number + 7], labels[7 * number : 7 * number + 7]
+
+    dataset = tf.data.Dataset.from_tensor_slices((X, labels)).batch(9)
+    same(explained(explainer, dataset, tmp_path / "tf", "y"), explainer, target=labels)
+    same(explained(explainer, Batches(), tmp_path / "keras", "y"), explainer, target=labels)
+    same(explained(explainer, X, tmp_path / "list", labels.tolist()), explainer, target=labels)
+
+
+def test_parquet_of_inputs(explainer, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(2):
+        rows = slice(35 * number, 35 * number + 35)
+        tensors = pyarrow.FixedShapeTensorArray.from_numpy_ndarray(X[rows])
+        table = pyarrow.table(
+            {"id": [f"r{i}" for i in range(70)][rows], "picture": tensors, "class": np.arange(70)[rows] % 3}
+        )
+        parquet.write_table(table, source / f"{number}.parquet", row_group_size=10)
+    maps = explained(explainer, source, tmp_path / "out", "class", inputs="picture")
+    same(maps, explainer, target=np.arange(70) % 3)
+    assert maps.ids[34:36] == ["r34", "r35"]
+    with pytest.raises(ValueError, match=r"no column 'inputs'. It has: id, picture, class"):
+        explained(explainer, source, tmp_path / "other")
+
+
+def test_pictures_of_a_folder(explainer, tmp_path):
+    source = tmp_path / "photos" / "deep"
+    source.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3), dtype="uint8")
+    for number, each in enumerate(pixels):
+        Image.fromarray(each).save(source / f"{number}.png")
+    (source / "2.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"1 rows could not be explained, the first, 'deep/2.png', because: .*PNG"):
+        maps = explained(explainer, tmp_path / "photos", tmp_path / "out", preprocess=lambda rgb: rgb / 255)
+    assert maps.ids == [f"deep/{i}.png" for i in (0, 1, 3, 4)] and maps.is_complete
+    same(maps, explainer, pixels[[0, 1, 3, 4]] / np.float32(255))
+    by_glob = tfs.explain_dataset(
+        explainer, f"{source}/[01].png", tmp_path / "glob", 1, preprocess=lambda rgb: rgb / 255, progress=False
+    )
+    assert by_glob.ids == ["0.png", "1.png"]
+
+
+def test_texts_and_several_parts(tmp_path):
+    words = keras.layers.TextVectorization()
+    words.adapt(["a good film", "a bad film that never ends"])
+    text, age = keras.Input((), dtype="string", name="text"), keras.Input((2,), name="age")
+    vectors = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(20, 4, mask_zero=True)(words(text)))
+    model = keras.Model({"text": text, "age": age}, keras.layers.Dense(1)(keras.layers.Concatenate()([vectors, age])))
+    texts = np.array(["a good film", "a bad film that never ends", "good"] * 4)
+    inputs = {"text": texts, "age": np.random.default_rng(0).normal(size=(12, 2)).astype("float32")}
+    explainer = tfs.GradientTimesInput(model)
+    maps = explained(explainer, inputs, tmp_path, None, part_rows=2)
+    for row, length in enumerate((3, 6, 1)):
+        alone = explainer.explain({name: part[[row]] for name, part in inputs.items()})
+        read = maps[row]
+        assert read.tokens["text"].tolist() == alone.tokens["text"].tolist() and read.inputs["text"] == texts[row]
+        np.testing.assert_allclose(read.values["text"][:, :length], alone.values["text"][:, :length], atol=1e-6)
+        np.testing.assert_allclose(read.values["age"], alone.values["age"], atol=1e-6)
+    assert maps[:].tokens["text"].shape == (12, 6)
+
+
+@DEAD
+def test_several_explainers_read_the_source_once(model, tmp_path):
+    read = []
+    rows = ({"id": read.append(i) or i, "inputs": x} for i, x in enumerate(X))
+    both = explained({"gradient": tfs.Gradient(model), "cam": tfs.GradCAM(model)}, rows, tmp_path)
+    assert read == list(range(70))
+    for name, explainer in {"gradient": tfs.Gradient(model), "cam": tfs.GradCAM(model)}.items():
+        same(both[name], explainer)
+        assert tfs.read_explanations(tmp_path / name).is_complete
+
+
+def test_zarr(explainer, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    maps = explained(explainer, X, tmp_path / "maps")
+    maps.to_zarr(tmp_path / "maps.zarr")
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "maps.zarr")[:], maps[:].values)
+    with pytest.raises(FileExistsError):
+        maps.to_zarr(tmp_path / "maps.zarr")
+
+
+# --- bad rows ---
+
+
+def test_bad_rows_are_told_and_the_rest_goes_on(explainer, tmp_path):
+    rows = X.copy()
+    rows[[3, 40]] = np.nan
+    with pytest.warns(UserWarning, match="2 rows could not be explained, the first, 3, because: .* NaN"):
+        maps = explained(explainer, rows, tmp_path / "some")
+    assert [row.id for row in maps.bad_rows] == [3, 40] and len(maps) == 68 and maps.is_complete
+    same(maps, explainer, np.delete(X, [3, 40], axis=0))
+    with pytest.raises(KeyError, match="NaN or infinity"):
+        maps.of(40)
+    with pytest.raises(ValueError, match="The row 3 cannot be explained: .* make the same call again"):
+        explained(explainer, rows, tmp_path / "strict", strict=True)
+
+
+def test_rows_at_which_the_model_fails_are_found(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Embedding(9, 3), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    ids = np.random.default_rng(0).integers(0, 9, (40, 4))
+    ids[[17, 18, 33], 2] = 99
+    explainer = tfs.Gradient(model)
+    with pytest.warns(UserWarning, match="3 rows could not be explained, the first, 17, because: An id of the inputs"):
+        maps = explained(explainer, ids, tmp_path / "ids")
+    assert [row.id for row in maps.bad_rows] == [17, 18, 33]
+    same(maps, explainer, np.delete(ids, [17, 18, 33], axis=0))
+
+
+def test_a_wrong_call_is_no_bad_row(explainer, tmp_path):
+    with pytest.raises(ValueError, match="The model has the classes 0 to 2. Received: target 7"):
+        explained(explainer, X, tmp_path / "target", 7)
+    with pytest.raises(ValueError, match="The source has no column 'label' for the target. Its columns: none"):
+        explained(explainer, X, tmp_path / "column", "label")
+    with pytest.raises(ValueError, match="Each row of an iterable is a dict with 'id'. Received: the keys"):
+        explained(explainer, [{"inputs": X[0]}], tmp_path / "id")
+    for wrong in ({"shard": (2, 2)}, {"part_rows": 0}, {"dtype": "int8"}):
+        with pytest.raises(ValueError, match="Received"):
+            explained(explainer, X, tmp_path / "option", **wrong)
+
+
+def test_a_row_of_another_form_is_told(explainer, tmp_path):
+    rows = [{"id": i, "inputs": x} for i, x in enumerate(X[:20])]
+    rows[4]["inputs"] = X[0, :5]
+    with pytest.warns(UserWarning, match="another form"):
+        maps = explained(explainer, rows, tmp_path)
+    assert [row.id for row in maps.bad_rows] == [4] and len(maps) == 19
+
+
+# --- going on ---
+
+
+def test_shards_make_the_same_bytes(explainer, tmp_path):
+    explained(explainer, X, tmp_path / "one")
+    for index in (2, 0, 1):
+        maps = explained(explainer, X, tmp_path / "three", shard=(index, 3))
+        assert maps.is_complete == (index == 1)
+    assert content(tmp_path / "one") == content(tmp_path / "three")
+
+
+class BrokenError(RuntimeError):
+    pass
+
+
+def test_a_stopped_run_goes_on(explainer, tmp_path):
+    def rows(stop, read):
+        for i, x in enumerate(X):
+            if i == stop:
+                raise BrokenError
+            read.append(i)
+            yield {"id": i, "inputs": x}
+
+    explained(explainer, rows(None, []), tmp_path / "whole")
+    with pytest.raises(BrokenError):
+        explained(explainer, rows(50, []), tmp_path / "stopped")
+    maps = tfs.read_explanations(tmp_path / "stopped")
+    assert 16 <= len(maps) <= 48 and not maps.is_complete
+    explained(explainer, rows(None, []), tmp_path / "stopped")
+    assert content(tmp_path / "whole") == content(tmp_path / "stopped")
+
+
+def test_another_call_is_refused(explainer, model, tmp_path):
+    explained(explainer, X, tmp_path)
+    before = content(tmp_path)
+    other = network()
+    other.layers[0].bias.assign([1.0, 0.0, 0.0, 0.0])
+    changed = X.copy()
+    changed[0] += 1
+    cases = {
+        "explainer was": (tfs.SmoothGrad(model), X, 1),
+        'explainer was {"kind"': (tfs.Gradient(other), X, 1),
+        "target was 1 and is 2": (explainer, X, 2),
+        "source was": (explainer, changed, 1),
+    }
+    for message, (asked, source, target) in cases.items():
+        with pytest.raises(ValueError, match=message):
+            explained(asked, source, tmp_path, target)
+    with pytest.raises(ValueError, match="keep_inputs was true and is false"):
+        explained(explainer, X, tmp_path, keep_inputs=False)
+    assert content(tmp_path) == before
+
+
+def test_options_that_are_arrays_or_functions_are_told_apart(model, tmp_path):
+    baseline = np.zeros((6, 6, 3), "float32")
+    explained(tfs.DeepLIFT(model, baseline), X, tmp_path / "array")
+    with pytest.raises(ValueError, match="explainer was"):
+        explained(tfs.DeepLIFT(model, baseline + 1), X, tmp_path / "array")
+
+    def scaled(by):
+        return lambda logits: by * logits[:, 0]
+
+    explained(tfs.Gradient(model), X, tmp_path / "function", scaled(1.0))
+    explained(tfs.Gradient(model), X, tmp_path / "function", scaled(1.0))
+    with pytest.raises(ValueError, match="target was"):
+        explained(tfs.Gradient(model), X, tmp_path / "function", scaled(2.0))
+
+
+# --- faults ---
+
+
+def test_a_damaged_part_is_explained_again(explainer, tmp_path):
+    maps = explained(explainer, X, tmp_path)
+    before, part = content(tmp_path), tmp_path / "part-00000002.parquet"
+    whole = part.read_bytes()
+    part.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="part-00000002.parquet is damaged: its rows are explained again"):
+        explained(explainer, X, tmp_path)
+    assert content(tmp_path) == before
+    middle = len(whole) // 3
+    part.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
+    with pytest.raises(ValueError, match="part-00000002.parquet is damaged: .*Delete it and repeat the call"):
+        maps[:]
+    part.unlink()
+    explained(explainer, X, tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_a_damaged_manifest_is_told_and_written_again(explainer, model, tmp_path):
+    explained(explainer, X, tmp_path)
+    before, manifest = content(tmp_path), tmp_path / "_manifest.json"
+    record = json.loads(manifest.read_text())
+    for text in (manifest.read_text()[:50], json.dumps(record | {"run": record["run"] | {"part_rows": 8}}), "[]"):
+        manifest.write_text(text)
+        for ask in (lambda: tfs.read_explanations(tmp_path), lambda: explained(explainer, X, tmp_path)):
+            with pytest.raises(ValueError, match="_manifest.json is damaged.*delete it and repeat the call"):
+                ask()
+    manifest.unlink()
+    with pytest.raises(ValueError, match="belongs to another call, and the manifest"):
+        explained(tfs.SmoothGrad(model), X, tmp_path)
+    explained(explainer, X, tmp_path)
+    assert content(tmp_path) == before
+
+
+def test_two_runs_into_one_folder(explainer, tmp_path):
+    explained(explainer, X, tmp_path, shard=(0, 2))
+    with filelock.FileLock(tmp_path / ".lock-0-of-2"):
+        for shard in ((0, 2), (0, 1), (1, 3)):
+            with pytest.raises(RuntimeError, match="Another process is writing the same rows"):
+                explained(explainer, X, tmp_path, shard=shard)
+        explained(explainer, X, tmp_path, shard=(1, 2))
+    assert tfs.read_explanations(tmp_path).is_complete
+
+
+def test_a_full_disk_leaves_whole_parts(explainer, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        with pytest.raises(
+            OSError, match="No space left on device. What is written is whole: make the same call again"
+        ):
+            explained(explainer, X, disk / "out")
+        assert not list((disk / "out").rglob("*.unfinished"))
+        read = tfs.read_explanations(disk / "out")
+        assert 0 < len(read) < 70 and np.isfinite(read[:].values).all()
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        explained(explainer, X, disk / "out")
+        explained(explainer, X, tmp_path / "whole")
+        assert content(disk / "out") == content(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_that_cannot_be_written(explainer, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):
+        explained(explainer, X, tmp_path / "file")
+    with pytest.raises(OSError):
+        explained(explainer, X, "/proc/maps.parquet")
+
+
+def test_nothing_to_read(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no _manifest.json"):
+        tfs.read_explanations(tmp_path)
+
+
+def process(out, index, count):
+    command = [sys.executable, "-m", "tests.datasets.killed", str(out), str(index), str(count)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_killed_runs_end_with_the_same_bytes(workers, tmp_path):
+    """A few kills; ``python -m benchmarks killed`` does 50."""
+    assert process(tmp_path / "whole", 0, 1).wait() == 0
+    draw = random.Random(workers)
+    for _ in range(3):
+        running = [process(tmp_path / "killed", index, workers) for index in range(workers)]
+        deadline = time.monotonic() + 60
+        target = len(list((tmp_path / "killed").glob("*.parquet"))) + draw.randint(1, 6)
+        while len(list((tmp_path / "killed").glob("*.parquet"))) < target and time.monotonic() < deadline:
+            if all(each.poll() is not None for each in running):
+                break
+            time.sleep(0.002)
+        for each in running:
+            each.kill()
+            each.wait()
+        for path in (tmp_path / "killed").glob("*.parquet"):
+            assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
+    assert [each.wait() for each in [process(tmp_path / "killed", index, workers) for index in range(workers)]] == [
+        0
+    ] * workers
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_an_interrupt_says_how_to_go_on(explainer, tmp_path):
+    def rows():
+        for i, x in enumerate(X):
+            if i == 40:
+                os.kill(os.getpid(), 2)
+                time.sleep(0.2)
+            yield {"id": i, "inputs": x}
+
+    with pytest.raises(KeyboardInterrupt, match="interrupted. What is written is whole: make the same call again"):
+        explained(explainer, rows(), tmp_path)
+    assert not list(tmp_path.rglob("*.unfinished"))
+    explained(explainer, ({"id": i, "inputs": x} for i, x in enumerate(X)), tmp_path)
+    assert tfs.read_explanations(tmp_path).is_complete
