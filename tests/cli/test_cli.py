@@ -15,8 +15,8 @@ from keras import layers
 from PIL import Image
 
 import tfsaliency as tfs
-from tfsaliency.cli import main
 from tfsaliency.base.pictures import read_photo
+from tfsaliency.cli import main
 
 
 def run(*arguments, cwd=None):
@@ -315,3 +315,50 @@ def test_a_metric_that_is_none(folder, tmp_path, capsys, metric, message):
     assert main([*map(str, arguments), "--metric", metric]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+# --- a folder of photographs ---
+
+
+def photos_in(path, count=5):
+    path.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (count, 20, 20, 3), "uint8")
+    for number, each in enumerate(pixels):
+        Image.fromarray(each).save(path / f"{number}.png")
+    return path
+
+
+def test_a_folder_is_explained_into_parquet_files(folder, tmp_path):
+    photos, out = photos_in(tmp_path / "photos"), tmp_path / "maps.parquet"
+    (photos / "broken.png").write_bytes(b"no picture")
+    command = ["explain", photos, "--model", folder / "model.keras", "--target", "2", "--out", out]
+    code, printed, err = run(*command)
+    assert code == 0, err
+    assert "maps.parquet: 5 pictures explained, complete" in printed
+    assert "not explained: broken.png" in printed
+    maps = tfs.read_explanations(out)
+    pixels = np.stack([np.asarray(Image.open(photos / name)) for name in maps.ids])
+    model = keras.saving.load_model(folder / "model.keras")
+    from tfsaliency.base.pictures import centre_crop
+
+    x = np.stack([centre_crop(each, 16, 16) for each in pixels]).astype("float32")
+    np.testing.assert_allclose(maps[:].values, tfs.Gradient(model).explain(x, 2).values, rtol=1e-5, atol=1e-8)
+    code, printed, err = run(*command)
+    assert code == 0 and "5 pictures explained, complete" in printed
+    code, _, err = run(*command[:4], "--target", "1", "--out", out)
+    assert code == 1 and "holds the explanations of another call: target was 2 and is 1" in err
+    code, _, err = run(*command, "--strict", "--dtype", "float16")
+    assert code == 1 and "dtype was" in err
+
+
+def test_shards_of_a_folder_by_several_methods(folder, tmp_path):
+    photos, out = photos_in(tmp_path / "photos"), tmp_path / "maps"
+    command = ["explain", photos, "--model", folder / "model.keras", "--out", out, "--method", "gradient"]
+    command += ["--method", "smoothgrad:samples=2"]
+    code, printed, err = run(*command, "--shard", "0/2")
+    assert code == 0, err
+    assert printed.count("5 pictures explained, complete") == 2
+    assert len(tfs.read_explanations(out / "gradient")) == 5
+    for wrong in ("2/2", "1", "a/b"):
+        code, _, err = run(*command, "--shard", wrong)
+        assert code == 1 and "shard is" in err

@@ -15,8 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             options.run(options)
-    except KeyboardInterrupt:
-        return _fail("interrupted")
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted")
     # A foreign model or file can raise any error: the user gets a message and not a traceback.
     except Exception as error:
         return _fail(str(error) or type(error).__name__)
@@ -37,7 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    explain = commands.add_parser("explain", help="explain photographs with a model; writes PNG and npz")
+    explain = commands.add_parser(
+        "explain",
+        help="explain photographs with a model; writes PNG and npz, or Parquet files for a folder of photographs",
+    )
     _add_model_and_photos(explain)
     explain.add_argument(
         "--out",
@@ -51,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.html",
         help="also write one page with all photos and maps, which needs no other file",
     )
+    folder = explain.add_argument_group(
+        "a folder of photographs", "is explained part by part; the same command goes on where an earlier one stopped"
+    )
+    folder.add_argument("--shard", default="0/1", metavar="I/N", help="explain part I, I + N, ... (default: all)")
+    folder.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the values in the files")
+    folder.add_argument("--strict", action="store_true", help="stop at the first photo that cannot be explained")
     explain.set_defaults(run=_explain)
 
     compare = commands.add_parser(
@@ -84,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model_and_photos(command: argparse.ArgumentParser) -> None:
     """Adds the options that every command about photographs has."""
-    command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP or BMP")
+    command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP or BMP, or one folder")
     command.add_argument(
         "--model",
         required=True,
@@ -127,9 +136,13 @@ def _add_model_and_photos(command: argparse.ArgumentParser) -> None:
 # Commands are imported when they run: --help does not wait for TensorFlow.
 def _explain(options: argparse.Namespace) -> None:
     import_tensorflow()
+    from tfsaliency.cli.dataset import explain_folder, is_folder
     from tfsaliency.cli.explain import explain
 
-    explain(options)
+    if is_folder(options.photos):
+        explain_folder(options)
+    else:
+        explain(options)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -39,12 +39,26 @@ def prepare(options: argparse.Namespace) -> Prepared:
         FileNotFoundError: there is no such file.
     """
     targets = _targets(options.target, len(options.photos))
-    loaded = load_model(options.model, options.trust_model)
-    labels = read_labels(options.labels) if options.labels else loaded.labels
-    preprocess = loaded.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
-    height, width = _size(loaded.model, options.size)
+    model, labels, preprocess = loaded(options)
+    height, width = _size(model, options.size)
     pictures = [centre_crop(read_photo(path), height, width) for path in options.photos]
-    return Prepared(loaded.model, labels, preprocess, pictures, targets)
+    return Prepared(model, labels, preprocess, pictures, targets)
+
+
+def loaded(options: argparse.Namespace) -> tuple[keras.Model, list[str] | None, Preprocess]:
+    """The model, its labels and its preprocessing."""
+    found = load_model(options.model, options.trust_model)
+    labels = read_labels(options.labels) if options.labels else found.labels
+    return found.model, labels, found.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
+
+
+def one_target(text: str) -> int | None:
+    """The target of all photographs.
+
+    Raises:
+        ValueError: it is neither top nor one class.
+    """
+    return _targets(text, 1)[0]
 
 
 def _targets(text: str, count: int) -> list[int | None]:
