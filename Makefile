@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo demo-all docs check test test-oldest bench fuzz coverage-models clean
+.PHONY: help demo demo-all docs check test test-oldest test-ray bench fuzz coverage-models clean
 
 help:
 	@echo "make demo         explain real photographs with a real ImageNet model (about a minute); pictures go to demo/"
@@ -11,6 +11,7 @@ help:
 	@echo "make check        lint, types and the tests of what changed since the last commit (under 3 minutes)"
 	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
+	@echo "make test-ray     a run on a Ray cluster that loses a machine (a minute; Ray is not in the environment of make test)"
 	@echo "make fuzz         5,000 random networks against truths computed without the package (about an hour)"
 	@echo "make coverage-models"
 	@echo "                  write docs/model-coverage.md: methods with rules on 54 models (about an hour)"
@@ -52,6 +53,9 @@ check: lint
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+test-ray: $(VENV)/.demo+test+ray
+	$(BIN)/python -m pytest tests/datasets/test_ray.py
 
 test-oldest:
 	$(MAKE) tests-only VENV=.venv-oldest CONSTRAINTS='--constraint tests/oldest.txt'

@@ -17,7 +17,7 @@ from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.foreign import as_model
 
 # Modules with public names of their own.
-MODULES = ["baselines", "callbacks", "metrics", "plot", "rules", "target", "testing", "transforms", "zoo"]
+MODULES = ["baselines", "callbacks", "datasets", "metrics", "plot", "rules", "target", "testing", "transforms", "zoo"]
 
 __all__ = [
     "Attribution",

@@ -12,13 +12,14 @@ import pytest
 
 import tfsaliency as tfs
 from tests import tables
-from tfsaliency import baselines, callbacks, metrics, plot, rules, target, testing, transforms, zoo
+from tfsaliency import baselines, callbacks, datasets, metrics, plot, rules, target, testing, transforms, zoo
 from tfsaliency.methods import METHODS
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 MODULES = {
     "baselines": baselines,
     "callbacks": callbacks,
+    "datasets": datasets,
     "metrics": metrics,
     "plot": plot,
     "rules": rules,

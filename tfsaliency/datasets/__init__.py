@@ -3,6 +3,7 @@
 Needs the ``data`` extra: ``pip install 'tfsaliency[data]'``.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,13 +12,25 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tfsaliency.base.options import check_choice, check_count
+from tfsaliency.datasets.job import Job
 from tfsaliency.explainer import Explainer
 
 if TYPE_CHECKING:
     from tfsaliency.datasets.explanations import Explanations
+    from tfsaliency.datasets.ray import RayWorker, explain_with_ray
+
+__all__ = ["Explanations", "Job", "RayWorker", "explain_with_ray"]
+
+# These import PyArrow, which comes with an extra.
+_WITH_ARROW = {"Explanations": "explanations", "RayWorker": "ray", "explain_with_ray": "ray"}
 
 
-# PyArrow is imported when it is used.
+def __getattr__(name: str) -> Any:
+    if name in _WITH_ARROW:
+        return getattr(importlib.import_module(f"tfsaliency.datasets.{_WITH_ARROW[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def explain_dataset(
     explainer: Explainer | Mapping[str, Explainer],
     source: Any,

@@ -168,7 +168,7 @@ class Folder:
                 unfinished.write_text(text, encoding="utf-8")
         if table is not None:
             with appearing_whole(self.part(number)) as unfinished, open(unfinished, "wb") as file:
-                parquet.write_table(table, file, compression="ZSTD", write_page_checksum=True, use_dictionary=False)
+                parquet.write_table(table, file, compression="SNAPPY", write_page_checksum=True, use_dictionary=False)
 
     def read(self, number: int, columns: list[str] | None = None) -> Any:
         """The table of a part.
