@@ -322,10 +322,10 @@ def test_another_call_is_refused(explainer, model, tmp_path):
     changed = X.copy()
     changed[0] += 1
     cases = {
-        "explainer was": (tfs.SmoothGrad(model), X, 1),
-        'explainer was {"kind"': (tfs.Gradient(other), X, 1),
+        r'method was "Gradient" and is "SmoothGrad\(Gradient, samples=50': (tfs.SmoothGrad(model), X, 1),
+        "explainer/model/fingerprint was": (tfs.Gradient(other), X, 1),
         "target was 1 and is 2": (explainer, X, 2),
-        "source was": (explainer, changed, 1),
+        "source/parts was": (explainer, changed, 1),
     }
     for message, (asked, source, target) in cases.items():
         with pytest.raises(ValueError, match=message):
@@ -338,7 +338,7 @@ def test_another_call_is_refused(explainer, model, tmp_path):
 def test_options_that_are_arrays_or_functions_are_told_apart(model, tmp_path):
     baseline = np.zeros((6, 6, 3), "float32")
     explained(tfs.DeepLIFT(model, baseline), X, tmp_path / "array")
-    with pytest.raises(ValueError, match="explainer was"):
+    with pytest.raises(ValueError, match="explainer/baseline was .* and is"):
         explained(tfs.DeepLIFT(model, baseline + 1), X, tmp_path / "array")
 
     def scaled(by):
@@ -346,7 +346,7 @@ def test_options_that_are_arrays_or_functions_are_told_apart(model, tmp_path):
 
     explained(tfs.Gradient(model), X, tmp_path / "function", scaled(1.0))
     explained(tfs.Gradient(model), X, tmp_path / "function", scaled(1.0))
-    with pytest.raises(ValueError, match="target was"):
+    with pytest.raises(ValueError, match="target/closes_over/by was 1.0 and is 2.0"):
         explained(tfs.Gradient(model), X, tmp_path / "function", scaled(2.0))
 
 

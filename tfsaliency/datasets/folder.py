@@ -1,6 +1,7 @@
 """A folder of part files: each appears whole or not at all, and a manifest says what they belong to."""
 
 import hashlib
+import itertools
 import json
 import re
 import warnings
@@ -17,6 +18,8 @@ from tfsaliency.datasets.rows import BadRow
 from tfsaliency.version import __version__
 
 FORMAT = 1
+# Differences between two calls that a message tells.
+MOST_CHANGES = 2
 PART = re.compile(r"part-(\d{8})\.(?:parquet|json)")
 
 
@@ -82,10 +85,9 @@ class Folder:
                     unfinished.write_text(json.dumps(said, indent=1), encoding="utf-8")
         known = self.manifest["run"]
         if known != run:
-            changed = [name for name in {**known, **run} if known.get(name) != run.get(name)]
-            told = "; ".join(f"{name} was {_short(known.get(name))} and is {_short(run.get(name))}" for name in changed)
+            changed = "; ".join(itertools.islice(_changes(known, run), MOST_CHANGES))
             raise ValueError(
-                f"{self.path} holds the explanations of another call: {told}. Write to another folder, or make the "
+                f"{self.path} holds the explanations of another call: {changed}. Write to another folder, or make the "
                 "same call to go on."
             )
 
@@ -259,6 +261,16 @@ class Folder:
 def digest(run: Mapping[str, Any]) -> str:
     """The SHA-256 of what JSON holds."""
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+
+
+def _changes(known: Any, run: Any, name: str = "") -> Iterator[str]:
+    """Where two records differ, in words: ``"explainer/model/fingerprint was 'a' and is 'b'"``."""
+    if not (isinstance(known, dict) and isinstance(run, dict)):
+        yield f"{name} was {_short(known)} and is {_short(run)}"
+        return
+    for key in {**known, **run}:
+        if known.get(key) != run.get(key):
+            yield from _changes(known.get(key), run.get(key), f"{name}/{key}" if name else key)
 
 
 def _short(value: Any) -> str:
