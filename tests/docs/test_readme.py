@@ -33,7 +33,8 @@ SHELL = [
 @pytest.mark.parametrize("line", SHELL)
 def test_shell_lines_run(line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for name in ("photo.jpg", "coffee.jpg"):
+    Path("photos").mkdir()
+    for name in ("photo.jpg", "coffee.jpg", "photos/one.jpg"):
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), "uint8")).save(name)
     layers = [keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
     keras.Sequential(layers).save("my.keras")

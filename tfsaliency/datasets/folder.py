@@ -35,6 +35,7 @@ class Folder:
     def __init__(self, path: Path):
         self.path = path
         self._done: set[int] = set()
+        self._damaged: set[int] = set()
 
     # --- what it belongs to ---
 
@@ -121,8 +122,10 @@ class Folder:
         if part.exists():
             if self._run_of(part) == self.run:
                 return True
-            warnings.warn(f"{part} is damaged: its rows are explained again.", stacklevel=5)
-            part.unlink()
+            if number not in self._damaged:
+                self._damaged.add(number)
+                warnings.warn(f"{part} is damaged: its rows are explained again.", stacklevel=5)
+            return False
         # A part of bad rows alone has no table.
         told = self._told(number)
         return told is not None and told["rows"] == len(told["errors"])

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfsaliency.base.pictures import centre_crop, read_photo
 from tfsaliency.base.structure import flatten, map_parts
+from tfsaliency.datasets.arrow import array_of, joined, parquet
 from tfsaliency.datasets.identity import identity
 from tfsaliency.datasets.rows import Id, Row, Rows, checked, rows_of
 
@@ -116,9 +117,15 @@ class Pictures(Indexed):
         self.length = len(paths)
 
     def _described(self) -> dict[str, Any]:
-        known = [(str(self._id(path)), path.stat().st_size) for path in self._paths]
-        digest = hashlib.sha256(repr(known).encode()).hexdigest()
-        return {"kind": "pictures", "rows": self.length, "names_and_sizes": digest, "crop": list(self._size)}
+        files = _names_and_sizes((self._id(path), path) for path in self._paths)
+        preprocess = identity(self._preprocess)
+        return {
+            "kind": "pictures",
+            "rows": self.length,
+            "names_and_sizes": files,
+            "crop": list(self._size),
+            "preprocess": preprocess,
+        }
 
     def read(self, start: int, stop: int) -> Rows:
         return rows_of(list(self._pool.map(self._row, self._paths[start:stop])), start)
@@ -144,11 +151,8 @@ class Parquet(Indexed):
     """Parquet files, one row of the model's inputs in each row. Read by row groups, the last one is kept."""
 
     def __init__(self, paths: list[Path], inputs: Any):
-        from tfsaliency.datasets.arrow import parquet
-
         self._paths, self._inputs = paths, inputs
         files = [parquet.ParquetFile(path) for path in paths]
-        self._columns = files[0].schema_arrow.names
         groups = [
             (path, group, file) for path, file in zip(paths, files, strict=True) for group in range(file.num_row_groups)
         ]
@@ -156,18 +160,18 @@ class Parquet(Indexed):
         counts = [file.metadata.row_group(group).num_rows for _, group, file in groups]
         self._ends = np.cumsum(counts, dtype="int64")
         self.length = int(self._ends[-1]) if counts else 0
+        self._kept: tuple[int | None, Any] = None, None
         for name in flatten(inputs):
-            if name not in self._columns:
-                raise ValueError(f"{paths[0]} has no column {name!r}. It has: {', '.join(self._columns)}")
+            if name not in (columns := files[0].schema_arrow.names):
+                raise ValueError(
+                    f"{paths[0]} has no column {name!r}. It has: {', '.join(columns)}. Say which: inputs='column'."
+                )
 
     def _described(self) -> dict[str, Any]:
-        known = [(path.name, path.stat().st_size) for path in self._paths]
-        digest = hashlib.sha256(repr(known).encode()).hexdigest()
-        return {"kind": "parquet", "rows": self.length, "names_and_sizes": digest, "inputs": repr(self._inputs)}
+        files = _names_and_sizes((path.name, path) for path in self._paths)
+        return {"kind": "parquet", "rows": self.length, "names_and_sizes": files, "inputs": repr(self._inputs)}
 
     def read(self, start: int, stop: int) -> Rows:
-        from tfsaliency.datasets.arrow import array_of, joined
-
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
         table = joined([self._group(number) for number in range(first, last + 1)])
         before = int(self._ends[first - 1]) if first else 0
@@ -178,9 +182,7 @@ class Parquet(Indexed):
         return checked(ids, numbers, map_parts(arrays.__getitem__, self._inputs), arrays)
 
     def _group(self, number: int) -> Any:
-        from tfsaliency.datasets.arrow import parquet
-
-        if getattr(self, "_kept", (None, None))[0] != number:
+        if self._kept[0] != number:
             path, group = self._groups[number]
             self._kept = number, parquet.ParquetFile(path).read_row_group(group)
         return self._kept[1]
@@ -218,6 +220,11 @@ class Streamed(Source):
             if wanted(number):
                 yield number, rows_of(batch, number * size)
             self.length = number * size + len(batch)
+
+
+def _names_and_sizes(files: Iterable[tuple[str, Path]]) -> str:
+    known = [(name, path.stat().st_size) for name, path in files]
+    return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
 def as_source(source: Any, model: keras.Model, preprocess: Preprocess | None, inputs: Any) -> Source:
