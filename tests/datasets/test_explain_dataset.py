@@ -187,6 +187,8 @@ def test_pictures_of_a_folder(explainer, tmp_path):
         maps = explained(explainer, tmp_path / "photos", tmp_path / "out", preprocess=lambda rgb: rgb / 255)
     assert maps.ids == [f"deep/{i}.png" for i in (0, 1, 3, 4)] and maps.is_complete
     same(maps, explainer, pixels[[0, 1, 3, 4]] / np.float32(255))
+    with pytest.raises(ValueError, match="None of the first 5 rows .* The first, 'deep/0.png': division by zero"):
+        explained(explainer, tmp_path / "photos", tmp_path / "wrong", preprocess=lambda rgb: 1 / 0)
     by_glob = tfs.explain_dataset(
         explainer, f"{source}/[01].png", tmp_path / "glob", 1, preprocess=lambda rgb: rgb / 255, progress=False
     )
@@ -344,6 +346,10 @@ def test_options_that_are_arrays_or_functions_are_told_apart(model, tmp_path):
     def scaled(by):
         return lambda logits: by * logits[:, 0]
 
+    def recursive(logits, depth=1):
+        return recursive(logits, depth - 1) if depth else logits[:, 0]
+
+    explained(tfs.Gradient(model), X[:16], tmp_path / "recursive", recursive)
     explained(tfs.Gradient(model), X, tmp_path / "function", scaled(1.0))
     explained(tfs.Gradient(model), X, tmp_path / "function", scaled(1.0))
     with pytest.raises(ValueError, match="target/closes_over/by was 1.0 and is 2.0"):

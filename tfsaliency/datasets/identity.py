@@ -22,37 +22,55 @@ def identity(value: Any) -> Any:
     Arrays are known by their type, shape and SHA-256, models by their fingerprint, and functions by their name, their
     code and what they close over.
     """
+    return _identity(value, ())
+
+
+def _identity(value: Any, around: tuple[int, ...]) -> Any:
+    """The same, for a value inside others, known by their ids."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if id(value) in around:
+        return {"again": _name(type(value))}
+    within = (*around, id(value))
+    if isinstance(value, dict):
+        named = sorted(((str(name), each) for name, each in value.items()), key=lambda item: item[0])
+        return {name: _identity(each, within) for name, each in named}
+    if isinstance(value, list | tuple):
+        return [_identity(each, within) for each in value]
+    if isinstance(value, types.FunctionType | types.MethodType | functools.partial) or inspect.isroutine(value):
+        return _of_function(value, within)
+    return _of_object(value, within)
+
+
+def _of_function(value: Any, within: tuple[int, ...]) -> Any:
+    if isinstance(value, functools.partial):
+        return {"function": _identity(value.func, within), "arguments": _identity([value.args, value.keywords], within)}
+    if isinstance(value, types.MethodType):
+        return {"method": value.__name__, "of": _identity(value.__self__, within)}
+    if isinstance(value, types.FunctionType):
+        closed = inspect.getclosurevars(value).nonlocals
+        return {
+            "function": _name(value),
+            "code": _of_code(value.__code__),
+            "defaults": _identity([value.__defaults__, value.__kwdefaults__], within),
+            "closes_over": _identity(dict(closed), within),
+        }
+    return {"function": _name(value)}
+
+
+def _of_object(value: Any, within: tuple[int, ...]) -> Any:
     if isinstance(value, keras.Model):
         return {"model": value.name, "fingerprint": fingerprint(value)}
     if is_layer(value):
         return {"layer": value.name}
-    if isinstance(value, dict):
-        return {str(name): identity(each) for name, each in sorted(value.items(), key=lambda item: str(item[0]))}
-    if isinstance(value, list | tuple):
-        return [identity(each) for each in value]
-    return _of_object(value)
-
-
-def _of_object(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.Variable):
         return _of_array(np.asarray(value))
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, functools.partial):
-        return {"function": identity(value.func), "arguments": identity([value.args, value.keywords])}
-    if isinstance(value, types.MethodType):
-        return {"method": value.__name__, "of": identity(value.__self__)}
-    if isinstance(value, types.FunctionType):
-        closed = inspect.getclosurevars(value).nonlocals
-        return {"function": _name(value), "code": _of_code(value.__code__), "closes_over": identity(closed)}
-    if inspect.isroutine(value) or isinstance(value, type):
-        return {"function": _name(value)}
+    if isinstance(value, type | Path):
+        return _name(value) if isinstance(value, type) else str(value)
+    held = getattr(value, "__dict__", {})
     if dataclasses.is_dataclass(value):
-        fields = {field.name: identity(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"kind": _name(type(value)), **fields}
-    return {"kind": _name(type(value)), **identity(getattr(value, "__dict__", {}))}
+        held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {"kind": _name(type(value)), **_identity(dict(held), within)}
 
 
 def _of_array(array: np.ndarray) -> Any:

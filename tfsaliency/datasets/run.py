@@ -120,7 +120,7 @@ def _few_warnings() -> Iterator[None]:
     show = warnings.showwarning
 
     def show_first(message: Warning | str, *others: Any) -> None:
-        kind = re.sub(r"[\d.e+-]+", "", str(message))
+        kind = re.sub(r"\[.*?\]|\d\S*", "", str(message))
         if kind not in told:
             told.add(kind)
             show(message, *others)

@@ -19,7 +19,7 @@ from tfsaliency.base.pictures import centre_crop, read_photo
 from tfsaliency.base.structure import flatten, map_parts
 from tfsaliency.datasets.arrow import array_of, joined, parquet
 from tfsaliency.datasets.identity import identity
-from tfsaliency.datasets.rows import Id, Row, Rows, checked, rows_of
+from tfsaliency.datasets.rows import BadRow, Id, Row, Rows, checked, rows_of
 
 Wanted = Callable[[int], bool]
 Preprocess = Callable[[np.ndarray], Any]
@@ -27,6 +27,8 @@ Preprocess = Callable[[np.ndarray], Any]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # Pictures that are decoded at once.
 DECODERS = 4
+# Bad rows at the beginning after which a source is given up.
+MOST_BAD = 1000
 # Rows that tell one source from another.
 TELLING = 16
 
@@ -81,11 +83,18 @@ class Indexed(Source):
                 yield number, self.read(start, min(start + size, self.length))
 
     def first(self) -> Row:
-        for start in range(0, self.length, DECODERS):
+        bad: list[BadRow] = []
+        for start in range(0, min(self.length, MOST_BAD), DECODERS):
             rows = self.read(start, min(start + DECODERS, self.length))
             if rows.ids:
                 return Row(rows.ids[0], map_parts(lambda part: part[0], rows.inputs), {})
-        raise ValueError(f"The source has {self.length} rows, and none of them can be explained.")
+            bad += rows.bad
+        if not bad:
+            raise ValueError("The source has no rows.")
+        raise ValueError(
+            f"None of the first {len(bad)} rows of the source can be explained. The first, {bad[0].id!r}: "
+            f"{bad[0].reason}"
+        )
 
 
 class Arrays(Indexed):
@@ -236,9 +245,9 @@ def as_source(source: Any, model: keras.Model, preprocess: Preprocess | None, in
     if preprocess is not None:
         raise ValueError("preprocess is for files of pictures. Map other sources before: dataset.map(preprocess).")
     if isinstance(source, tf.data.Dataset):
-        return Streamed("tf.data", lambda: _rows_of_batches(source, inputs))
+        return Streamed("tf.data", lambda: _rows_of_batches(source))
     if isinstance(source, keras.utils.PyDataset):
-        return Streamed("PyDataset", lambda: _rows_of_batches((source[i] for i in range(len(source))), inputs))
+        return Streamed("PyDataset", lambda: _rows_of_batches(source[i] for i in range(len(source))))
     if _is_structure_of_arrays(source):
         return Arrays(map_parts(np.asarray, source))
     if isinstance(source, Iterable):
@@ -312,7 +321,7 @@ def _id_of(value: Any) -> Id:
     raise ValueError(f"An id is a text or a whole number. Received: {value!r}")
 
 
-def _rows_of_batches(batches: Iterable[Any], inputs: Any) -> Iterator[Row]:
+def _rows_of_batches(batches: Iterable[Any]) -> Iterator[Row]:
     """The rows of batches as ``fit`` takes them: inputs, or inputs and labels ``"y"``."""
     number = 0
     for batch in batches:
