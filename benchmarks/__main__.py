@@ -14,6 +14,7 @@ NAMES = [
     "first_call",
     "class_visualization",
     "metrics",
+    "datasets",
     "soak",
     "study",
 ]
