@@ -387,7 +387,7 @@ def test_rows():
     assert rows_for(2**40) == 1
     sizes = [rows_for(2**power) for power in range(40)]
     assert sizes == sorted(sizes, reverse=True)
-    assert all(size * 2**power <= 6 * 2**30 or size == 1 for power, size in enumerate(sizes))
+    assert all(size * 2**power <= 8 * 2**30 or size == 1 for power, size in enumerate(sizes))
 
 
 def test_chunks_follow_the_models_memory():
