@@ -48,8 +48,10 @@ def test_family(name):
         if label == "LRP":
             check_first_layer_is_flat(explanation)
     if name in OF_RELU:
-        check_baselines(model, x, (AVERAGE, random_baseline(x)))
-        check_lrp_is_gradient_times_input(in_float64(name, model), x)
+        # In float32 the score of a random ResNet50 at a baseline is rounded by 2e-3, fused or not.
+        twin = in_float64(name, model)
+        check_baselines(twin, x, (AVERAGE, random_baseline(x)))
+        check_lrp_is_gradient_times_input(twin, x)
     tfs.forget(model)
     keras.backend.clear_session()
 
