@@ -5,13 +5,14 @@ import threading
 import time
 from pathlib import Path
 
-import ray
-from ray.cluster_utils import Cluster
-
 import tfsaliency as tfs
 
-if __name__ == "__main__":
-    out, model, rows = sys.argv[1:]
+
+def run(out, model, rows):
+    # Not in the environment of make test, which imports every module.
+    import ray
+    from ray.cluster_utils import Cluster
+
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 200_000_000})
     lost = cluster.add_node(num_cpus=2, object_store_memory=200_000_000)
     ray.init(address=cluster.address, logging_level="ERROR")
@@ -31,3 +32,7 @@ if __name__ == "__main__":
     print(f"lost a node at {written[0]} parts; rows {len(maps)}, ids {len(set(maps.ids))}, complete {maps.is_complete}")
     ray.shutdown()
     cluster.shutdown()
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])
