@@ -36,8 +36,8 @@ def table_of(ids: list[Id], explanation: Explanation, dtype: str, keep_inputs: b
         run: the SHA-256 of what was asked.
     """
     columns = {"id": arrow.array(ids)}
-    lengths = [_lengths(words) for words in optional_parts(explanation.tokens, explanation.inputs)]
     words = optional_parts(explanation.tokens, explanation.inputs)
+    lengths = [_lengths(part) for part in words]
     for name, part, length in zip(
         _names("values", explanation.values), flatten(explanation.values), lengths, strict=True
     ):
@@ -76,10 +76,9 @@ def explanation_of(table: Any) -> Explanation:
     record = json.loads(table.schema.metadata[KEY])
     known = set(table.column_names)
 
-    def parts(start: str, form: Any) -> Any:
-        empty = unflatten(form, [None] * _size(form))
-        found = [array_of(table.column(name)) if name in known else None for name in _names(start, empty)]
-        return found
+    def parts(start: str, form: Any) -> list[Any]:
+        named = _names(start, unflatten(form, [None] * _size(form)))
+        return [array_of(table.column(name)) if name in known else None for name in named]
 
     inputs = [
         np.broadcast_to(np.float32(np.nan), (len(table), *shape)) if part is None else part.astype(dtype, copy=False)
@@ -141,11 +140,9 @@ def array_of(column: Any) -> np.ndarray:
     if not (len(rows) and isinstance(rows[0], list)):
         return np.asarray(rows)
     longest = max(map(len, rows))
-    first = next((item for row in rows for item in row), 0.0)
-    filled = np.zeros((len(rows), longest), "U1" if isinstance(first, str) else np.float32).tolist()
-    for place, row in enumerate(rows):
-        filled[place][: len(row)] = row
-    return np.array(filled, None if isinstance(first, str) else "float32")
+    is_text = any(isinstance(item, str) for row in rows for item in row[:1])
+    filled = [[*row, *["" if is_text else 0.0] * (longest - len(row))] for row in rows]
+    return np.array(filled, None if is_text else "float32")
 
 
 def joined(tables: list[Any]) -> Any:
