@@ -82,7 +82,7 @@ class Explanations:
             numbers = range(len(self))[rows:][:1] if -len(self) <= rows < len(self) else range(0)
         if not numbers:
             raise IndexError(f"There are {len(self)} rows. Received: {rows}")
-        return explanation_of(joined([self._row_run(part, rows) for part, rows in self._by_part(numbers)]))
+        return self._rows(numbers)
 
     def of(self, *ids: Id) -> Explanation:
         """An explanation of the rows with these ids, in this order.
@@ -105,8 +105,7 @@ class Explanations:
             if each not in self._places:
                 reasons = {row.id: row.reason for row in self.bad_rows}
                 raise KeyError(f"No explanation of {each!r} in {self.path}. {reasons.get(each, '')}".rstrip())
-        numbers = [self._places[each] for each in ids]
-        return explanation_of(joined([self._row_run(part, rows) for part, rows in self._by_part(numbers)]))
+        return self._rows([self._places[each] for each in ids])
 
     def to_zarr(self, path: str | os.PathLike[str]) -> None:
         """Writes the values as one Zarr array ``(N, ...)``, for random access by other tools; ids are an attribute.
@@ -173,5 +172,7 @@ class Explanations:
             runs[-1][1].append(row)
         return runs
 
-    def _row_run(self, position: int, rows: list[int]) -> Any:
-        return self._folder.read(self._parts[position]).take(rows)
+    def _rows(self, numbers: "range | list[int]") -> Explanation:
+        """An explanation of the rows, in this order."""
+        runs = [self._folder.read(self._parts[position]).take(rows) for position, rows in self._by_part(numbers)]
+        return explanation_of(joined(runs))

@@ -8,36 +8,27 @@ from tfsaliency.explanation import Explanation
 Explain = Callable[[Rows], Explanation]
 
 
-def explained(explain: Explain, rows: Rows) -> tuple[Rows, Explanation | None]:
+def explained(explain: Explain, rows: Rows, telling: int) -> tuple[Rows, Explanation | None]:
     """The rows that can be explained, with their explanation, which is None if there is none.
 
     Args:
         explain: explains rows, and raises ValueError if it cannot explain one of them.
         rows: the rows.
+        telling: how many first rows tell, where each of them fails alone, that not the rows are at fault.
+
+    Raises:
+        ValueError: that of the last of them.
     """
     if not rows.ids:
         return rows, None
     try:
         return rows, explain(rows)
     except ValueError:
+        first = [_error(explain, rows, [place]) for place in range(min(telling, len(rows.ids)))]
+        if first and first[-1] is not None and None not in first:
+            raise first[-1] from None
         good = rows.without(_reasons(explain, rows, range(len(rows.ids))))
     return good, explain(good) if good.ids else None
-
-
-def fails_for_all(explain: Explain, rows: Rows, telling: int) -> ValueError | None:
-    """What is raised for each of the first rows alone, None where one of them can be explained.
-
-    Args:
-        explain: see `explained`.
-        rows: the rows.
-        telling: how many first rows are tried.
-    """
-    error = None
-    for place in range(min(telling, len(rows.ids))):
-        error = _error(explain, rows, [place])
-        if error is None:
-            return None
-    return error
 
 
 def _reasons(explain: Explain, rows: Rows, places: Sequence[int]) -> dict[int, str]:

@@ -82,8 +82,7 @@ class Folder:
             if not self._manifest_path.exists():
                 self._check_parts(digest(run))
                 said = {"format": FORMAT, "made_by": __version__, "run": run, "sha256": digest(run)}
-                with appearing_whole(self._manifest_path) as unfinished:
-                    unfinished.write_text(json.dumps(said, indent=1), encoding="utf-8")
+                _write(self._manifest_path, said)
         known = self.manifest["run"]
         if known != run:
             changed = "; ".join(itertools.islice(_changes(known, run), MOST_CHANGES))
@@ -133,8 +132,7 @@ class Folder:
     def end(self, rows: int | None) -> None:
         """Writes down how many rows the source has, where only reading it to its end has told."""
         if rows is not None and self.manifest["run"]["source"]["rows"] is None:
-            with appearing_whole(self._end_path) as unfinished:
-                unfinished.write_text(json.dumps({"rows": rows}), encoding="utf-8")
+            _write(self._end_path, {"rows": rows})
 
     @property
     def is_complete(self) -> bool:
@@ -168,9 +166,7 @@ class Folder:
         if bad:
             errors.parent.mkdir(exist_ok=True)
             rows = len(bad) + (0 if table is None else len(table))
-            text = json.dumps({"rows": rows, "errors": [each._asdict() for each in bad]}, indent=1)
-            with appearing_whole(errors) as unfinished:
-                unfinished.write_text(text, encoding="utf-8")
+            _write(errors, {"rows": rows, "errors": [each._asdict() for each in bad]})
         if table is not None:
             with appearing_whole(self.part(number)) as unfinished, open(unfinished, "wb") as file:
                 parquet.write_table(table, file, compression="SNAPPY", write_page_checksum=True, use_dictionary=False)
@@ -236,29 +232,28 @@ class Folder:
         """
         filelock = require("filelock", "data")
         index, count = shard
-        own = self._lock(index, count)
+        own = filelock.FileLock(self.path / f".lock-{index}-of-{count}")
         others = [path for path in self.path.glob(".lock-*") if not path.name.endswith(f"-of-{count}")]
-        held = []
         try:
-            for path in (own, *others):
-                lock = filelock.FileLock(path)
-                lock.acquire(timeout=0)
-                if path == own:
-                    held.append(lock)
-                else:
-                    lock.release()
-            yield
+            own.acquire(timeout=0)
+            for path in others:
+                with filelock.FileLock(path).acquire(timeout=0):
+                    pass
         except filelock.Timeout as error:
+            own.release()
             raise RuntimeError(
                 f"Another process is writing the same rows to {self.path}. Wait for it, or share the work: "
                 "shard=(0, 2) here and shard=(1, 2) there."
             ) from error
+        try:
+            yield
         finally:
-            for lock in held:
-                lock.release()
+            own.release()
 
-    def _lock(self, index: int, count: int) -> Path:
-        return self.path / f".lock-{index}-of-{count}"
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    with appearing_whole(path) as unfinished:
+        unfinished.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def digest(run: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ class Arrays(Indexed):
     """Arrays or memory-maps, in the structure of the model's inputs; the ids are the numbers of the rows."""
 
     def __init__(self, arrays: Any):
-        self._arrays = map_parts(lambda part: part if isinstance(part, np.ndarray) else np.asarray(part), arrays)
+        self._arrays = map_parts(np.asarray, arrays)
         lengths = {part.shape[0] if part.ndim else None for part in flatten(self._arrays)}
         if len(lengths) != 1 or None in lengths:
             shapes = [part.shape for part in flatten(self._arrays)]
@@ -249,7 +249,7 @@ def as_source(source: Any, model: keras.Model, preprocess: Preprocess | None, in
     if isinstance(source, keras.utils.PyDataset):
         return Streamed("PyDataset", lambda: _rows_of_batches(source[i] for i in range(len(source))))
     if _is_structure_of_arrays(source):
-        return Arrays(map_parts(np.asarray, source))
+        return Arrays(source)
     if isinstance(source, Iterable):
         return Streamed("records", lambda: map(lambda record: _row_of(record, model, inputs), iter(source)))
     raise ValueError(

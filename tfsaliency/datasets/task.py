@@ -7,17 +7,16 @@ import numpy as np
 
 from tfsaliency.base.structure import flatten
 from tfsaliency.datasets.arrow import rows_that_lose, table_of
-from tfsaliency.datasets.failing import explained, fails_for_all
+from tfsaliency.datasets.failing import explained
 from tfsaliency.datasets.folder import Folder
 from tfsaliency.datasets.identity import identity
 from tfsaliency.datasets.rows import BadRow, Row, Rows
+from tfsaliency.engine.compiled import ENOUGH_ROWS
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 
 # A part has about so many bytes, and no more rows than that.
 PART_BYTES, PART_ROWS = 64 * 2**20, 4096
-# Parts are whole device batches where they can be.
-BATCH = 32
 # What fails for so many first rows alone fails for all.
 TELLING = 3
 LOSSY = "float16 does not hold its values to a thousandth: they are too small or too large. Take dtype='float32'."
@@ -51,7 +50,8 @@ class Form:
             return self.part_rows
         numbers = sum(np.asarray(part).nbytes for part in flatten(row.inputs))
         rows = min(PART_ROWS, max(1, PART_BYTES // max(1, numbers * (1 + self.keep_inputs))))
-        return rows // BATCH * BATCH or rows
+        # Parts are whole device batches where they can be.
+        return rows // ENOUGH_ROWS * ENOUGH_ROWS or rows
 
 
 class Task:
@@ -90,14 +90,10 @@ class Task:
             ValueError: the first rows that are asked about fail, each of them: then the call is wrong, and not the
                 rows.
         """
-        if not self._has_made:
-            error = fails_for_all(self._explain, rows, TELLING)
-            if error is not None:
-                raise error
-            self._has_made = bool(rows.ids)
-        good, explanation = explained(self._explain, rows)
+        good, explanation = explained(self._explain, rows, 0 if self._has_made else TELLING)
         if explanation is None:
             return Made(None, good.bad)
+        self._has_made = True
         form = self._form
         table = table_of(good.ids, explanation, form.dtype, form.keep_inputs, self.folder.run)
         lossy = [] if form.dtype == "float32" else rows_that_lose(explanation.values, form.dtype)
