@@ -3,7 +3,7 @@ import warnings
 from pathlib import Path
 
 from tfsaliency.cli.methods import make_explainer, methods_of
-from tfsaliency.cli.outputs import safe_names
+from tfsaliency.cli.outputs import names_of_methods
 from tfsaliency.cli.prepared import loaded, one_target
 from tfsaliency.datasets import explain_dataset
 from tfsaliency.datasets.run import check_shard
@@ -18,7 +18,7 @@ def explain_folder(options: argparse.Namespace) -> None:
     methods = methods_of(options)
     model, _, preprocess = loaded(options)
     explainers = [make_explainer(method, model) for method in methods]
-    names = safe_names(method.replace("=", "") for method in methods)
+    names = names_of_methods(methods)
     with warnings.catch_warnings():
         # The table below says which rows.
         warnings.filterwarnings("ignore", message=r".* rows could not be explained")

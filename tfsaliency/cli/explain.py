@@ -6,6 +6,7 @@ from tfsaliency.cli.methods import make_explainer, methods_of
 from tfsaliency.cli.outputs import (
     check_free,
     diagnostics_text,
+    names_of_methods,
     print_table,
     safe_names,
 )
@@ -19,7 +20,7 @@ def explain(options: argparse.Namespace) -> None:
     """Explains photographs one by one, writes a PNG and an npz per photograph and method, and prints a table."""
     methods = methods_of(options)
     photos = safe_names(path.stem for path in options.photos)
-    folders = safe_names(method.replace("=", "") for method in methods)
+    folders = names_of_methods(methods)
     files = {
         (photo, method): options.out / f"{photo}.{folder}.png"
         for photo in photos

@@ -20,6 +20,11 @@ def safe_names(texts: Iterable[str]) -> list[str]:
     return names
 
 
+def names_of_methods(methods: Iterable[str]) -> list[str]:
+    """Unique file names of methods with their options."""
+    return safe_names(method.replace("=", "") for method in methods)
+
+
 def check_free(paths: Iterable[Path], force: bool) -> None:
     """Raises if a file exists and ``force`` is not set, before any work is done."""
     taken = [path for path in paths if path.exists() or path.is_symlink()]
