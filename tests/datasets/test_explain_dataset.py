@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import subprocess
-import sys
 import time
 
 import duckdb
@@ -20,6 +18,7 @@ from PIL import Image
 
 import tfsaliency as tfs
 from tests.datasets.harness import content, network, pictures
+from tests.datasets.killing import killed_runs
 
 X = pictures(70)
 
@@ -437,33 +436,10 @@ def test_nothing_to_read(tmp_path):
         tfs.read_explanations(tmp_path)
 
 
-def process(out, index, count):
-    command = [sys.executable, "-m", "tests.datasets.killed", str(out), str(index), str(count)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 @pytest.mark.parametrize("workers", [1, 3])
 def test_killed_runs_end_with_the_same_bytes(workers, tmp_path):
-    """A few kills; ``python -m benchmarks killed`` does 50."""
-    assert process(tmp_path / "whole", 0, 1).wait() == 0
-    draw = random.Random(workers)
-    for _ in range(3):
-        running = [process(tmp_path / "killed", index, workers) for index in range(workers)]
-        deadline = time.monotonic() + 60
-        target = len(list((tmp_path / "killed").glob("*.parquet"))) + draw.randint(1, 6)
-        while len(list((tmp_path / "killed").glob("*.parquet"))) < target and time.monotonic() < deadline:
-            if all(each.poll() is not None for each in running):
-                break
-            time.sleep(0.002)
-        for each in running:
-            each.kill()
-            each.wait()
-        for path in (tmp_path / "killed").glob("*.parquet"):
-            assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes()
-    assert [each.wait() for each in [process(tmp_path / "killed", index, workers) for index in range(workers)]] == [
-        0
-    ] * workers
-    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+    """A few kills; ``python -m tests.datasets.killing 50`` does more."""
+    assert max(killed_runs(tmp_path, workers, 3)) <= 1
 
 
 def test_an_interrupt_says_how_to_go_on(explainer, tmp_path):

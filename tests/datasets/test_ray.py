@@ -10,6 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 import tfsaliency as tfs
+from tests.datasets import on_ray as on_ray_module
 from tests.datasets.harness import content, network, pictures
 from tfsaliency.datasets import Job, RayWorker
 
@@ -56,19 +57,58 @@ def an_explainer():
     return tfs.GradCAM(network())
 
 
-def test_a_lost_node_loses_nothing(file, tmp_path):
+# --- processes of Ray ---
+
+ROWS = 2000
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    ids = [f"r{number}" for number in range(ROWS)]
+    parquet.write_table(pyarrow.table({"id": ids, "inputs": as_tensors(pictures(ROWS))}), path)
+    return str(path)
+
+
+def on_ray(run, out, file, rows):
+    """What a run prints; see `tests.datasets.on_ray`."""
     pytest.importorskip("ray")
-    x = pictures(2000)
-    parquet.write_table(
-        pyarrow.table({"id": [f"r{i}" for i in range(2000)], "inputs": as_tensors(x)}), tmp_path / "rows.parquet"
-    )
-    command = [sys.executable, "-m", "tests.datasets.lost_node", tmp_path / "ray", file, tmp_path / "rows.parquet"]
+    command = [sys.executable, "-m", "tests.datasets.on_ray", run, str(out), file, rows]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    told = re.search(r"lost a node at (\d+) parts; rows 2000, ids 2000, complete True", done.stdout)
-    assert told, done.stdout[-2000:] + done.stderr[-4000:]
-    assert 8 <= int(told[1]) < 40
-    explainer = Job.of_file(file, "smoothgrad", samples=20).explainer()
-    tfs.explain_dataset(
-        explainer, tmp_path / "rows.parquet", tmp_path / "one", 1, part_rows=50, batch_size=50, progress=False
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def explain_here(explainer, rows, out):
+    tfs.explain_dataset(explainer, rows, out, 1, progress=False, **on_ray_module.FORM)
+
+
+def test_a_lost_node_loses_nothing(file, rows, tmp_path):
+    told = re.search(
+        r"lost a node at (\d+) parts; rows 2000, ids 2000, complete True",
+        on_ray("lose_a_node", tmp_path / "ray", file, rows),
     )
+    assert told and 8 <= int(told[1]) < 40
+    explain_here(Job.of_file(file, "smoothgrad", samples=20).explainer(), rows, tmp_path / "one")
     assert content(tmp_path / "ray") == content(tmp_path / "one")
+
+
+def test_broken_workers_lose_nothing(file, rows, tmp_path, monkeypatch):
+    told = on_ray("break_workers", tmp_path / "ray", file, rows)
+    assert "raised: True" in told and "marks: []" in told and "complete: True" in told
+    parts = re.search(r"parts: (\d+)", told)
+    assert parts and int(parts[1]) < 40
+    monkeypatch.setenv("BREAKING_MODEL", file)
+    monkeypatch.setenv("BREAKING_MARKS", str(tmp_path))
+    explain_here(on_ray_module.breaking(), rows, tmp_path / "one")
+    assert content(tmp_path / "ray") == content(tmp_path / "one")
+
+
+def test_a_worker_explains_a_ray_dataset(file, rows, tmp_path):
+    on_ray("map_batches", tmp_path / "ray", file, rows)
+    table = parquet.read_table(tmp_path / "ray").sort_by("id")
+    expected = sorted(f"r{number}" for number in range(ROWS))
+    assert table.column("id").to_pylist() == expected
+    values = tfs.Gradient(network()).explain(pictures(ROWS), 1).values
+    given = table.column("values").combine_chunks().to_numpy_ndarray()
+    np.testing.assert_allclose(given, values[[int(name[1:]) for name in expected]], rtol=1e-5, atol=1e-7)

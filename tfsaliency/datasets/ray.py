@@ -80,7 +80,7 @@ def explain_with_ray(
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
-        ray.exceptions.RayTaskError: a task raised; its message is in it.
+        ray.exceptions.RayTaskError: a task raised, and the others have ended; its message is in it.
 
     Example:
         >>> import tfsaliency as tfs
@@ -92,7 +92,10 @@ def explain_with_ray(
     # Actors of Ray Data would hold the processors that its own tasks wait for.
     task = ray.remote(num_cpus=num_cpus, num_gpus=num_gpus)(_explain_shard)
     given = ray.put((job, source, str(out), target, options))
-    ray.get([task.remote(given, (shard, shards)) for shard in range(shards)])
+    running = [task.remote(given, (shard, shards)) for shard in range(shards)]
+    # An error is raised when no task works any more: the same call can go on at once.
+    ray.wait(running, num_returns=len(running))
+    ray.get(running)
     return read_explanations(out)
 
 
