@@ -1,14 +1,15 @@
-"""Writes what the pages list of the methods: the tables of README.md and docs/api.md, from the families.
+"""Writes the lists of methods, from the families: README.md, docs/api.md and what ``tfsaliency methods`` prints.
 
     python -m tests.tables      (make tables)
 
-A method is registered once, in the ``__init__`` of its family; this puts it on the pages, and `tests/docs/test_docs.py`
+A method is registered once, in the ``__init__`` of its family; this puts it into the lists, and `tests/docs/test_docs.py`
 fails until it is run.
 """
 
 import re
 from pathlib import Path
 
+from tfsaliency.cli.methods import list_of_methods
 from tfsaliency.methods import FAMILIES
 
 ROOT = Path(__file__).parent.parent
@@ -46,21 +47,22 @@ def reference_lists() -> str:
     return "\n\n".join(lists)
 
 
-# In each file, what the generated text lies between.
+# In each file, the patterns that the generated text lies between.
 PAGES = {
     ROOT / "README.md": (readme_table, "## Methods\n\n", "\n\nFormulas, sources"),
     ROOT / "docs/api.md": (
         reference_lists,
-        ".. currentmodule:: tfsaliency\n\n",
-        "\n\n.. rubric:: Sequences of letters",
+        r"\.\. currentmodule:: tfsaliency\n\n",
+        r"\n\n\.\. rubric:: Sequences of letters",
     ),
+    ROOT / "tfsaliency/cli/methods.txt": (list_of_methods, r"\A", r"\Z"),
 }
 
 
 def with_table(path: Path) -> str:
     """The text of a page with its table made anew."""
     make, before, after = PAGES[path]
-    pattern = f"({re.escape(before)}).*?({re.escape(after)})"
+    pattern = f"({before}).*?({after})"
     return re.sub(pattern, lambda found: found[1] + make() + found[2], path.read_text("utf-8"), flags=re.DOTALL)
 
 

@@ -239,8 +239,8 @@ def test_tensorflow_does_not_greet_on_the_error_stream(folder, tmp_path):
         assert [line[: len(each)] for line, each in zip(lines, expected, strict=True)] == expected, ran.stderr
 
 
-def test_help_does_not_wait_for_tensorflow():
-    code = "import sys; from tfsaliency.cli import main; sys.exit('tensorflow' in sys.modules)"
+def test_help_and_methods_do_not_wait_for_tensorflow():
+    code = "import sys; from tfsaliency.cli import main; main(['methods']); sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

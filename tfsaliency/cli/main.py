@@ -133,7 +133,7 @@ def _add_model_and_photos(command: argparse.ArgumentParser) -> None:
     )
 
 
-# Commands are imported when they run: --help does not wait for TensorFlow.
+# Commands are imported when they run: --help and methods do not wait for TensorFlow.
 def _explain(options: argparse.Namespace) -> None:
     import_tensorflow()
     from tfsaliency.cli.dataset import explain_folder, is_folder
@@ -153,10 +153,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    import_tensorflow()
-    from tfsaliency.cli.methods import print_methods
-
-    print_methods()
+    print(Path(__file__).with_name("methods.txt").read_text(encoding="utf-8"), end="")
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -102,12 +102,14 @@ _KINDS: dict[Any, tuple[str, Callable[[str], Any]]] = {
 }
 
 
-def print_methods() -> None:
-    """Prints each method with its first line and its options."""
+def list_of_methods() -> str:
+    """Each method with its options, and under it its first line. ``tfsaliency methods`` prints it from a file."""
+    lines = []
     for name, method in METHODS.items():
         options = ",".join(f"{option}={field.default}" for option, field in _options(method).items())
-        print(f"{name + (':' + options if options else '')}")
-        print(f"    {inspect.getdoc(method).splitlines()[0]}")  # type: ignore[union-attr]
+        lines.append(f"{name}:{options}" if options else name)
+        lines.append(f"    {inspect.getdoc(method).splitlines()[0]}")  # type: ignore[union-attr]
+    return "\n".join(lines) + "\n"
 
 
 def _options(method: type[Any]) -> dict[str, "dataclasses.Field[Any]"]:
