@@ -2,8 +2,8 @@
 
     python -m tests.tables      (make tables)
 
-A method is registered once, in the ``__init__`` of its family; this puts it into the lists, and `tests/docs/test_docs.py`
-fails until it is run.
+A method is registered once, in the ``__init__`` of its family; this puts it into the lists, and
+`tests/docs/test_docs.py` fails until it is run.
 """
 
 import re
