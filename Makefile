@@ -11,7 +11,7 @@ help:
 	@echo "make check        lint, types and the tests of what changed since the last commit (under 3 minutes)"
 	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
-	@echo "make test-ray     a run on a Ray cluster that loses a machine (a minute; Ray is not in the environment of make test)"
+	@echo "make test-ray     a run on a Ray cluster that loses a machine (two minutes on a quiet machine; Ray starves beside other tests)"
 	@echo "make fuzz         5,000 random networks against truths computed without the package (about an hour)"
 	@echo "make coverage-models"
 	@echo "                  write docs/model-coverage.md: methods with rules on 54 models (about an hour)"

@@ -1,4 +1,4 @@
-"""Peak memory of fresh processes: SmoothGrad and Integrated Gradients of few and many steps, and calls in a loop."""
+"""Peak memory of fresh processes: many samples and steps beside few, methods beside one gradient, calls in a loop."""
 
 import subprocess
 import sys
@@ -24,6 +24,33 @@ tfs.IntegratedGradients(model, tolerance=0, budget=steps).explain(image)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
+RESNET = """
+import resource, sys, warnings
+import keras, numpy as np, tensorflow as tf, tfsaliency as tfs
+warnings.simplefilter("ignore")
+keras.utils.set_random_seed(0)
+model = keras.applications.ResNet50(weights=None, classifier_activation=None)
+images = np.random.default_rng(0).normal(size=(16, 224, 224, 3)).astype("float32")
+
+@tf.function(autograph=False)
+def bare(x):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = model(x, training=False)[:, 7]
+    return tape.gradient(score, x)
+
+methods = {
+    "bare": lambda: bare(tf.constant(images)),
+    "Gradient": lambda: tfs.Gradient(model).explain(images, 7, batch_size=16),
+    "SmoothGrad": lambda: tfs.SmoothGrad(model, samples=1000).explain(images[:1], 7, batch_size=16),
+    "IntegratedGradients": lambda: tfs.IntegratedGradients(model).explain(images[:4], 7, batch_size=16),
+    "LRP": lambda: tfs.LRP(model).explain(images, 7, batch_size=16),
+}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+methods[sys.argv[1]]()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
 LOOP = """
 import resource, sys
 import keras, numpy as np, tfsaliency as tfs
@@ -36,7 +63,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def peak(code: str, argument: int) -> float:
+def peak(code: str, argument: int | str) -> float:
     """Peak resident memory of a fresh process, MiB."""
     done = subprocess.run([sys.executable, "-c", code, str(argument)], capture_output=True, text=True, check=True)
     return float(done.stdout)
@@ -48,6 +75,11 @@ def run() -> None:
     print(f"  SmoothGrad, EfficientNet-Lite0: 50 samples {few:.0f}   1,000 samples {many:.0f}   ratio {many / few:.3f}")
     few, many = peak(INTEGRATED, 40), peak(INTEGRATED, 800)
     print(f"  IntegratedGradients, both ways: 40 steps {few:.0f}   800 steps {many:.0f}   ratio {many / few:.3f}")
+    bare = peak(RESNET, "bare")
+    print(f"  ResNet50, batches of 16, above the model and its inputs: one bare gradient {bare:.0f}")
+    for name in ("Gradient", "SmoothGrad", "IntegratedGradients", "LRP"):
+        ours = peak(RESNET, name)
+        print(f"    {name:20} {ours:.0f}   ratio {ours / bare:.2f}")
     short, long = peak(LOOP, 200), peak(LOOP, 2200)
     print(f"  calls of one explainer: 200 {short:.0f}   2,200 {long:.0f}   growth {long - short:.1f}")
 
