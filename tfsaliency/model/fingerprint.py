@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.model.keys import SameObject, key_of, same_object
@@ -65,9 +66,9 @@ def fingerprint(model: keras.Model) -> str:
         _readers[model] = _Reader(known, _describe(weights), [(each.handle, each.dtype) for each in numeric])
     digest = hashlib.sha256(_readers[model].description)
     for handle, dtype in _readers[model].handles:
-        # Three times as fast as Variable.numpy(). A compiled function would be faster still, and would take longer to
-        # trace than the gradient of the model.
-        flat = tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype).numpy().reshape(-1)
+        # Unlike Variable.numpy(), asarray does not copy: half a second for VGG16. A compiled function would take longer
+        # to trace than the gradient of the model.
+        flat = np.asarray(tf.raw_ops.ReadVariableOp(resource=handle, dtype=dtype)).reshape(-1)
         digest.update(flat[:: max(1, flat.size // SAMPLED)].tobytes())
     return digest.hexdigest()[:16]
 
