@@ -1,6 +1,7 @@
 """Keys are equal where the same graph would be traced, and nowhere else."""
 
 import gc
+import importlib
 import threading
 import weakref
 from dataclasses import dataclass
@@ -97,6 +98,19 @@ def test_a_function_is_another_once_a_global_that_it_reads_has_changed(function,
     assert key_of(function) == before
     monkeypatch.setitem(globals(), "NUMBER", 2)
     assert key_of(function) != before
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "code"])
+def test_packages_of_other_environments_are_installed(folder, tmp_path, monkeypatch):
+    """Read like the user's own code they would take minutes: a path may lead to them from ``PYTHONPATH``."""
+    name = f"module_of_{folder.replace('-', '_')}"
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / f"{name}.py").write_text("FACTOR = 2\ndef scaled(x): return FACTOR * x\n")
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    module = importlib.import_module(name)
+    before = key_of(module.scaled)
+    module.FACTOR = 3
+    assert (key_of(module.scaled) == before) == (folder == "site-packages")
 
 
 def test_a_function_that_reads_itself_has_a_key():

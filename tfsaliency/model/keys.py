@@ -417,8 +417,11 @@ def _own_classes(kind: type) -> tuple[type, ...]:
     return () if _is_installed(kind.__module__) else tuple(c for c in kind.__mro__ if not _is_installed(c.__module__))
 
 
-_PLACES = {*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), str(Path(__file__).parents[1])}
-_INSTALLED = tuple(f"{place}{os.sep}" for place in _PLACES)
+_PYTHON = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
+# Packages may lie in folders that Python was told of, such as those of another environment or of ``pip --target``.
+_LIBRARIES = (str(Path(inspect.getfile(module)).parent) for module in (keras, np, tf))
+_INSTALLED = tuple(f"{place}{os.sep}" for place in {*_PYTHON, *_LIBRARIES, str(Path(__file__).parents[1])})
+_OF_PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -427,5 +430,5 @@ def _is_installed(module: str | None) -> bool:
     known = sys.modules.get(module or "")
     if known is None or module == "__main__":
         return False
-    file = getattr(known, "__file__", None)
-    return file is None or str(file).startswith(_INSTALLED)
+    file = str(getattr(known, "__file__", None) or _INSTALLED[0])
+    return file.startswith(_INSTALLED) or any(place in file for place in _OF_PACKAGES)
