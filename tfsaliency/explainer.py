@@ -18,6 +18,7 @@ from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explanation import Explanation, stacked
+from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.foreign import as_model
 from tfsaliency.model.keys import key_of
 from tfsaliency.model.layers import is_layer
@@ -64,6 +65,11 @@ class Method(ABC):
     @property
     def gives_slopes(self) -> bool:
         """Whether values are slopes, of which a looked-up vector shows the length, and not contributions to add up."""
+        return False
+
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether the values stay those of looked-up vectors; see `Explainer.of_vectors`."""
         return False
 
     def key(self) -> Hashable:
@@ -165,9 +171,12 @@ class Explainer(Method):
             direct = answer if innermost is self else ask(innermost, inputs, target, batch_size=batch_size)
             check_sum(innermost, direct)
         seconds = time.perf_counter() - start
+        values, given = answer.result.values, answer.batch.given
+        if self.keeps_vectors:
+            values, given = values["values"], values["vectors"]
         return Explanation(
-            values=answer.result.values,
-            inputs=answer.batch.given,
+            values=values,
+            inputs=given,
             target=answer.classes,
             scores=answer.result.scores,
             method=str(self),
@@ -225,6 +234,26 @@ class Explainer(Method):
         """
         return Then(self, transform)
 
+    def of_vectors(self) -> "OfVectors":
+        """This method without the last step for ids and texts: the values of the vectors that the model looks up.
+
+        `explain` tells them of the ids: it sums the values of each vector, or takes the norm of a gradient. Here they
+        stay as they are, ``(N, T, D)``, and the explanation's ``inputs`` are the vectors. For inputs that are numbers
+        nothing changes.
+
+        Raises:
+            ValueError: it explains a black box, which shows no vectors.
+
+        Example:
+            >>> import keras, numpy as np, tfsaliency as tfs
+            >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 4), keras.layers.Flatten()])
+            >>> model.add(keras.layers.Dense(2))
+            >>> explanation = tfs.Gradient(model).of_vectors().explain(np.array([[1, 2, 3]]))
+            >>> explanation.values.shape, explanation.inputs.shape
+            ((1, 3, 4), (1, 3, 4))
+        """
+        return OfVectors(self)
+
 
 @dataclass(frozen=True, eq=False)
 class Wrapper(Explainer):
@@ -256,6 +285,10 @@ class Wrapper(Explainer):
     def gives_slopes(self) -> bool:
         return self.inner.gives_slopes
 
+    @property
+    def keeps_vectors(self) -> bool:
+        return self.inner.keeps_vectors
+
 
 @dataclass(frozen=True, eq=False)
 class Then(Wrapper):
@@ -282,6 +315,31 @@ class Then(Wrapper):
 
     def __str__(self) -> str:
         return f"{self.inner}.then({name_of(self.transform)})"
+
+
+@dataclass(frozen=True, eq=False)
+class OfVectors(Wrapper):
+    """An explainer whose values stay those of looked-up vectors; made by `Explainer.of_vectors`."""
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        return self.inner.attribute(x, score)
+
+    @property
+    def gives_slopes(self) -> bool:
+        # No norm is taken of them.
+        return False
+
+    @property
+    def keeps_vectors(self) -> bool:
+        return True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.model, BlackBox):
+            raise ValueError("A black box shows no vectors. Explain a Keras model, or leave out of_vectors().")
+
+    def __str__(self) -> str:
+        return f"{self.inner}.of_vectors()"
 
 
 # Larger arrays appear in the text of a method by their shape.

@@ -578,3 +578,59 @@ def test_an_id_that_is_made_of_two_columns_is_shared(columns, is_one_hot):
     slope = 1.0 if not is_one_hot else np.linalg.norm(worth.kernel[:, 1])
     for values in tfs.Gradient(model).explain(x, 1).values:
         np.testing.assert_allclose(values, slope, rtol=1e-5)
+
+
+# --- the vectors themselves ---
+
+
+@pytest.mark.parametrize("recurrent", RECURRENT.values(), ids=RECURRENT)
+def test_the_vectors_keep_their_values(recurrent, tmp_path):
+    model = classifier(recurrent=recurrent)
+    gradient, vectors = slopes(model, model.get_layer("words"), IDS, 1)
+    explanation = tfs.Gradient(model).of_vectors().explain(IDS, 1)
+    np.testing.assert_allclose(explanation.values, gradient, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(explanation.inputs, vectors)
+    assert (explanation.method, explanation.meaning) == ("Gradient.of_vectors()", "signed")
+    explanation.save(tmp_path / "vectors.npz")
+    np.testing.assert_array_equal(tfs.Explanation.load(tmp_path / "vectors.npz").values, explanation.values)
+    explanation.plot()
+
+
+@pytest.mark.parametrize("method", [tfs.IntegratedGradients, tfs.DeepLIFT, tfs.GradientTimesInput])
+def test_vectors_sum_to_what_is_told_of_their_ids(method):
+    model = classifier(mask=False)
+    told = method(model).explain(IDS, tfs.target.each([0, 2]))
+    kept = method(model).of_vectors().explain(IDS, tfs.target.each([0, 2]))
+    assert kept.values.shape == (*told.values.shape, 4)
+    np.testing.assert_allclose(kept.values.sum(axis=-1), told.values, rtol=1e-4, atol=1e-6)
+
+
+def test_vectors_within_other_methods():
+    model = classifier()
+    smooth = tfs.SmoothGrad(tfs.Gradient(model), samples=4)
+    for kept in (smooth.of_vectors(), tfs.SmoothGrad(tfs.Gradient(model).of_vectors(), samples=4)):
+        explanation = kept.then(tfs.transforms.square).explain(IDS, 1)
+        lengths = np.sqrt(explanation.values.sum(axis=-1)) * (IDS != 0)
+        np.testing.assert_allclose(lengths, smooth.explain(IDS, 1).values, rtol=1e-5, atol=1e-7)
+
+
+def test_vectors_of_several_parts():
+    text, age = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="age")
+    words = layers.Embedding(12, 4)(vectorizer(output_sequence_length=5)(text))
+    model = keras.Model({"text": text, "age": age}, head(layers.Concatenate()([layers.Flatten()(words), age])))
+    inputs = {"text": TEXTS, "age": np.array([[0.2, 1.0], [0.5, -1.0]], "float32")}
+    told = tfs.IntegratedGradients(model).explain(inputs, 0)
+    kept = tfs.IntegratedGradients(model).of_vectors().explain(inputs, 0)
+    np.testing.assert_array_equal(kept.inputs["age"], inputs["age"])
+    np.testing.assert_allclose(kept.values["age"], told.values["age"], rtol=1e-5)
+    np.testing.assert_allclose(kept.values["text"].sum(axis=(1, 2)), told.values["text"].sum(axis=1), rtol=1e-4)
+
+
+def test_numbers_have_no_other_vectors_and_black_boxes_none():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, "tanh"), layers.Dense(2)])
+    x = np.eye(3, dtype="float32")
+    kept = tfs.Gradient(model).of_vectors().explain(x, 1)
+    np.testing.assert_array_equal(kept.values, tfs.Gradient(model).explain(x, 1).values)
+    np.testing.assert_array_equal(kept.inputs, x)
+    with pytest.raises(ValueError, match="A black box shows no vectors"):
+        tfs.Occlusion(lambda x: x).of_vectors()

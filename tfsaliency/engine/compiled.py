@@ -81,7 +81,9 @@ class Compiled:
             of_x, diagnostics = question.attribute(entered.x, score)
             values = of_x
             words: dict[int, tf.Tensor] = {}
-            if tf.nest.flatten(of_x) and not point.is_inputs:
+            if question.keeps_vectors:
+                values = {"values": of_x, "vectors": entered.x}
+            elif tf.nest.flatten(of_x) and not point.is_inputs:
                 values, words = point.folded(of_x, entered, by_norm=question.gives_slopes)
                 diagnostics = _with_left_out(diagnostics, _sums(of_x) - _sums(values))
             scores = score.resolve() if question.wants_scores else tf.fill([samples_of(entered.x)], np.nan)

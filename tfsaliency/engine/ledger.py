@@ -55,7 +55,7 @@ class Ledger:
     """The question what each operation loses."""
 
     method: Accountable
-    gives_slopes = False
+    gives_slopes = keeps_vectors = False
     wants_scores = True
 
     @property

@@ -38,6 +38,10 @@ class Question(Protocol):
         """Whether the values of a looked-up vector are slopes, whose length counts, and not contributions to add up."""
 
     @property
+    def keeps_vectors(self) -> bool:
+        """Whether the values stay those of looked-up vectors, beside the vectors, and are not told of the ids."""
+
+    @property
     def wants_scores(self) -> bool:
         """Whether the model is asked about the inputs as given, for their scores."""
 

@@ -31,7 +31,7 @@ class Scorer:
         """``(N,)`` float32; see `Explainer.explain` for the arguments and errors."""
         return ask(self, inputs, target, batch_size=batch_size).result.scores
 
-    gives_slopes = False
+    gives_slopes = keeps_vectors = False
     wants_scores = True
 
     def attribute(self, x: Any, score: Score) -> Attribution:
