@@ -422,6 +422,7 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     if callable(baseline):
         return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
     if baseline is None:
+        score.note("baseline", score.nothing)
         return Baselines(1, lambda i: score.neutral(x))
     # The user gives a baseline in the form of the inputs: ids for ids.
     passed = score.passed(x)

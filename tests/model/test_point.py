@@ -580,6 +580,22 @@ def test_an_id_that_is_made_of_two_columns_is_shared(columns, is_one_hot):
         np.testing.assert_allclose(values, slope, rtol=1e-5)
 
 
+def test_what_a_baseline_stands_for_is_told():
+    text, age = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="age")
+    words = layers.Embedding(12, 4)(vectorizer(output_sequence_length=5)(text))
+    mixed = keras.Model({"text": text, "age": age}, head(layers.Concatenate()([layers.Flatten()(words), age])))
+    of_numbers = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    for model, inputs, expected in (
+        (of_numbers, np.eye(3), "zero"),
+        (classifier(), IDS, "the id that fills up short rows, 0"),
+        (classifier(mask=False), IDS, "the mean of all ids"),
+        (mixed, {"text": TEXTS, "age": np.ones((2, 2))}, "age: zero; text: the id that fills up short rows, 0"),
+    ):
+        for method in (tfs.IntegratedGradients, tfs.DeepLIFT):
+            assert method(model).explain(inputs, 0).provenance["baseline"] == expected
+    assert "baseline" not in tfs.IntegratedGradients(of_numbers, 0.0).explain(np.eye(3), 0).provenance
+
+
 # --- the vectors themselves ---
 
 

@@ -131,6 +131,11 @@ class Score(ABC):
         """
         raise ValueError("A black box shows no weights: nothing can take their place. Explain a Keras model.")
 
+    @property
+    def nothing(self) -> str:
+        """What `neutral` is, in words."""
+        return "zero"
+
     def neutral(self, x: Any) -> Any:
         """Numbers in the structure of ``x`` that stand for nothing: zeros, or the vectors of padding or a mean id."""
         return tf.nest.map_structure(tf.zeros_like, x)
@@ -388,6 +393,10 @@ class TracedScore(Score):
 
     def looked_up(self, passed: Any) -> Any:
         return tf.nest.map_structure(_of_length, self._model.enter(passed).x, self._entered.x)
+
+    @property
+    def nothing(self) -> str:
+        return self._model.nothing
 
     def neutral(self, x: Any) -> Any:
         return self._model.neutral(x, self._entered)

@@ -17,10 +17,12 @@ class Leaf(ABC):
     Attributes:
         traced: the tensor of the trace that they are.
         shape: of one sample, as a method sees it.
+        nothing: what `neutral` is, in words.
     """
 
     traced: tf.Tensor
     shape: tuple[int | None, ...]
+    nothing = "zero"
 
     @abstractmethod
     def entered(self, values: Values) -> tf.Tensor:
@@ -65,6 +67,8 @@ class LookedUp(Leaf):
         inner = tuple(self.traced.shape[1:])
         self.adds, self.is_of_ids = lookup.kind in ("vectors", "one-hot"), lookup.kind != "number"
         self.shape = (1, *inner) if self.adds and len(inner) == 1 else inner
+        if self.adds:
+            self.nothing = "the mean of all ids" if lookup.pad is None else _name_of_pad(lookup.pad[1])
 
     @property
     def read(self) -> list[tf.Tensor]:
@@ -230,6 +234,11 @@ class LookedUp(Leaf):
         counts = tf.math.unsorted_segment_sum(tf.ones_like(cells, tf.float32), cells, size)
         sums = tf.math.unsorted_segment_sum(of_ids, tf.reshape(cells, [-1]), size)
         return tf.reshape(tf.where(counts > 0, sums / tf.maximum(counts, 1.0), 1.0), tf.shape(numbers))
+
+
+def _name_of_pad(pad: tf.Tensor) -> str:
+    id = tf.get_static_value(pad)
+    return "the id that fills up short rows" + ("" if id is None else f", {id.item()}")
 
 
 def _id(traced: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

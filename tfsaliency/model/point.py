@@ -160,6 +160,14 @@ class Point(Traced):
     def _wanted(self) -> Any:
         return self.logits.values, self.logits.outputs
 
+    @property
+    def nothing(self) -> str:
+        """What `neutral` is, in words."""
+        parts = zip(names(self._model.inputs), self._at, strict=True)
+        told = {name: ", ".join(dict.fromkeys(leaf.nothing for leaf in leaves)) for name, leaves in parts if leaves}
+        found = set(told.values())
+        return found.pop() if len(found) == 1 else "; ".join(f"{name}: {each}" for name, each in told.items())
+
     def neutral(self, x: Any, entered: Entered) -> Any:
         """Numbers in the structure of ``x`` that stand for nothing: zero, or the vector of padding, or of a mean id."""
         leaves = zip(self._leaves, tf.nest.flatten(x), strict=True)
