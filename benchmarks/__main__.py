@@ -15,6 +15,7 @@ NAMES = [
     "class_visualization",
     "metrics",
     "datasets",
+    "growth",
     "soak",
     "study",
 ]
