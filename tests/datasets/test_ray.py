@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 import tfsaliency as tfs
-from tests.datasets import on_ray as on_ray_module
+from tests.datasets import on_ray
 from tests.datasets.harness import content, network, pictures
 from tfsaliency.datasets import Job, RayWorker
 
@@ -70,7 +70,7 @@ def rows(tmp_path_factory):
     return str(path)
 
 
-def on_ray(run, out, file, rows):
+def printed_by(run, out, file, rows):
     """What a run prints; see `tests.datasets.on_ray`."""
     pytest.importorskip("ray")
     command = [sys.executable, "-m", "tests.datasets.on_ray", run, str(out), file, rows]
@@ -80,13 +80,13 @@ def on_ray(run, out, file, rows):
 
 
 def explain_here(explainer, rows, out):
-    tfs.explain_dataset(explainer, rows, out, 1, progress=False, **on_ray_module.FORM)
+    tfs.explain_dataset(explainer, rows, out, 1, progress=False, **on_ray.FORM)
 
 
 def test_a_lost_node_loses_nothing(file, rows, tmp_path):
     told = re.search(
         r"lost a node at (\d+) parts; rows 2000, ids 2000, complete True",
-        on_ray("lose_a_node", tmp_path / "ray", file, rows),
+        printed_by("lose_a_node", tmp_path / "ray", file, rows),
     )
     assert told and 8 <= int(told[1]) < 40
     explain_here(Job.of_file(file, "smoothgrad", samples=20).explainer(), rows, tmp_path / "one")
@@ -94,18 +94,18 @@ def test_a_lost_node_loses_nothing(file, rows, tmp_path):
 
 
 def test_broken_workers_lose_nothing(file, rows, tmp_path, monkeypatch):
-    told = on_ray("break_workers", tmp_path / "ray", file, rows)
+    told = printed_by("break_workers", tmp_path / "ray", file, rows)
     assert "raised: True" in told and "marks: []" in told and "complete: True" in told
     parts = re.search(r"parts: (\d+)", told)
     assert parts and int(parts[1]) < 40
     monkeypatch.setenv("BREAKING_MODEL", file)
     monkeypatch.setenv("BREAKING_MARKS", str(tmp_path))
-    explain_here(on_ray_module.breaking(), rows, tmp_path / "one")
+    explain_here(on_ray.breaking(), rows, tmp_path / "one")
     assert content(tmp_path / "ray") == content(tmp_path / "one")
 
 
 def test_a_worker_explains_a_ray_dataset(file, rows, tmp_path):
-    on_ray("map_batches", tmp_path / "ray", file, rows)
+    printed_by("map_batches", tmp_path / "ray", file, rows)
     table = parquet.read_table(tmp_path / "ray").sort_by("id")
     expected = sorted(f"r{number}" for number in range(ROWS))
     assert table.column("id").to_pylist() == expected
