@@ -38,6 +38,9 @@ def over_copies(total: int, x: Any, score: Score, step: Callable[[SoFar, Block],
         while done < total:
             done, so_far = body(done, so_far)
         return so_far
+    if total == 1:
+        # A loop would be a graph of its own, which TensorFlow builds and optimizes apart.
+        return body(tf.constant(0), start)[1]
     # Two blocks at a time: the next one's inputs are made beside the gradient of this one. With more of them all would
     # start at once, and memory would grow with the copies.
     result: SoFar
