@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import time
 
@@ -456,23 +455,3 @@ def test_an_interrupt_says_how_to_go_on(explainer, tmp_path):
     assert not list(tmp_path.rglob("*.unfinished"))
     explained(explainer, ({"id": i, "inputs": x} for i, x in enumerate(X)), tmp_path)
     assert tfs.read_explanations(tmp_path).is_complete
-
-
-class Deaf(tfs.Gradient):
-    """Swallows the first interrupt, as Python does where one comes while an object is deleted."""
-
-    def explain(self, *arguments, **options):
-        try:
-            os.kill(os.getpid(), 2)
-            time.sleep(0.2)
-        except KeyboardInterrupt:
-            pass
-        return super().explain(*arguments, **options)
-
-
-def test_an_interrupt_that_gets_lost_stops_before_the_next_part(model, tmp_path):
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match="interrupted. What is written is whole"):
-        explained(Deaf(model), X, tmp_path)
-    assert signal.getsignal(signal.SIGINT) is handler
-    assert len(tfs.read_explanations(tmp_path)) == 16

@@ -1,13 +1,10 @@
 """Explains a source part by part: the next part is read and the last one is written while the device works."""
 
 import re
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from types import FrameType
 from typing import Any
 
 from tqdm import tqdm
@@ -39,8 +36,8 @@ def explain_parts(
         for task in tasks:
             locks.enter_context(task.folder.working(shard))
         run = _Run(tasks, source, size, shard, strict)
-        with _few_warnings(), _telling(), _interrupts() as interrupted:
-            run.run(progress, interrupted)
+        with _few_warnings(), _telling():
+            run.run(progress)
     for task in tasks:
         task.folder.end(source.length)
     if run.bad:
@@ -56,7 +53,7 @@ class _Run:
         self._tasks, self._source, self._size, self._shard, self._strict = tasks, source, size, shard, strict
         self.bad: list[BadRow] = []
 
-    def run(self, progress: bool, interrupted: threading.Event) -> None:
+    def run(self, progress: bool) -> None:
         parts = self._source.parts(self._size, self._is_open)
         total, done = self._rows_to_do()
         with (
@@ -72,11 +69,7 @@ class _Run:
                 behind.result()
                 behind = writing.submit(self._write, part[0], made)
                 bar.update(part[1].number)
-                if interrupted.is_set():
-                    break
             behind.result()
-        if interrupted.is_set():
-            raise KeyboardInterrupt
 
     def _made(self, number: int, rows: Rows) -> list[tuple[Task, Made]]:
         """What each task that lacks a part makes of it."""
@@ -118,27 +111,6 @@ def _telling() -> Iterator[None]:
         raise OSError(error.errno, f"{error.strerror or error}. {GO_ON}", error.filename) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted. {GO_ON}") from None
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Remembers an interrupt: Python drops one that comes while an object is deleted or a C function calls back."""
-    interrupted = threading.Event()
-    handler = signal.getsignal(signal.SIGINT)
-    # Other threads get none, and may not ask for them.
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield interrupted
-        return
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        interrupted.set()
-        handler(number, frame)
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager
