@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 
@@ -442,6 +443,15 @@ def test_killed_runs_end_with_the_same_bytes(workers, tmp_path):
     assert max(killed_runs(tmp_path, workers, 3)) <= 1
 
 
+@pytest.fixture
+def interruptible():
+    """A shell that starts tests in the background makes them ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_says_how_to_go_on(explainer, tmp_path):
     def rows():
         for i, x in enumerate(X):
