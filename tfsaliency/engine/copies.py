@@ -13,11 +13,11 @@ Block = tuple[tf.Tensor, tf.Tensor]
 SoFar = TypeVar("SoFar")
 
 
-def over_copies(total: int, x: Any, score: Score, step: Callable[[SoFar, Block], SoFar], start: SoFar) -> SoFar:
+def over_copies(total: int | tf.Tensor, x: Any, score: Score, step: Callable[[SoFar, Block], SoFar], start: SoFar) -> SoFar:
     """One loop of the graph over ``total`` copies of the inputs.
 
     Args:
-        total: how many copies.
+        total: how many copies; a scalar tensor where only the running graph knows.
         x: the inputs, ``(N, ...)``.
         score: what is explained. It knows how many rows the model takes at once.
         step: takes the result of the blocks before and a block; returns the result with that block.
@@ -38,7 +38,7 @@ def over_copies(total: int, x: Any, score: Score, step: Callable[[SoFar, Block],
         while done < total:
             done, so_far = body(done, so_far)
         return so_far
-    if total == 1:
+    if isinstance(total, int) and total == 1:
         # A loop would be a graph of its own, which TensorFlow builds and optimizes apart.
         return body(tf.constant(0), start)[1]
     # Two blocks at a time: the next one's inputs are made beside the gradient of this one. With more of them all would
