@@ -27,20 +27,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 RESNET = """
 import resource, sys, warnings
 import keras, numpy as np, tensorflow as tf, tfsaliency as tfs
+from benchmarks.floor import bare_gradient
 warnings.simplefilter("ignore")
 keras.utils.set_random_seed(0)
-model = keras.applications.ResNet50(weights=None, classifier_activation=None)
+model = keras.applications.ResNet50(weights=None)
 images = np.random.default_rng(0).normal(size=(16, 224, 224, 3)).astype("float32")
-
-@tf.function(autograph=False)
-def bare(x):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        score = model(x, training=False)[:, 7]
-    return tape.gradient(score, x)
-
 methods = {
-    "bare": lambda: bare(tf.constant(images)),
+    "bare": lambda: bare_gradient(model)(tf.constant(images)),
     "Gradient": lambda: tfs.Gradient(model).explain(images, 7, batch_size=16),
     "SmoothGrad": lambda: tfs.SmoothGrad(model, samples=1000).explain(images[:1], 7, batch_size=16),
     "IntegratedGradients": lambda: tfs.IntegratedGradients(model).explain(images[:4], 7, batch_size=16),

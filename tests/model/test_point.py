@@ -29,6 +29,12 @@ def vectorizer(**options):
     return made
 
 
+def text_beside_numbers():
+    text, age = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="age")
+    words = layers.Embedding(12, 4)(vectorizer(output_sequence_length=5)(text))
+    return keras.Model({"text": text, "age": age}, head(layers.Concatenate()([layers.Flatten()(words), age])))
+
+
 def slopes(model, embedding, ids, target):
     """By hand: the gradient at the vectors, and the vectors, of a model whose embedding is a layer of its own."""
     held = []
@@ -581,9 +587,7 @@ def test_an_id_that_is_made_of_two_columns_is_shared(columns, is_one_hot):
 
 
 def test_what_a_baseline_stands_for_is_told():
-    text, age = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="age")
-    words = layers.Embedding(12, 4)(vectorizer(output_sequence_length=5)(text))
-    mixed = keras.Model({"text": text, "age": age}, head(layers.Concatenate()([layers.Flatten()(words), age])))
+    mixed = text_beside_numbers()
     of_numbers = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     for model, inputs, expected in (
         (of_numbers, np.eye(3), "zero"),
@@ -631,9 +635,7 @@ def test_vectors_within_other_methods():
 
 
 def test_vectors_of_several_parts():
-    text, age = keras.Input((1,), dtype="string", name="text"), keras.Input((2,), name="age")
-    words = layers.Embedding(12, 4)(vectorizer(output_sequence_length=5)(text))
-    model = keras.Model({"text": text, "age": age}, head(layers.Concatenate()([layers.Flatten()(words), age])))
+    model = text_beside_numbers()
     inputs = {"text": TEXTS, "age": np.array([[0.2, 1.0], [0.5, -1.0]], "float32")}
     told = tfs.IntegratedGradients(model).explain(inputs, 0)
     kept = tfs.IntegratedGradients(model).of_vectors().explain(inputs, 0)

@@ -13,7 +13,9 @@ Block = tuple[tf.Tensor, tf.Tensor]
 SoFar = TypeVar("SoFar")
 
 
-def over_copies(total: int | tf.Tensor, x: Any, score: Score, step: Callable[[SoFar, Block], SoFar], start: SoFar) -> SoFar:
+def over_copies(
+    total: int | tf.Tensor, x: Any, score: Score, step: Callable[[SoFar, Block], SoFar], start: SoFar
+) -> SoFar:
     """One loop of the graph over ``total`` copies of the inputs.
 
     Args:
