@@ -20,6 +20,8 @@ import tfsaliency as tfs
 from benchmarks.floor import bare_gradient, medians
 
 RUNS = 5
+# What the axis of memory is marked at, in MiB.
+MEMORY = (25, 50, 100, 200, 400)
 
 
 class Setting(NamedTuple):
@@ -98,13 +100,17 @@ def measure(setting: Setting) -> Measured:
 
 
 def _draw(found: dict[str, list[tuple[int, Measured]]], path: str) -> None:
-    figure, axes = plt.subplots(2, len(found), figsize=(12, 5), sharey="row", layout="constrained")
+    figure, axes = plt.subplots(2, len(found), figsize=(10, 5), sharey="row", layout="constrained")
     for column, (what, rows) in zip(axes.T, found.items(), strict=True):
         numbers = [number for number, _ in rows]
         column[0].loglog(numbers, [each.later for _, each in rows], "o-", label="explain")
         column[0].loglog(numbers, [each.bare for _, each in rows], "--", color="gray", label="bare gradients")
         column[1].loglog(numbers, [each.memory for _, each in rows], "o-")
         column[1].set_xlabel(what)
+        for axis in column:
+            axis.set_xticks(numbers, labels=map(str, numbers))
+            axis.minorticks_off()
+        column[1].set_yticks(MEMORY, labels=map(str, MEMORY))
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, MiB")
     axes[0, 0].legend()

@@ -33,8 +33,7 @@ class OnlyPlain(pickle.Unpickler):
         return self.ALLOWED[name]
 
 
-@pytest.fixture(scope="module")
-def sentiment():
+def sentiment_network():
     """The network of SentiToolKit, and what turns sentences into its ids: 100 of them, filled up with 0 in front."""
     inside = folder("SentiAnalyzer")
     model = keras.models.load_model(inside / "SentiToolKit.keras", compile=False, safe_mode=True)
@@ -49,6 +48,11 @@ def sentiment():
         return ids
 
     return model, ids_of
+
+
+@pytest.fixture(scope="module")
+def sentiment():
+    return sentiment_network()
 
 
 SENTENCES = "not bad at all really good", "the worst film i have ever seen", "i love this wonderful day"

@@ -45,7 +45,8 @@ class LRP(Explainer):
 
     - ``"epsilon"``; ``"gamma"``; ``"alpha1_beta0"``; ``"alpha2_beta1"``: that rule everywhere.
     - ``"epsilon_plus"``: z+ for convolutions, epsilon for dense layers; ``"epsilon_plus_flat"``: with the flat rule for
-      the first layer.
+      the first layer. Where that is a dense layer of all inputs, as for most tables, the flat rule gives each of them
+      the same value: use ``"epsilon"``.
     - ``"epsilon_alpha2_beta1"``, ``"epsilon_alpha2_beta1_flat"``: the same with alpha 2, beta 1 for convolutions.
     - ``"epsilon_gamma_box"``: gamma for convolutions, epsilon for dense layers, z-box for the first convolution; needs
       ``low`` and ``high``.
