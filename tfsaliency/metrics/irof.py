@@ -3,6 +3,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tfsaliency.base.extra import require
 from tfsaliency.base.options import check_count
 from tfsaliency.base.structure import flatten
 from tfsaliency.explanation import Explanation
@@ -73,10 +74,7 @@ class IROF(OfModel):
 
 def segments_of(picture: np.ndarray, count: int) -> np.ndarray:
     """``(P,)``: the number of the segment of each pixel, from 0."""
-    try:
-        from skimage.segmentation import slic
-    except ImportError as error:
-        raise ImportError("IROF needs scikit-image: pip install 'tfsaliency[metrics]'") from error
+    slic = require("skimage.segmentation", "metrics").slic
     low, extent = picture.min(), np.ptp(picture)
     scaled = (picture.astype("float64") - low) / (extent or 1)
     labels = slic(scaled, n_segments=count, start_label=0, channel_axis=-1, convert2lab=picture.shape[-1] == 3)

@@ -3,6 +3,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tfsaliency.base.extra import require
 from tfsaliency.base.options import check_amount, check_count, check_shares
 from tfsaliency.base.structure import flatten, skeleton, unflatten
 from tfsaliency.explanation import Explanation
@@ -118,8 +119,5 @@ def imputed(picture: np.ndarray, removed: np.ndarray, noise: np.ndarray, neighbo
 
 
 def _sparse() -> Any:
-    try:
-        import scipy.sparse.linalg
-    except ImportError as error:
-        raise ImportError("ROAD needs SciPy: pip install 'tfsaliency[metrics]'") from error
-    return scipy.sparse
+    require("scipy.sparse.linalg", "metrics")
+    return require("scipy.sparse", "metrics")
