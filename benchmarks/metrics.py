@@ -1,16 +1,33 @@
-"""What a metric costs over the forward passes that it asks for, at the best batch."""
+"""What a metric costs over the forward passes that it asks for, at the best batch; and what a table costs."""
 
+import time
 from functools import partial
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 import tfsaliency as tfs
+from benchmarks.datasets import photographs
 from benchmarks.floor import ratios
 from tfsaliency import zoo
 
 # Copies of photographs that go through the model at once, for the floor.
 BATCH = 32
+# Of the table: photographs, and the methods that explain them with their defaults.
+PHOTOGRAPHS = 20
+COMPARED = (
+    tfs.Gradient,
+    tfs.GradientTimesInput,
+    tfs.SmoothGrad,
+    tfs.IntegratedGradients,
+    tfs.GuidedBackprop,
+    tfs.LRP,
+    tfs.DeepLIFT,
+    tfs.GradCAM,
+    tfs.HiResCAM,
+    tfs.Occlusion,
+)
 
 
 def run() -> None:
@@ -36,6 +53,22 @@ def run() -> None:
             print(
                 f"  {type(metric).__name__:12} {number} forward passes, and one for the inputs {cost:6.2f}", flush=True
             )
+    _table(model)
+
+
+def _table(model: keras.Model) -> None:
+    # Copies of four, each with noise of its own: no two explanations are the same.
+    inputs = photographs(PHOTOGRAPHS) + np.random.default_rng(0).normal(0, 0.05, (PHOTOGRAPHS, 224, 224, 3))
+    blur, mean = tfs.metrics.blur_for(224), tfs.baselines.mean()
+    asked = [metric(model, fill) for fill in (blur, mean) for metric in (tfs.metrics.Deletion, tfs.metrics.Insertion)]
+    asked += [tfs.metrics.MuFidelity(model, blur), tfs.metrics.SingleDeletion(model, blur)]
+    start = time.perf_counter()
+    tfs.metrics.compare([method(model) for method in COMPARED], inputs, metrics=asked)
+    minutes = (time.perf_counter() - start) / 60
+    print(
+        f"  a table of {PHOTOGRAPHS} photographs, {len(COMPARED)} methods, the controls and {len(asked)} metrics: "
+        f"{minutes:.1f} minutes"
+    )
 
 
 if __name__ == "__main__":
