@@ -1,6 +1,6 @@
 """Which methods beat maps that know nothing? Every method, two fills, on photographs, digits, sentences and a table.
 
-    python -m benchmarks study [NAME ...]
+    python -m benchmarks.study [NAME ...]
 
 The tables are kept in ``study/`` after each metric: a run that is stopped goes on from there. Each is also written as a
 page, and in the form of the documentation. The 20 photographs of ImageNet are those that foolbox ships: ``pip install
@@ -26,7 +26,7 @@ from tfsaliency import metrics, zoo
 from tfsaliency.methods import METHODS
 
 FOLDER = Path("study")
-# Where the default takes hundreds of forward passes for a map, and fewer draw nearly the same one.
+# Where the default takes hundreds of forward passes for a map.
 FEWER = {
     "smoothgrad": {"samples": 25},
     "smoothgrad-squared": {"samples": 25},
@@ -69,9 +69,9 @@ def run(*names: str) -> None:
         print(f"\nstudy: {study.about}; {len(study.inputs)} samples, the class that the model says\n\n{table}")
         for number, column in enumerate(table.columns):
             told = ~np.isnan(column.means)
-            beaten = [method for row, method in enumerate(table.methods) if told[row] and not column.fails[row]]
+            beating = [method for row, method in enumerate(table.methods) if told[row] and not column.fails[row]]
             if table.better[number] != "neither" and told[len(table.methods) :].any():
-                print(f"  beat every control by {table.headings[number]}: {', '.join(beaten) or 'none'}", flush=True)
+                print(f"  beat every control by {table.headings[number]}: {', '.join(beating) or 'none'}", flush=True)
 
 
 def photographs() -> Study:
