@@ -16,7 +16,7 @@ help:
 	@echo "make fuzz         5,000 random networks against truths computed without the package (about an hour)"
 	@echo "make coverage-models"
 	@echo "                  write docs/model-coverage.md: methods with rules on 54 models (about an hour)"
-	@echo "make bench        speed, memory and what Integrated Gradients cost (about an hour and a half)"
+	@echo "make bench        speed, memory and what Integrated Gradients cost (a few hours)"
 
 # One stamp per set of extras: a second run finds it newer than the metadata and reuses the environment.
 $(VENV)/.%: setup.cfg pyproject.toml

@@ -1,8 +1,7 @@
 """What the stream of `explain_dataset` costs beside `explain` on an array in memory, and what a million pictures do."""
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -11,6 +10,7 @@ import psutil
 from PIL import Image
 
 import tfsaliency as tfs
+from benchmarks.floor import seconds_of
 from tfsaliency import zoo
 from tfsaliency.datasets.sources import Pictures
 
@@ -32,9 +32,9 @@ def throughput() -> None:
     explainer.explain(images[:64], 7)
     shares = []
     for _ in range(ROUNDS):
-        alone = _seconds(lambda: explainer.explain(images, 7))
+        alone = seconds_of(lambda: explainer.explain(images, 7))
         with tempfile.TemporaryDirectory() as folder:
-            shares.append(alone / _seconds(lambda: tfs.explain_dataset(explainer, images, folder, 7, progress=False)))  # noqa: B023
+            shares.append(alone / seconds_of(lambda: tfs.explain_dataset(explainer, images, folder, 7, progress=False)))  # noqa: B023
     print(f"\ndatasets: {IMAGES} images of EfficientNet-Lite0, throughput over that of explain on the array")
     print(f"  median {np.median(shares):.3f} of {', '.join(f'{each:.3f}' for each in shares)}")
 
@@ -51,10 +51,10 @@ def memory() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         explainer = tfs.Gradient(model)
-        seconds = _seconds(lambda: tfs.explain_dataset(explainer, rows(), folder, 1, progress=False))
+        seconds = seconds_of(lambda: tfs.explain_dataset(explainer, rows(), folder, 1, progress=False))
         array = np.zeros((ROWS, 16), "float32")
         tfs.explain_dataset(explainer, array, f"{folder}/array", 1, progress=False)
-        again = _seconds(lambda: tfs.explain_dataset(explainer, array, f"{folder}/array", 1, progress=False))
+        again = seconds_of(lambda: tfs.explain_dataset(explainer, array, f"{folder}/array", 1, progress=False))
     slope = np.polyfit(np.arange(len(resident))[2:], resident[2:], 1)[0]
     print(f"  {ROWS:,} rows of a small model: {seconds:.1f} s; resident memory {slope:+.2f} MB for each 10,000 rows")
     print(f"  the same call again, with every row finished: {again:.2f} s")
@@ -72,7 +72,7 @@ def million() -> None:
     for name, explainer in methods.items():
         some = images[:4] if "50" in name else images
         explainer.explain(some, 7)
-        each = min(_seconds(lambda: explainer.explain(some, 7)) for _ in range(3)) / len(some)  # noqa: B023
+        each = min(seconds_of(lambda: explainer.explain(some, 7)) for _ in range(3)) / len(some)  # noqa: B023
         size = explainer.explain(some[:1], 7).values.nbytes
         print(f"    {name:18} {each * MILLION / 3600:6.1f} hours, {size * MILLION / 1e9:4.0f} GB of values in float32")
     print(f"    reading a JPEG of 500 x 375: {1e3 * _reading():.1f} ms, beside the device")
@@ -90,13 +90,7 @@ def _reading() -> float:
         for path in paths:
             Image.fromarray(pixels).save(path)
         source = Pictures(Path(folder), paths, (224, 224), None)
-        return min(_seconds(lambda: source.read(0, 64)) for _ in range(3)) / 64
-
-
-def _seconds(task: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
+        return min(seconds_of(lambda: source.read(0, 64)) for _ in range(3)) / 64
 
 
 if __name__ == "__main__":

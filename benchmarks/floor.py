@@ -36,7 +36,7 @@ def medians(runs: int, *tasks: Callable[[], object]) -> list[float]:
     seconds: list[list[float]] = [[] for _ in tasks]
     for _ in range(runs):
         for task, each in zip(tasks, seconds, strict=True):
-            each.append(_seconds(task))
+            each.append(seconds_of(task))
     return [statistics.median(each) for each in seconds]
 
 
@@ -48,13 +48,13 @@ def ratios(runs: int, floor: Callable[[], object], *tasks: Callable[[], object])
         task()
         rounds = []
         for _ in range(runs):
-            before, ours, after = _seconds(floor), _seconds(task), _seconds(floor)
+            before, ours, after = seconds_of(floor), seconds_of(task), seconds_of(floor)
             rounds.append(2 * ours / (before + after))
         found.append(statistics.median(rounds))
     return found
 
 
-def _seconds(task: Callable[[], object]) -> float:
+def seconds_of(task: Callable[[], object]) -> float:
     start = time.perf_counter()
     task()
     return time.perf_counter() - start

@@ -1,6 +1,5 @@
 """What a metric costs over the forward passes that it asks for, at the best batch; and what a table costs."""
 
-import time
 from functools import partial
 
 import keras
@@ -9,7 +8,7 @@ import tensorflow as tf
 
 import tfsaliency as tfs
 from benchmarks.datasets import photographs
-from benchmarks.floor import ratios
+from benchmarks.floor import ratios, seconds_of
 from tfsaliency import zoo
 
 # Copies of photographs that go through the model at once, for the floor.
@@ -62,9 +61,8 @@ def _table(model: keras.Model) -> None:
     blur, mean = tfs.metrics.blur_for(224), tfs.baselines.mean()
     asked = [metric(model, fill) for fill in (blur, mean) for metric in (tfs.metrics.Deletion, tfs.metrics.Insertion)]
     asked += [tfs.metrics.MuFidelity(model, blur), tfs.metrics.SingleDeletion(model, blur)]
-    start = time.perf_counter()
-    tfs.metrics.compare([method(model) for method in COMPARED], inputs, metrics=asked)
-    minutes = (time.perf_counter() - start) / 60
+    methods = [method(model) for method in COMPARED]
+    minutes = seconds_of(lambda: tfs.metrics.compare(methods, inputs, metrics=asked)) / 60
     print(
         f"  a table of {PHOTOGRAPHS} photographs, {len(COMPARED)} methods, the controls and {len(asked)} metrics: "
         f"{minutes:.1f} minutes"
