@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.score import Score
 from tfsaliency.tensors.errors import relative_error
+from tfsaliency.tensors.regression import running_means
 from tfsaliency.tensors.sums import along, of_copies, samples_of, total
 
 
@@ -35,12 +36,8 @@ class Moments(NamedTuple):
         # Of one copy 0 / 0.
         return relative_error(self.mean, total(self.spread) / (copies * (copies - 1)))
 
-    def relative_error_of_products(self, copies: Any) -> tf.Tensor:
-        """The same for products of residuals, of which the first copy has none: its zeros tell nothing."""
-        return self._without_first(copies).relative_error(copies - 1)
-
-    def _without_first(self, copies: Any) -> "Moments":
-        """The moments over all copies but the first, which gave zeros."""
+    def without_first(self, copies: Any) -> "Moments":
+        """The moments over all copies but the first, where its terms are zero because they tell nothing."""
         copies = tf.cast(copies, tf.float32)
         mean = tf.nest.map_structure(lambda part: part * along(copies / (copies - 1), part), self.mean)
         spread = tf.nest.map_structure(
@@ -61,13 +58,40 @@ class Found(NamedTuple):
     terms: Moments
 
 
-# Makes terms ``(count, N, ...)``, in any structure, from the values of a block of copies and from their `residuals`.
-TermsOf = Callable[[Any, Any], Any]
+class Before(NamedTuple):
+    """The copies before those of a block.
+
+    Attributes:
+        copies: how many they are, a scalar tensor.
+        mean: the mean of their values, ``(N, ...)`` in their structure; zeros where there are none.
+    """
+
+    copies: tf.Tensor
+    mean: Any
 
 
-def the_values(values: Any, residuals: Any) -> Any:
+# Makes terms ``(count, N, ...)``, in any structure, from the values of a block of copies and the copies before.
+TermsOf = Callable[[Any, Before], Any]
+
+
+def the_values(values: Any, before: Before) -> Any:
     """The terms where the values themselves are averaged."""
     return values
+
+
+def residuals(values: Any, before: Before) -> Any:
+    """How far each value is from the mean of all before it: ``r_j = sqrt((j - 1) / j) (f_j - mean(f_1 ... f_{j-1}))``.
+
+    They have mean zero, the variance of the values, and no correlation (recursive residuals: Brown, Durbin & Evans
+    1975). The sum of their squares is exactly that of the deviations from the mean (Welford 1962). So a variance is a
+    mean of terms that are nearly independent, and has the error of a mean. The first is zero.
+    """
+
+    def of_part(part: tf.Tensor, mean: tf.Tensor) -> tf.Tensor:
+        known = along(tf.cast(before.copies + tf.range(tf.shape(part)[0]), tf.float32), part)
+        return tf.sqrt(known / (known + 1)) * (part - running_means(part, before.copies, mean))
+
+    return tf.nest.map_structure(of_part, values, before.mean)
 
 
 def found_in_copies(
@@ -104,7 +128,7 @@ def found_in_copies(
         first, count = done + block[0], block[1]
         values = of_copies(ask(first, count), count)
         if so_far is None:
-            return _found(values, first, tf.nest.map_structure(lambda part: tf.zeros([]), values), terms_of)
+            return _found(values, first, _zeros(values), terms_of)
         return _merge(so_far, first, _found(values, first, so_far.centre, terms_of), count)
 
     return cast(Found, over_copies(copies, x, score, step, start))
@@ -177,8 +201,8 @@ def _nothing(specs: Any, terms_of: TermsOf, samples: tf.Tensor) -> Found:
     """What no copies show, of values ``(rows, ...)`` of these types."""
 
     def of_one(values: Any) -> Found:
-        zeros = tf.nest.map_structure(lambda part: tf.zeros([]), values)
-        return _found(of_copies(values, tf.constant(1)), tf.constant(0), zeros, terms_of)
+        values = of_copies(values, tf.constant(1))
+        return _found(values, tf.constant(0), _zeros(values), terms_of)
 
     specs = tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape, spec.dtype), specs)
     found = tf.function(of_one, autograph=False).get_concrete_function(specs).structured_outputs
@@ -194,8 +218,7 @@ def _nothing(specs: Any, terms_of: TermsOf, samples: tf.Tensor) -> Found:
 
 def _found(values: Any, first: tf.Tensor, centre: Any, terms_of: TermsOf) -> Found:
     """What a block of copies alone shows, with the mean of all ``first`` copies before it."""
-    residuals = tf.nest.map_structure(lambda part, before: _residuals(part, first, before), values, centre)
-    terms = terms_of(values, residuals)
+    terms = terms_of(values, Before(first, centre))
     mean = _mean(terms)
     spread = tf.nest.map_structure(
         lambda part, its: tf.reduce_sum(tf.math.squared_difference(part, its), axis=0), terms, mean
@@ -203,21 +226,13 @@ def _found(values: Any, first: tf.Tensor, centre: Any, terms_of: TermsOf) -> Fou
     return Found(_mean(values), Moments(mean, spread))
 
 
+def _zeros(stacked: Any) -> Any:
+    """The mean of no copies."""
+    return tf.nest.map_structure(lambda part: tf.zeros_like(part[0]), stacked)
+
+
 def _mean(stacked: Any) -> Any:
     return tf.nest.map_structure(lambda part: tf.reduce_mean(part, axis=0), stacked)
-
-
-def _residuals(values: tf.Tensor, first: tf.Tensor, centre: tf.Tensor) -> tf.Tensor:
-    """How far each value is from the mean of all before it: ``r_j = sqrt((j - 1) / j) (f_j - mean(f_1 ... f_{j-1}))``.
-
-    They have mean zero, the variance of the values, and no correlation (recursive residuals: Brown, Durbin & Evans
-    1975). The sum of the products of those of two values is exactly that of deviations from the means (Welford 1962).
-    So a variance or a covariance is a mean of terms that are nearly independent, and has the error of a mean. The first
-    is zero.
-    """
-    before = along(tf.cast(first + tf.range(tf.shape(values)[0]), tf.float32), values)
-    mean = centre + tf.math.divide_no_nan(tf.cumsum(values - centre, exclusive=True), before)
-    return tf.sqrt(before / (before + 1)) * (values - mean)
 
 
 def _merge(a: Found, in_a: tf.Tensor, b: Found, in_b: tf.Tensor) -> Found:

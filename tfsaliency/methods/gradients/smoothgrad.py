@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import check_amount, check_count
 from tfsaliency.engine.copies import Block
-from tfsaliency.engine.moments import Moments
+from tfsaliency.engine.moments import Before, Moments, residuals
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
@@ -54,8 +54,8 @@ class NoisyCopies(Sampled, Wrapper):
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()
 
-        def terms_of(values: Any, residuals: Any) -> dict[str, Any]:
-            averaged = self._averaged(values, residuals)
+        def terms_of(values: Any, before: Before) -> dict[str, Any]:
+            averaged = self._averaged(values, before)
             # Vectors that are looked up for ids are no picture.
             return {"map": averaged, "blocks": block_means(averaged) if score.is_of_inputs else []}
 
@@ -73,8 +73,8 @@ class NoisyCopies(Sampled, Wrapper):
         """The explainer whose values are averaged."""
         return self.inner
 
-    def _averaged(self, values: Any, residuals: Any) -> Any:
-        """What the map is the mean of, from the values of copies and their residuals."""
+    def _averaged(self, values: Any, before: Before) -> Any:
+        """What the map is the mean of, from the values of copies and the copies before."""
         return values
 
     @property
@@ -208,8 +208,8 @@ class VarGrad(NoisyCopies):
     def gives_slopes(self) -> bool:
         return False
 
-    def _averaged(self, values: Any, residuals: Any) -> Any:
-        return tf.nest.map_structure(tf.square, residuals)
+    def _averaged(self, values: Any, before: Before) -> Any:
+        return tf.nest.map_structure(tf.square, residuals(values, before))
 
     def error(self, moments: Moments, copies: Any) -> tf.Tensor:
-        return moments.relative_error_of_products(copies)
+        return moments.without_first(copies).relative_error(copies - 1)
