@@ -118,7 +118,7 @@ def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
         message += (
             ", or misses the change of the score by more (completeness_gap). Take more gradients, such as steps=200, a "
             "larger budget or a larger tolerance."
-            if "completeness_gap" in diagnostics
+            if "completeness_gap" in diagnostics and "samples_used" not in diagnostics
             else ". Allow a larger budget or a larger tolerance."
         )
     else:

@@ -1,5 +1,6 @@
 """Which affine map gets which rule: tables, and those that have a name."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -113,6 +114,8 @@ def chosen_rules(table: Table, steps: list[Step], model: Traced) -> Chosen:
                 f"{', '.join(_text(each) for each in table)}"
             )
         rules[step.name] = Pass() if found is None else table[found]
+        if "first" in at_ends and isinstance(rules[step.name], Flat):
+            _warn_of_equal_values(step, _paths(around))
     unknown = [each for each in layers if _identity(each) not in used]
     if unknown:
         known = dict.fromkeys(call.path for step in maps for call in _layers_of(step, model)[:1])
@@ -125,6 +128,17 @@ def chosen_rules(table: Table, steps: list[Step], model: Traced) -> Chosen:
         each.type: rule for each, rule in table.items() if isinstance(each, OfType) and each.type not in KINDS
     }
     return Chosen(rules, operations)
+
+
+def _warn_of_equal_values(step: Affine, layer: str) -> None:
+    """The flat rule is for the first convolution of a picture, whose windows differ."""
+    if step.type == "dense" and step.source.shape.rank == 2 and step.source.shape[1] != 1:
+        warnings.warn(
+            f"The first layer {layer} is dense, and the flat rule gives the same value to all of its inputs: "
+            f"{step.source.shape[1]} equal values. Take a preset without it, such as LRP(model, 'epsilon') or "
+            "LRP(model, 'epsilon_plus').",
+            stacklevel=2,
+        )
 
 
 def _layers_of(step: Affine, model: Traced) -> list[LayerCall]:

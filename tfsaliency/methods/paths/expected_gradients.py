@@ -7,31 +7,34 @@ from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.options import check_count
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.copies import Block, scores_of_copies
-from tfsaliency.engine.moments import found_in_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import as_explainer
+from tfsaliency.methods.sampled import Sampled
 from tfsaliency.tensors.draws import stream
-from tfsaliency.tensors.sums import along, repeated, sizes_of, total
+from tfsaliency.tensors.sums import along, repeated, samples_of, sizes_of, total
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
-class ExpectedGradients(Wrapper):
+class ExpectedGradients(Sampled, Wrapper):
     """Expected Gradients: Integrated Gradients averaged over a distribution of baselines, by sampling.
 
     Formula:
         ``v = mean over x0 and t of (x - x0) dS(x0 + t (x - x0)) / dx``, with ``x0`` from the baselines and ``t``
         uniform in [0, 1]. The values sum to ``S(x)`` minus the mean of ``S(x0)``, up to the sampling error.
 
-    Sample ``j`` of every input uses baseline ``j`` modulo the number of baselines. Each sample of a baseline has a
-    part of [0, 1] of its own for ``t`` (stratified), within which the baselines stand side by side; the order of the
-    parts is random.
+    Sample ``j`` of every input uses baseline ``j`` modulo the number of baselines. In the first turn through the
+    baselines ``t`` is evenly spread over them, in random order. In each later one every ``t`` moves on by the golden
+    ratio, modulo 1, which spreads those of each baseline evenly over [0, 1] after any number of turns.
 
     ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values minus ``S(x) - mean S(x0)``;
     ``relative_error``, an upper estimate of the distance to the values of infinitely many samples. It takes samples for
     independent, which those of one baseline are not: with two of each it was twice the error of small networks, with
-    16 five times. For a tolerance give few baselines to `IntegratedGradients`.
+    16 five times. With a tolerance there are ``samples_used`` and ``converged`` too. The tolerance is kept, but met
+    late; `IntegratedGradients` meets one of its own with fewer gradients where the baselines are few.
 
     The meaning of the values depends on the baselines: they explain why this input differs from those baselines.
 
@@ -62,11 +65,12 @@ class ExpectedGradients(Wrapper):
     baselines: Any = None
     samples: int = 200
     seed: int = 0
+    tolerance: float | None = None
+    budget: int = 2000
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inner", as_explainer(self.inner))
         super().__post_init__()
-        check_count("samples", self.samples)
         check_count("seed", self.seed, 0)
 
     @property
@@ -79,50 +83,37 @@ class ExpectedGradients(Wrapper):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         at_x = score.at(x)
-        references = baselines(self.baselines, x, score)
-        shares = self._shares(references.number)
+        number = baselines(self.baselines, x, score).number
 
-        def drawn(block: Block) -> tuple[Any, tf.Tensor]:
+        def drawn(x: Any, score: Score, block: Block) -> tuple[Any, tf.Tensor]:
             first, count = block
             numbers = tf.range(first, first + count)
-            x0 = references.drawn(numbers % references.number, x)
+            x0 = baselines(self.baselines, x, score).drawn(numbers % number, x)
             x0 = tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *sizes_of(part)[1:]]), x0)
-            return x0, tf.repeat(tf.gather(shares, numbers), tf.shape(at_x)[0])
+            return x0, tf.repeat(self._positions(numbers, number), samples_of(x))
 
-        def values_of(block: Block) -> Any:
-            x0, t = drawn(block)
+        def values_of(x: Any, score: Score, block: Block) -> Any:
+            x0, t = drawn(x, score, block)
             way = tf.nest.map_structure(tf.subtract, repeated(x, block[1]), x0)
             at = tf.nest.map_structure(lambda start, part: start + along(t, part) * part, x0, way)
             return tf.nest.map_structure(tf.multiply, self.inner.attribute(at, score).values, way)
 
-        moments = found_in_copies(self.samples, x, score, values_of).terms
-        # Each baseline counts as often as it was drawn.
-        used = min(self.samples, references.number)
-        counts = [(self.samples - i - 1) // references.number + 1 for i in range(used)]
+        (_, terms), used = self.find(x, score, values_of, lambda values, before: {"map": values})
+        most = min(self.samples if self.tolerance is None else self.budget, number)
         with score.silent():
-            at_baselines = scores_of_copies(used, x, score, lambda block: score.at(drawn(block)[0]))
-        expected = tf.einsum("k,kn->n", tf.constant(counts, tf.float32) / self.samples, at_baselines)
-        return Attribution(
-            moments.mean,
-            {
-                "completeness_gap": total(moments.mean) - (at_x - expected),
-                "relative_error": moments.relative_error(self.samples),
-            },
-        )
+            at_baselines = scores_of_copies(most, x, score, lambda block: score.at(drawn(x, score, block)[0]))
+        # Each baseline counts as often as it was drawn.
+        counts = (used - tf.range(most)[:, None] - 1) // number + 1
+        expected = tf.reduce_sum(tf.cast(counts, tf.float32) * at_baselines, axis=0) / tf.cast(used, tf.float32)
+        values = terms.mean["map"]
+        gap = total(values) - (at_x - expected)
+        return Attribution(values, {"completeness_gap": gap, **self.told(terms, used)})
 
-    def _shares(self, baselines: int) -> tf.Tensor:
-        """``(samples,)``: the position ``t`` of each sample between its baseline and the input."""
-        # One row for each turn through the baselines, one column for each baseline.
-        turns = -(-self.samples // baselines)
-        seed = stream("expected gradients", self.seed)
-        draws = tf.random.stateless_uniform([3, turns, baselines], [seed, 0])
-        is_drawn = tf.reshape(tf.range(turns * baselines) < self.samples, [turns, baselines])
-        keys = tf.where(is_drawn, draws[:2], 2.0)
-        part, among = (tf.argsort(tf.argsort(keys[axis], axis=axis), axis=axis) for axis in (0, 1))
-        of_baseline, of_turn = (
-            tf.reduce_sum(tf.cast(is_drawn, tf.float32), axis=axis, keepdims=True) for axis in (0, 1)
+    def _positions(self, numbers: tf.Tensor, baselines: int) -> tf.Tensor:
+        """The position ``t`` of samples between their baseline and the input."""
+        order, within = tf.unstack(
+            tf.random.stateless_uniform([2, baselines], [stream("expected gradients", self.seed), 0])
         )
-        # Each baseline has one sample in each of its parts, and within a part the baselines stand side by side.
-        ordered = tf.cast(tf.range(turns)[:, None], tf.float32) + (tf.cast(among, tf.float32) + draws[2]) / of_turn
-        drawn = tf.gather(tf.transpose(ordered / tf.maximum(of_baseline, 1)), tf.transpose(part), batch_dims=1)
-        return tf.reshape(tf.transpose(drawn), [-1])[: self.samples]
+        start = (tf.cast(tf.argsort(tf.argsort(order)), tf.float32) + within) / baselines
+        turns = tf.cast(numbers // baselines, tf.float32)
+        return (tf.gather(start, numbers % baselines) + GOLDEN_RATIO * turns) % 1.0
