@@ -1,5 +1,7 @@
 """Each input has its own first layers: presets against relevance that is handed back by hand, layer by layer."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -141,3 +143,18 @@ def test_an_input_that_is_read_again_behind_its_first_layer(method):
         return of_a, net["two"].back(first, b, back[10:])
 
     check(model, twin, method)
+
+
+def test_a_flat_rule_that_gives_equal_values_is_said():
+    model = keras.Sequential([keras.Input((5, 5)), layers.Flatten(), dense(4, "hidden"), layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(2, 5, 5)).astype("float32")
+    with pytest.warns(UserWarning, match="The first layer 'hidden' is dense.*all of its 25 inputs.*'epsilon'"):
+        values = tfs.LRP(model).explain(x, 1).values
+    np.testing.assert_allclose(values, np.broadcast_to(values[:, :1, :1], values.shape), rtol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for preset in ("epsilon", "epsilon_plus"):
+            assert np.ptp(tfs.LRP(model, preset).explain(x, 1).values, axis=(1, 2)).min() > 0
+        # Over the channels of each step alone: the steps differ.
+        series = keras.Sequential([keras.Input((5, 3)), dense(4, "each"), layers.Flatten(), layers.Dense(2)])
+        tfs.LRP(series).explain(x[..., :3], 1)

@@ -115,7 +115,7 @@ def chosen_rules(table: Table, steps: list[Step], model: Traced) -> Chosen:
             )
         rules[step.name] = Pass() if found is None else table[found]
         if "first" in at_ends and isinstance(rules[step.name], Flat):
-            _warn_of_equal_values(step, _paths(around))
+            _warn_of_equal_values(step, model, _paths(around))
     unknown = [each for each in layers if _identity(each) not in used]
     if unknown:
         known = dict.fromkeys(call.path for step in maps for call in _layers_of(step, model)[:1])
@@ -130,13 +130,15 @@ def chosen_rules(table: Table, steps: list[Step], model: Traced) -> Chosen:
     return Chosen(rules, operations)
 
 
-def _warn_of_equal_values(step: Affine, layer: str) -> None:
+def _warn_of_equal_values(step: Affine, model: Traced, layer: str) -> None:
     """The flat rule is for the first convolution of a picture, whose windows differ."""
-    if step.type == "dense" and step.source.shape.rank == 2 and step.source.shape[1] != 1:
+    sizes = [part.shape[1:].num_elements() or 0 for part in tf.nest.flatten(model.inputs)]
+    read = step.source.shape[1:].num_elements()
+    # A layer that reads less is called at each time step or place, and these differ.
+    if step.type == DENSE and read != 1 and read in (*sizes, sum(sizes)):
         warnings.warn(
-            f"The first layer {layer} is dense, and the flat rule gives the same value to all of its inputs: "
-            f"{step.source.shape[1]} equal values. Take a preset without it, such as LRP(model, 'epsilon') or "
-            "LRP(model, 'epsilon_plus').",
+            f"The first layer {layer} is dense, and the flat rule gives the same value to all of its {read} inputs. "
+            "Take a preset without it, such as LRP(model, 'epsilon') or LRP(model, 'epsilon_plus').",
             stacklevel=2,
         )
 
