@@ -68,9 +68,13 @@ ARITHMETIC = (
 ELEMENTWISE = (*BENDS, *ARITHMETIC)
 # A whole number near each number.
 ROUNDINGS = ("Ceil", "Floor", "Rint", "Round")
-# More functions that treat every number by itself. No rule needs them.
+# Functions of two numbers. With one of them fixed they are activations: a clip, or one over x.
+QUOTIENTS = ("DivNoNan", "RealDiv")
+BENDS_OF_TWO = ("Atan2", "Xdivy", "Xlogy")
+BINARY_CURVES = ("Maximum", "Minimum", *QUOTIENTS, "SquaredDifference", *BENDS_OF_TWO)
+# More functions that treat every number by itself.
 NUMBER_BY_NUMBER = (
-    "Atan2",
+    *BENDS_OF_TWO,
     "CheckNumerics",
     "DivNoNan",
     "EnsureShape",
@@ -93,13 +97,8 @@ NUMBER_BY_NUMBER = (
     *ROUNDINGS,
     "Sign",
     "StopGradient",
-    "Xdivy",
-    "Xlogy",
     "ZerosLike",
 )
-# Functions of two numbers. With one of them fixed they are activations: a clip, or one over x.
-QUOTIENTS = ("DivNoNan", "RealDiv")
-BINARY_CURVES = ("Maximum", "Minimum", *QUOTIENTS, "SquaredDifference")
 # Pass positive numbers and suppress negative ones: exactly, clipped, leaky or smooth.
 RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
 # Make gates: operands of a product that say how much of the other operand passes. The deviation that a normalization

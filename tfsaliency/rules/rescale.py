@@ -14,6 +14,7 @@ from tfsaliency.graph.activation import ACTIVATION
 from tfsaliency.graph.affine import Affine
 from tfsaliency.graph.network import late
 from tfsaliency.graph.operations import (
+    BENDS_OF_TWO,
     CURVES,
     INVERSES,
     MAXIMA,
@@ -73,11 +74,28 @@ def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return [None if here is None or there is None else (here + there) / 2 for here, there in pairs]
 
 
-def power(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """``x ** n`` with a fixed exponent or base is a function of one number; of two signals it has no rule."""
-    if step.depends.count(True) != 1:
-        raise ValueError(f"DeepLIFT has no rule for {step.name!r}, a power whose base and exponent are both signals.")
-    return rescale(step, reference, multipliers)
+def of_two(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """A function of two numbers: `rescale` if only one of them depends on the inputs, else `over_both_orders`."""
+    return (over_both_orders if step.depends.count(True) == 2 else rescale)(step, reference, multipliers)
+
+
+@late
+def over_both_orders(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``m_a = m (f(a, b) - f(a0, b) + f(a, b0) - f(a0, b0)) / (2 da)``, and the same for ``b``.
+
+    The change of ``a`` before that of ``b``, and after it: Shapley values of two players.
+    """
+    (m,) = multipliers
+    # Operands are broadcast here, so that each result has a slope of its own.
+    (a, b), (a0, b0) = ([tf.broadcast_to(x, tf.shape(m)) for x in each.inputs] for each in (step, reference))
+    both, first, second, neither = (step.run(*operands)[0] for operands in ((a, b), (a, b0), (a0, b), (a0, b0)))
+    of_a, of_b = step.gradient_at([a, b], [tf.ones_like(m)])
+    assert of_a is not None and of_b is not None
+    shares = (
+        secant(a, a0, both + first, second + neither, 2 * of_a),
+        secant(b, b0, both + second, first + neither, 2 * of_b),
+    )
+    return [unspread(m * share / 2, x) for share, x in zip(shares, step.inputs, strict=True)]
 
 
 def product(step: Step, reference: Step, multipliers: Flows) -> Flows:
@@ -271,7 +289,7 @@ RULES: dict[str, PairRule] = {
     **dict.fromkeys(("Min", "Minimum"), smallest),
     "IdentityN": identities,
     "LogSoftmax": log_softmax,
-    "Pow": power,
+    **dict.fromkeys(("Pow", *BENDS_OF_TWO), of_two),
     "Prod": product_over_axes,
     **dict.fromkeys(QUOTIENTS, quotient),
     "SelectV2": selection,

@@ -212,6 +212,55 @@ def test_a_product_of_an_unknown_number_of_factors_asks_for_its_shape():
     np.testing.assert_allclose(values, [[23 / 6, 4 / 3, 5 / 6]], rtol=1e-5)
 
 
+FUNCTIONS_OF_TWO = {
+    "power": (lambda a, b: (2 + a) ** b, lambda a, b: (2 + a) ** b),
+    "arctan2": (tf.atan2, np.arctan2),
+    "xlogy": (lambda a, b: tf.math.xlogy(a, 2 + b), lambda a, b: a * np.log(2 + b)),
+    "xdivy": (lambda a, b: tf.math.xdivy(a, 2 + b), lambda a, b: a / (2 + b)),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_OF_TWO)
+def test_a_function_of_two_signals_shares_its_change_over_both_orders(name):
+    """Shapley values of two players; one of them may be broadcast, or not change at all."""
+    function, twin = FUNCTIONS_OF_TWO[name]
+    a, b = keras.Input((3,)), keras.Input((1,))
+    y = layers.Lambda(lambda parts: function(*parts))([a, b])
+    model = keras.Model([a, b], layers.Dense(1, use_bias=False)(y))
+    model.layers[-1].set_weights([np.array([[1.0], [-2.0], [0.5]])])
+    generator = np.random.default_rng(3)
+    x, x0 = ([generator.uniform(-1, 1, size=(4, size)) for size in (3, 1)] for _ in range(2))
+    x0 = [part[0] for part in x0]
+    x[0][0, 1], x[1][1, 0] = x0[0][1], x0[1][0]
+    explanation = tfs.DeepLIFT(model, x0).explain(x, first_number)
+    weights = np.array([1.0, -2.0, 0.5])
+    both, first, second, neither = (
+        twin(one, other) * weights for one, other in ((x[0], x[1]), (x[0], x0[1]), (x0[0], x[1]), (x0[0], x0[1]))
+    )
+    of_a, of_b = (both - second + first - neither) / 2, (both - first + second - neither) / 2
+    np.testing.assert_allclose(explanation.values[0], of_a, rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(explanation.values[1], of_b.sum(axis=1, keepdims=True), rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["arctan2", "xlogy", "xdivy"])
+def test_a_function_of_two_numbers_of_which_one_is_fixed_is_an_activation(name):
+    function, _ = FUNCTIONS_OF_TWO[name]
+    a = keras.Input((3,))
+    hidden = layers.Dense(4, use_bias=False)(a)
+    model = keras.Model(a, layers.Dense(1)(layers.Lambda(lambda part: function(part, 0.7))(hidden)))
+    x = np.random.default_rng(3).uniform(-0.5, 0.5, size=(4, 3))
+    explanation = tfs.DeepLIFT(model).explain(x, first_number)
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
+    # All of the relevance of the result goes to the one signal.
+    values = tfs.LRP(model, "epsilon").explain(x, first_number).values
+    kernel, (last, _) = model.layers[1].get_weights()[0], model.layers[-1].get_weights()
+    signal = x.astype("float32") @ kernel
+    shares = x[:, :, None] * kernel / signal[:, None]
+    expected = (shares * (function(signal, 0.7) * last[:, 0])[:, None]).numpy().sum(axis=-1)
+    np.testing.assert_allclose(values, expected, rtol=2e-3, atol=1e-4)
+
+
 def check_complete(explainer, model, x, target=0):
     """Values sum to the difference of the scores, computed by the model itself."""
     explanation = explainer.explain(x, first_number)
