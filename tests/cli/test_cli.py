@@ -305,6 +305,7 @@ def test_compare(folder, tmp_path):
 @pytest.mark.parametrize(
     ("metric", "message"),
     [
+        ("delation", "There is no metric 'delation'. Did you mean 'deletion'? The metrics: deletion, insertion"),
         ("nonsense", "There is no metric 'nonsense'. The metrics: deletion, insertion"),
         ("deletion:stride=2", "The metric 'deletion' has no option 'stride'"),
         ("deletion:fill=red", "'fill' is a number, blur or mean"),

@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
@@ -44,3 +45,11 @@ class FitsInputs(ABC):
     @abstractmethod
     def check(self, inputs: Any) -> None:
         """Raises ValueError where the option does not fit the inputs, NumPy arrays."""
+
+
+def check_known(kind: str, name: str, names: Collection[str]) -> None:
+    """Raises unless a name is one of the known ones, and says which it may be."""
+    if name not in names:
+        near = get_close_matches(name, names, n=1)
+        meant = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"There is no {kind} {name!r}.{meant} The {kind}s: {', '.join(names)}")

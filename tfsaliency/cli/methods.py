@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfsaliency import baselines
+from tfsaliency.base.options import check_known
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import METHODS
 from tfsaliency.metrics import METRICS, Metric
@@ -62,8 +63,7 @@ def make_metric(text: str, explainer: Explainer) -> Metric:
 def _read(what: str, kinds: Mapping[str, type[Any]], text: str) -> tuple[type[Any], dict[str, Any]]:
     """One of the kinds, and the options that a text names."""
     name, _, rest = text.partition(":")
-    if name not in kinds:
-        raise ValueError(f"There is no {what} {name!r}. The {what}s: {', '.join(kinds)}")
+    check_known(what, name, kinds)
     known = _options(kinds[name])
     given: dict[str, Any] = {}
     for item in filter(None, rest.split(",")):

