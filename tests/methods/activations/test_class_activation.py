@@ -96,6 +96,45 @@ def test_score_cam_asks_about_masked_inputs():
     np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["ScoreCAM", "AblationCAM"])
+def test_channels_that_say_nothing_of_a_sample_cost_nothing(method):
+    """One channel is zero for all samples, one for some; the map is that of scoring all."""
+    model, below, above = network("deep")
+    rows = []
+
+    def counted(x):
+        def count(x):
+            rows.append(len(x))
+            return x
+
+        return tf.ensure_shape(tf.numpy_function(count, [x], x.dtype), x.shape)
+
+    before, top = layers.Conv2D(8, 3, strides=2, activation="relu"), layers.Conv2D(6, 3, activation="relu", name="top")
+    other = keras.Sequential([keras.Input((12, 12, 3)), before, top, layers.Lambda(counted), above])
+    other.set_weights(model.get_weights())
+    kernel, bias = top.get_weights()
+    activations = below(X).numpy()
+    # Above what this channel reaches for one sample, and below it for others.
+    bias[0], bias[1] = -100, bias[1] - np.sort(activations[..., 1].max(axis=(1, 2)))[1]
+    top.set_weights([kernel, bias])
+    found = keras.Model(other.inputs[0], top.output)
+    alive = (found(X).numpy() > 0).any(axis=(1, 2))
+    assert not alive[:, 0].any()
+    assert 0 < alive[:, 1].sum() < len(X)
+    explainer = getattr(tfs, method)(other, "top", upsample=False)
+    # The first call asks the model about itself too.
+    explainer.explain(X, 1)
+    rows.clear()
+    values = explainer.explain(X, 1).values[..., 0]
+    # The samples themselves and, for Score-CAM, the samples behind a mask that hides everything.
+    assert sum(rows) == alive.sum() + len(X) * (2 if method == "ScoreCAM" else 1)
+    twin = {
+        "ScoreCAM": lambda: reference.score_cam(X, found(X).numpy(), lambda x: above(found(x)).numpy()[:, 1]),
+        "AblationCAM": lambda: reference.ablation_cam(found(X).numpy(), lambda a: above(a).numpy()[:, 1]),
+    }
+    np.testing.assert_allclose(values, twin[method](), rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("head", ["gap", "deep"])
 @pytest.mark.parametrize("index", [0, 1])
 def test_ablation_cam_asks_about_silenced_channels(head, index):
