@@ -74,9 +74,13 @@ def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return [None if here is None or there is None else (here + there) / 2 for here, there in pairs]
 
 
-def of_two(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A function of two numbers: `rescale` if only one of them depends on the inputs, else `over_both_orders`."""
-    return (over_both_orders if step.depends.count(True) == 2 else rescale)(step, reference, multipliers)
+def of_two(rule: PairRule) -> PairRule:
+    """The rule for a function of two numbers, or `rescale` if only one of them depends on the inputs."""
+
+    def chosen(step: Step, reference: Step, multipliers: Flows) -> Flows:
+        return (rule if step.depends.count(True) == 2 else rescale)(step, reference, multipliers)
+
+    return chosen
 
 
 @late
@@ -124,16 +128,9 @@ def product_over_axes(step: Step, reference: Step, multipliers: Flows) -> Flows:
     return step.to_sources(tf.add_n([flow * weight for flow, weight in zip(flows, weights / 2, strict=True)]))
 
 
-def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """``a / b`` as the product of ``a`` and ``1 / b``; the multiplier of ``1 / b`` is ``-1 / (b b0)``.
-
-    If only one operand depends on the inputs, it is a function of one number.
-    """
-    return (_quotient if step.depends.count(True) == 2 else rescale)(step, reference, multipliers)
-
-
 @late
-def _quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
+def quotient(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """``a / b`` as the product of ``a`` and ``1 / b``; the multiplier of ``1 / b`` is ``-1 / (b b0)``."""
     (m,) = multipliers
     (a, b), (a0, b0) = step.inputs, reference.inputs
     with tf.GradientTape() as tape:
@@ -289,9 +286,9 @@ RULES: dict[str, PairRule] = {
     **dict.fromkeys(("Min", "Minimum"), smallest),
     "IdentityN": identities,
     "LogSoftmax": log_softmax,
-    **dict.fromkeys(("Pow", *BENDS_OF_TWO), of_two),
+    **dict.fromkeys(("Pow", *BENDS_OF_TWO), of_two(over_both_orders)),
     "Prod": product_over_axes,
-    **dict.fromkeys(QUOTIENTS, quotient),
+    **dict.fromkeys(QUOTIENTS, of_two(quotient)),
     "SelectV2": selection,
     "Softmax": softmax,
     "SquaredDifference": squared_difference,
