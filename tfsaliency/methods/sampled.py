@@ -55,6 +55,11 @@ class Sampled(Explainer):
 
         return found_until(self.tolerance, self.budget, self.samples, x, score, values_of, terms_of, error_of)
 
+    @property
+    def most(self) -> int:
+        """The most copies that an input can have."""
+        return self.samples if self.tolerance is None else self.budget
+
     def error(self, moments: Moments, copies: Any) -> tf.Tensor:
         """``(N,)``: the relative error of a mean over so many copies."""
         return moments.relative_error(copies)

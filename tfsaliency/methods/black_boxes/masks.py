@@ -54,19 +54,24 @@ class Masks(NamedTuple):
         """The number of these places."""
         return math.prod(self._few)
 
-    def linear_gains(self, coefficients: tf.Tensor) -> tf.Tensor:
+    def covariances(self) -> list[tf.Tensor]:
+        """For each axis, of coarse and whole masks ``(few, extent)``, as a share of the variance of a cell."""
+        return [self._covariance(axis, few) for axis, few in enumerate(self._few)]
+
+    def linear_gains(self, coefficients: tf.Tensor, covariances: list[tf.Tensor]) -> tf.Tensor:
         """``Cov(coarse mask * coefficients, mask at each place) / probability``.
 
         Args:
             coefficients: ``(..., features)``.
+            covariances: of these masks, from `covariances`.
 
         Returns:
             ``(..., *extents)``, with an axis for channels where `whole` has it.
         """
         leading = tf.shape(coefficients)[:-1]
         gains = tf.reshape(coefficients, tf.concat([leading, self._few], axis=0))
-        for axis, few in enumerate(self._few):
-            gains = spread(gains, self._covariance(axis, few), coefficients.shape.rank - 1 + axis)
+        for axis, covariance in enumerate(covariances):
+            gains = spread(gains, covariance, coefficients.shape.rank - 1 + axis)
         gains = (1 - self.probability) * gains
         return gains if self.is_table else gains[..., None]
 
@@ -106,7 +111,6 @@ class Masks(NamedTuple):
         return tf.nn.relu(1 - tf.abs(tf.range(cells + 1, dtype=tf.float32)[:, None] - centres[..., None, :]))
 
     def _covariance(self, axis: int, places: int) -> tf.Tensor:
-        """``(places, extent)``: of a mask at few and at all places of an axis, as a share of the variance of a cell."""
         if self.is_table:
             return tf.one_hot(self._columns(places), self.extents[axis])
         shifts = (tf.range(SHIFTS, dtype=tf.float32) + 0.5) / SHIFTS
@@ -126,6 +130,8 @@ class Gains:
         # In a graph, also where a black box is asked in Python: a mask is made in many small steps.
         draw = tf.function(lambda: tf.concat([each.coarse(0, most) for each in masks], axis=1), autograph=False)
         self._design = draw()
+        # Here, since they are the same for all blocks.
+        self._covariances = [each.covariances() for each in masks]
 
     def products(self, scores: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Scores of copies ``(count * N,)`` times their rows of the regression: ``(count * N, features)``."""
@@ -148,6 +154,8 @@ class Gains:
         )
         of_parts = tf.split(coefficients, [masks.features for masks in self._masks], axis=-1)
         return [
-            along(errors, mask) * (mask / masks.probability - 1) + masks.linear_gains(linear)
-            for masks, mask, linear in zip(self._masks, values["masks"], of_parts, strict=True)
+            along(errors, mask) * (mask / masks.probability - 1) + masks.linear_gains(linear, covariances)
+            for masks, mask, linear, covariances in zip(
+                self._masks, values["masks"], of_parts, self._covariances, strict=True
+            )
         ]

@@ -89,7 +89,7 @@ class RISE(Sampled):
             Masks.of(part, self.cells, self.probability, stream("rise", self.seed, place))
             for place, part in enumerate(parts)
         ]
-        gains = Gains(masks, self.samples if self.tolerance is None else self.budget)
+        gains = Gains(masks, self.most)
         # Traced once for all blocks: a black box is asked in a loop in Python, where a mask's small steps take longer
         # than many a function.
         draws = [tf.function(each.whole, [tf.TensorSpec([], tf.int32)] * 2, autograph=False) for each in masks]

@@ -99,11 +99,11 @@ class ExpectedGradients(Sampled, Wrapper):
             return tf.nest.map_structure(tf.multiply, self.inner.attribute(at, score).values, way)
 
         (_, terms), used = self.find(x, score, values_of, lambda values, before: {"map": values})
-        most = min(self.samples if self.tolerance is None else self.budget, number)
+        drawn_from = min(self.most, number)
         with score.silent():
-            at_baselines = scores_of_copies(most, x, score, lambda block: score.at(drawn(x, score, block)[0]))
+            at_baselines = scores_of_copies(drawn_from, x, score, lambda block: score.at(drawn(x, score, block)[0]))
         # Each baseline counts as often as it was drawn.
-        counts = (used - tf.range(most)[:, None] - 1) // number + 1
+        counts = (used - tf.range(drawn_from)[:, None] - 1) // number + 1
         expected = tf.reduce_sum(tf.cast(counts, tf.float32) * at_baselines, axis=0) / tf.cast(used, tf.float32)
         values = terms.mean["map"]
         gap = total(values) - (at_x - expected)
