@@ -178,7 +178,7 @@ def png_header(width, height):
         ({"method": "lrp:rules=zplus"}, "rules is one of 'epsilon'"),
         ({"method": "smoothgrad:samples=0"}, "samples is a whole number, at least 1. Received: 0"),
         ({"target": "3"}, "classes 0 to 2. Received: target 3"),
-        ({"target": "cat"}, "--target is top, a class number.*Received: 'cat'"),
+        ({"target": "cat"}, "--target is top, top3, a class number.*Received: 'cat'"),
         ({"target": "1,2"}, "names 2 classes for 1 photos"),
         ({"size": "0"}, "--size is at least 1 and at most 4096. Received: 0"),
         ({"labels": "none.txt"}, "No such file"),
@@ -264,11 +264,35 @@ def test_report_of_all_photos(folder, tmp_path):
     html = (tmp_path / "pages/all.html").read_text(encoding="utf-8")
     assert "<h2>photo.png</h2>" in html
     assert "<h2>a b;rm -rf.jpg</h2>" in html
-    assert html.count("<img") == 4
+    assert html.count("<img") == 2
     # The page is one of the files that are never replaced unasked.
     shutil.rmtree(tmp_path / "maps")
     assert main([str(each) for each in command]) == 1
     assert not (tmp_path / "maps").exists()
+
+
+def test_the_top_classes(folder, tmp_path, capsys):
+    command = [
+        "explain",
+        folder / "photo.png",
+        "--model",
+        folder / "model.keras",
+        "--target",
+        "top2",
+        "--out",
+        tmp_path,
+    ]
+    assert main([str(each) for each in [*command, "--report", tmp_path / "top.html"]]) == 0
+    table = capsys.readouterr().out
+    explanation = tfs.Explanation.load(tmp_path / "photo.gradient.npz")
+    assert explanation.scores.shape == (1, 2) and explanation.scores[0, 0] > explanation.scores[0, 1]
+    for score in explanation.scores[0]:
+        assert f"{score:.3f}" in table
+    assert (tmp_path / "top.html").read_text(encoding="utf-8").count('type="radio"') == 2
+    # A comparison is of one target, and says so.
+    arguments = ["compare", *command[1:], "--method", "gradient"]
+    assert main([str(each) for each in arguments]) == 1
+    assert "compare explains one target. Received: target.each" in capsys.readouterr().err
 
 
 def test_a_report_is_html(folder, tmp_path, capsys):

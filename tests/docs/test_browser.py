@@ -183,14 +183,14 @@ def test_a_report_loads_whole_asks_nobody_and_fits(browser, report, size):
     watched = Watched(browser, report, viewport={"width": WIDTHS[size], "height": 900})
     page = watched.open(report)
     shoot(page, f"report-{size}")
-    assert page.locator("img").count() == 3
+    assert page.locator("img").count() == 2
     assert overflow(page) <= 0
     assert watched.trouble == []
 
 
 def test_the_slider_goes_from_the_input_to_the_map(browser, report):
     page = Watched(browser, report).open(report)
-    given, gradient = page.locator("figure img").first, page.locator(".layers").first
+    given, gradient = page.locator(".layers").first, page.locator(".layers").nth(1)
 
     def at(value):
         page.locator("#opacity").fill(str(value))
@@ -201,3 +201,48 @@ def test_the_slider_goes_from_the_input_to_the_map(browser, report):
     np.testing.assert_array_equal(start, picture_of(given))
     assert np.abs(end - start).mean() > 20
     assert np.abs(half - (start + end) / 2).max() <= 2
+
+
+def test_a_click_on_a_target_shows_its_maps(browser, tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3)])
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype("float32")
+    explanation = tfs.Gradient(model).explain(images, tfs.target.each([0, 1, tfs.target.contrast(0, 1)]))
+    explanation.report(tmp_path / "report.html", labels=["cat", "dog", "fish"])
+    watched = Watched(browser, tmp_path.as_uri())
+    page = watched.open((tmp_path / "report.html").as_uri())
+    shown = page.locator("figure[data-target]:visible")
+
+    def targets():
+        return [each.get_attribute("data-target") for each in shown.all()]
+
+    assert targets() == ["0 cat", "0 cat"]
+    page.get_by_text("0 cat, not 1 dog", exact=True).locator("visible=true").nth(1).click()
+    assert targets() == ["0 cat", "0 cat, not 1 dog"]
+    page.keyboard.press("ArrowLeft")
+    assert targets() == ["0 cat", "1 dog"]
+    assert watched.trouble == []
+
+
+@pytest.mark.parametrize("method", [tfs.Gradient, tfs.SmoothGradSquared])
+def test_the_pointer_reads_the_value_of_each_place(browser, tmp_path, method):
+    model = keras.Sequential([keras.Input((4, 6, 3)), layers.Flatten(), layers.Dense(2)])
+    explanation = method(model).explain(np.random.default_rng(0).uniform(size=(1, 4, 6, 3)), 0)
+    explanation.report(tmp_path / "report.html")
+    watched = Watched(browser, tmp_path.as_uri())
+    page = watched.open((tmp_path / "report.html").as_uri())
+    signed = explanation.meaning == "signed"
+    flat = explanation.values[0].sum(axis=-1) if signed else explanation.values[0].max(axis=-1)
+    limit = np.percentile(np.abs(flat), 99)
+    box = page.locator(".layers").nth(1).bounding_box()
+    ends = 0
+    for row, column in np.ndindex(flat.shape):
+        page.mouse.move(box["x"] + (column + 0.3) * box["width"] / 6, box["y"] + (row + 0.7) * box["height"] / 4)
+        place, value = page.locator("#value").text_content().split(": ")
+        assert place == f"row {row}, column {column}"
+        ends += "or" in value
+        assert abs(float(value.split()[0]) - np.clip(flat[row, column], -limit, limit)) < 0.02 * limit
+        assert ("or more" in value) == (flat[row, column] > limit * (254 if signed else 255) / 256)
+    assert ends >= 1
+    page.mouse.move(box["x"] + 5, box["y"] + box["height"] + 200)
+    assert page.locator("#value").is_hidden()
+    assert watched.trouble == []

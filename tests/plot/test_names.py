@@ -117,7 +117,7 @@ def test_reports_show_names(of_table, of_ids, tmp_path):
     # One drawing for each row and method.
     assert (tmp_path / "table.html").read_text(encoding="utf-8").count("<img") == 6
     of_ids.named(tokens=named).report(tmp_path / "words.html")
-    assert (tmp_path / "words.html").read_text(encoding="utf-8").count("<img") == 2
+    assert (tmp_path / "words.html").read_text(encoding="utf-8").count('<p class="words"') == 2
 
 
 def test_beeswarm(of_table):

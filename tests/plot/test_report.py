@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import re
+import warnings
 from html.parser import HTMLParser
 
 import cv2
@@ -50,7 +51,7 @@ def read(path):
 
 
 def pixels(url):
-    encoded = base64.b64decode(url.removeprefix("data:image/png;base64,"))
+    encoded = base64.b64decode(re.sub(r"^data:image/(png|webp);base64,", "", url))
     return cv2.imdecode(np.frombuffer(encoded, "uint8"), cv2.IMREAD_COLOR)[..., ::-1]
 
 
@@ -75,14 +76,17 @@ def test_it_shows_the_maps_and_what_is_known_of_them(model, images, tmp_path):
     shown = [pixels(image["src"]) for image in page.all("img")]
     expected = []
     for sample in range(2):
-        expected.append(tfs.plot.picture(images[sample]))
         expected.append(tfs.plot.heatmap(explanations[0].values[sample].sum(axis=-1)))
         expected.append(tfs.plot.heatmap(explanations[1].values[sample].max(axis=-1), signed=False))
     for ours, theirs in zip(shown, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     style = page.text_of("style")[0]
     under = [pixels(url) for url in re.findall(r'url\("([^"]+)"\)', style)]
-    np.testing.assert_array_equal(under, expected[::3])
+    np.testing.assert_array_equal(under, [tfs.plot.picture(image) for image in images])
+    assert [each["class"] for each in page.all("div") if "role" in each] == [
+        "layers sample-0-0 small",
+        "layers sample-1-0 small",
+    ]
 
     assert page.text_of("h2")[:2] == ["a.png", "b.png"]
     facts = page.facts()
@@ -114,7 +118,8 @@ def test_names_and_labels_are_text_whatever_they_say(model, images, tmp_path):
     page = read(tmp_path / "map.html")
     assert page.text_of("h2")[0] == HOSTILE
     assert ("target", f"0 {HOSTILE}") in page.facts()
-    assert page.all("img")[0]["alt"] == f"{HOSTILE}, the input"
+    assert page.all("img")[0]["alt"] == f"{HOSTILE}, Gradient"
+    assert [each["aria-label"] for each in page.all("div") if "role" in each] == [f"{HOSTILE}, the input"]
     assert len(page.all("script")) == len(page.all("style")) == 1
 
 
@@ -156,7 +161,7 @@ def test_volumes_show_their_middle(tmp_path):
     model = keras.Sequential([keras.Input((5, 6, 7, 1)), layers.Flatten(), layers.Dense(2)])
     explanation = tfs.Gradient(model).explain(np.random.default_rng(0).uniform(size=(1, 5, 6, 7, 1)), 0)
     explanation.report(tmp_path / "volume.html")
-    shown = pixels(read(tmp_path / "volume.html").all("img")[1]["src"])
+    shown = pixels(read(tmp_path / "volume.html").all("img")[0]["src"])
     flat = explanation.values[0].sum(axis=-1)
     # One range of colours for all slices.
     np.testing.assert_array_equal(shown, tfs.plot.heatmap(flat[2], limit=np.percentile(np.abs(flat), 99)))
@@ -166,18 +171,97 @@ def test_a_coarse_map_has_the_proportions_of_its_picture(model, images, tmp_path
     photos = np.random.default_rng(0).integers(0, 255, (2, 200, 300, 3), "uint8")
     coarse = tfs.GradCAM(model, upsample=False).explain(images)
     coarse.report(tmp_path / "map.html", images=photos)
-    given, mapped = read(tmp_path / "map.html").all("img")[:2]
-    assert (given["width"], given["height"]) == (mapped["width"], mapped["height"]) == ("300", "200")
-    assert (given["class"], mapped["class"]) == ("fine", "small")
+    page = read(tmp_path / "map.html")
+    mapped = page.all("img")[0]
+    assert "aspect-ratio: 300 / 200; }" in page.text_of("style")[0]
+    assert (mapped["width"], mapped["height"], mapped["class"]) == ("300", "200", "small")
+    given = next(each for each in page.all("div") if "role" in each)
+    assert given["class"] == "layers sample-0-0 fine"
 
 
 def test_channels_that_cancel_are_drawn_as_in_a_figure(model, images, tmp_path):
     explanation = dataclasses.replace(tfs.Gradient(model).explain(images), values=images - 0.05)
     assert explanation.values.min() < 0 < explanation.values.sum(axis=-1).min()
     explanation.report(tmp_path / "map.html")
-    shown = pixels(read(tmp_path / "map.html").all("img")[1]["src"])
+    shown = pixels(read(tmp_path / "map.html").all("img")[0]["src"])
     drawn = explanation.plot().axes[1].images[0].get_array()
     np.testing.assert_array_equal(shown, drawn)
+
+
+def test_several_targets_have_their_names_to_choose_from_and_their_maps(model, images, tmp_path):
+    targets = tfs.target.each([[2, 0], 1, tfs.target.contrast([2, 0], 1)])
+    explanations = [tfs.Gradient(model).explain(images, targets), tfs.DeepLIFT(model).explain(images, targets)]
+    tfs.plot.report(explanations, tmp_path / "map.html", labels=["cat", "dog", "fish"])
+    page = read(tmp_path / "map.html")
+    names = [["2 fish", "1 dog", "2 fish, not 1 dog"], ["0 cat", "1 dog", "0 cat, not 1 dog"]]
+    choices = [each for each in page.all("input") if each["type"] == "radio"]
+    assert [(each["name"], each["value"]) for each in choices] == [
+        (f"targets-{sample}", name) for sample in range(2) for name in names[sample]
+    ]
+    assert [each["value"] for each in choices if "checked" in each] == ["2 fish", "0 cat"]
+    mapped = [each for each in page.all("figure") if "data-target" in each]
+    assert [each["data-target"] for each in mapped] == [name for sample in range(2) for name in names[sample] * 2]
+    ours = [pixels(image["src"]) for image in page.all("img")]
+    theirs = [
+        tfs.plot.heatmap(each.values[sample, place].sum(axis=-1))
+        for sample in range(2)
+        for each in explanations
+        for place in range(3)
+    ]
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # Each method once, with all that differs between its maps.
+    assert page.text_of("h3") == [each.method for each in explanations]
+
+
+def test_a_word_that_is_said_twice_is_two_targets(tmp_path):
+    model = keras.Sequential([keras.Input((None,)), layers.Embedding(9, 4), layers.LSTM(8, return_sequences=True)])
+    model.add(layers.Dense(9))
+    both = [
+        kind(model).explain(np.array([[3, 8, 1, 1]]), tfs.target.tokens([1, 1], 1))
+        for kind in (tfs.Gradient, tfs.IntegratedGradients)
+    ]
+    tfs.plot.report(both, tmp_path / "map.html")
+    named = [each["value"] for each in read(tmp_path / "map.html").all("input") if each["type"] == "radio"]
+    assert named == ["1: sequence((1,), first=1)", "1: sequence((1,), first=2)"]
+    # Two models that are asked for one class are asked the same.
+    other = keras.models.clone_model(model)
+    explanations = [tfs.Gradient(each).explain(np.array([[3, 8]]), tfs.target.token(1, 4)) for each in (model, other)]
+    tfs.plot.report(explanations, tmp_path / "map.html")
+    assert [each["type"] for each in read(tmp_path / "map.html").all("input")] == ["range"]
+
+
+def test_words_are_text_on_the_colours_of_their_values(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Embedding(9, 4), layers.Flatten(), layers.Dense(2)])
+    explanation = (
+        tfs.DeepLIFT(model).explain(np.array([[3, 8, 1, 0]])).named(tokens=[["a", HOSTILE, "\u05e9\u05dc\u05d5\u05dd"]])
+    )
+    explanation.report(tmp_path / "map.html")
+    page = read(tmp_path / "map.html")
+    assert [text.strip() for text in page.text_of("span")[2:]] == ["a", HOSTILE, "\u05e9\u05dc\u05d5\u05dd"]
+    assert [each["dir"] for each in page.all("p") if "dir" in each] == ["auto"]
+    words = [each for each in page.all("span") if "title" in each]
+    assert [each["title"] for each in words] == [f"{value:.3g}" for value in explanation.values[0, :3]]
+    heat = tfs.plot.heatmap(explanation.values, limit=scale_of(explanation.values[0], "signed", 99).limit)[0]
+    for word, colour in zip(words, heat, strict=False):
+        code = "".join(f"{byte:02x}" for byte in colour)
+        assert word["class"].startswith(f"on-{code}-")
+        assert f".{word['class']} {{ background: #{code}; color:" in page.text_of("style")[0]
+
+
+def test_four_photographs_six_methods_and_four_targets_are_below_five_megabytes(tmp_path):
+    model = tfs.zoo.efficientnet_lite0()
+    photos = np.concatenate([tfs.zoo.preprocess(photo) for photo in tfs.zoo.photographs().values()])
+    first, second, third = np.argsort(-model.predict(photos, verbose=0))[:, :3].T
+    targets = tfs.target.each([first, second, third, tfs.target.contrast(first, second)])
+    kinds = (tfs.Gradient, tfs.GradientTimesInput, tfs.GuidedBackprop, tfs.DeepLIFT, tfs.LRP, tfs.GradCAM)
+    with warnings.catch_warnings():
+        # LRP has no rule for a contrast, and says so.
+        warnings.filterwarnings("ignore", "The values of the samples .* miss their sum")
+        explanations = [kind(model).explain(photos, targets) for kind in kinds]
+    tfs.plot.report(explanations, tmp_path / "map.html", labels=tfs.zoo.labels())
+    assert read(tmp_path / "map.html").elements.count(("fieldset", {})) == 4
+    assert (tmp_path / "map.html").stat().st_size < 5e6
 
 
 def test_models_are_told_apart(model, images, tmp_path):

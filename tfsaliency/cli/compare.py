@@ -19,7 +19,8 @@ def compare(options: argparse.Namespace) -> None:
     first = next(iter(explainers.values()))
     metrics = [make_metric(metric, first) for metric in options.metric] if options.metric else None
     inputs = prepared.preprocess(np.stack(prepared.pictures).astype("float32"))
-    targets = None if None in prepared.targets else prepared.targets
+    first_target = prepared.targets[0]
+    targets = prepared.targets if isinstance(first_target, int) else first_target
     table = compared(explainers, inputs, targets, metrics, progress=True)
     options.out.mkdir(parents=True, exist_ok=True)
     files["txt"].write_text(f"{table}\n", encoding="utf-8")

@@ -50,17 +50,18 @@ def explain(options: argparse.Namespace) -> None:
         path = files[photo, method]
         write_png(plot(explanation, images=picture[None], labels=prepared.labels), path)
         explanation.save(path.with_suffix(".npz"))
-        rows.append(
-            [
-                photo,
-                target_text(explanation, 0, prepared.labels),
-                f"{explanation.scores[0]:.3f}",
-                method,
-                f"{explanation.provenance['seconds']:.2f}",
-                diagnostics_text(explanation, 0),
-                str(path),
-            ]
-        )
+        for one in explanation.each():
+            rows.append(
+                [
+                    photo,
+                    target_text(one, 0, prepared.labels),
+                    f"{one.scores[0]:.3f}",
+                    method,
+                    f"{explanation.provenance['seconds']:.2f}",
+                    diagnostics_text(one, 0),
+                    str(path),
+                ]
+            )
     if options.report:
         sections = [
             Section([explanations[photo, method][0] for method in methods], picture[None], [path.name])

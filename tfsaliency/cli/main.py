@@ -109,7 +109,7 @@ def _add_model_and_photos(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--target",
         default="top",
-        help="top, a class, or one class per photo: 285,967 (default: top)",
+        help="top, top3 for the first three classes, a class, or one class per photo: 285,967 (default: top)",
     )
     command.add_argument(
         "--preprocess",

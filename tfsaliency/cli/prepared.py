@@ -1,6 +1,7 @@
 """A model and photographs, as the options of the command line name them."""
 
 import argparse
+import re
 from dataclasses import dataclass
 
 import keras
@@ -8,6 +9,8 @@ import numpy as np
 
 from tfsaliency.base.pictures import centre_crop, read_photo
 from tfsaliency.cli.models import PREPROCESS, Preprocess, load_model, read_labels
+from tfsaliency.target import top
+from tfsaliency.target.base import Several
 
 LARGEST = 4096
 
@@ -21,14 +24,14 @@ class Prepared:
         labels: its class names, None if they are unknown.
         preprocess: turns RGB in 0..255 into its input.
         pictures: the photographs, cropped to its size, RGB uint8.
-        targets: a class for each photograph, or None for its top class.
+        targets: a class for each photograph, None for its top class, or several of its top classes.
     """
 
     model: keras.Model
     labels: list[str] | None
     preprocess: Preprocess
     pictures: list[np.ndarray]
-    targets: list[int | None]
+    targets: list[int | Several | None]
 
 
 def prepare(options: argparse.Namespace) -> Prepared:
@@ -52,23 +55,25 @@ def loaded(options: argparse.Namespace) -> tuple[keras.Model, list[str] | None, 
     return found.model, labels, found.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
 
 
-def one_target(text: str) -> int | None:
+def one_target(text: str) -> int | Several | None:
     """The target of all photographs.
 
     Raises:
-        ValueError: it is neither top nor one class.
+        ValueError: it names a class for each photograph.
     """
     return _targets(text, 1)[0]
 
 
-def _targets(text: str, count: int) -> list[int | None]:
+def _targets(text: str, count: int) -> list[int | Several | None]:
     if text == "top":
         return [None] * count
+    if match := re.fullmatch(r"top([1-9]\d*)", text):
+        return [top(int(match[1]))] * count
     try:
         targets = [int(item) for item in text.split(",")]
     except ValueError:
         raise ValueError(
-            f"--target is top, a class number, or one number per photo: 285,967. Received: {text!r}"
+            f"--target is top, top3, a class number, or one number per photo: 285,967. Received: {text!r}"
         ) from None
     if len(targets) == 1:
         return [*targets] * count

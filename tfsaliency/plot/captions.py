@@ -1,6 +1,7 @@
 """Texts about a sample."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,17 @@ def target_text(explanation: Record, sample: int, labels: Sequence[str] | None) 
     against = _foil(explanation, sample)
     classes = [int(explanation.target[sample])] + ([] if against is None else [against])
     return ", not ".join(f"{each} {_label(each, labels)}".rstrip() for each in classes)
+
+
+def target_texts(explanations: Sequence[Record], sample: int, labels: Sequence[str] | None) -> list[str]:
+    """The target of each explanation, in words that differ where one method explains one class at several places."""
+    texts = [target_text(each, sample, labels) for each in explanations]
+    asked = [str(each.provenance.get("target")) for each in explanations]
+    targets: dict[tuple[Any, ...], set[str]] = {}
+    for each, text, target in zip(explanations, texts, asked, strict=True):
+        targets.setdefault((text, each.method, each.provenance.get("fingerprint")), set()).add(target)
+    ambiguous = {text for (text, *_), differing in targets.items() if len(differing) > 1}
+    return [f"{text}: {target}" if text in ambiguous else text for text, target in zip(texts, asked, strict=True)]
 
 
 def _foil(explanation: Record, sample: int) -> int | None:

@@ -32,14 +32,19 @@ def facts(named: dict[str, str]) -> Element:
 
 
 def picture_url(picture: np.ndarray) -> str:
-    """The data URL of an RGB uint8 picture."""
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    return png_url(encoded.tobytes())
+    """The data URL of an RGB uint8 picture, each pixel as it is: a map takes a third of what it takes as PNG."""
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
+    _, encoded = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), lossless)
+    return _url("webp", encoded.tobytes())
 
 
 def png_url(png: bytes) -> str:
     """The data URL of a PNG file, from its bytes."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    return _url("png", png)
+
+
+def _url(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def page(title: str, content: list[Element], style: str, script: str) -> bytes:

@@ -11,9 +11,11 @@ import numpy as np
 
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.plot import image as paint
-from tfsaliency.plot.captions import diagnostics_of, target_text
+from tfsaliency.plot import words
+from tfsaliency.plot.captions import diagnostics_of, target_texts
+from tfsaliency.plot.controls import choice_of, slider, value_under_pointer
 from tfsaliency.plot.figure import check_same_inputs, draw_part, png, rows_of, shown_inputs
-from tfsaliency.plot.kinds import Kind, scale_of
+from tfsaliency.plot.kinds import WORDS, Kind, scale_of
 from tfsaliency.plot.page import Element, element, facts, page, picture_url, png_url
 from tfsaliency.plot.record import Record
 
@@ -25,7 +27,7 @@ class Section(NamedTuple):
     """Explanations of the same inputs, side by side.
 
     Attributes:
-        explanations: one per method.
+        explanations: one per method, or per method and target.
         images: pictures to show instead of the inputs, or None.
         names: one per sample.
     """
@@ -46,11 +48,14 @@ def report(
 ) -> None:
     """Writes one HTML file: each sample with its maps over it, an opacity slider, and the origin of the maps.
 
+    Where there are several targets, their names are above the maps, and a click shows the maps of one. The value of a
+    place or a word is shown under the pointer: of a place to a hundredth of the range of its map's colours.
+
     The file contains its pictures, its styles, its one script, and a policy that forbids everything else: it can be
     mailed, archived and opened without a network. It appears complete or not at all. An existing file is replaced.
 
     Args:
-        explanations: one explanation, or several of the same inputs, side by side.
+        explanations: one explanation, or several of the same inputs, side by side: several methods, targets or models.
         path: ends in ``.html``.
         images: pictures to show instead of the inputs, e.g. before preprocessing; in the structure of the inputs.
         names: one per sample, such as file names; by default their numbers.
@@ -69,11 +74,10 @@ def report(
         ...     page = pathlib.Path(folder) / "cat.html"
         ...     tfs.plot.report([tfs.Gradient(model).explain(image), tfs.LRP(model).explain(image)], page)
         ...     page.read_text(encoding="utf-8").count("<img")
-        3
+        2
     """
     if not isinstance(explanations, Sequence):
         explanations = [explanations]
-    explanations = [one for each in explanations for one in each.each()]
     check_same_inputs("report", explanations)
     count = len(explanations[0])
     if names is None:
@@ -92,7 +96,11 @@ def write_report(
 ) -> None:
     """Writes sections, each with its own inputs; see `report`."""
     path = check_report(path)
-    content = _page(sections, labels, percentile)
+    one_target_each = [
+        section._replace(explanations=[one for each in section.explanations for one in each.each()])
+        for section in sections
+    ]
+    content = _page(one_target_each, labels, percentile)
     with appearing_whole(path) as unfinished:
         unfinished.write_bytes(content)
 
@@ -114,23 +122,20 @@ def _page(sections: Sequence[Section], labels: Sequence[str] | None, percentile:
         inputs = shown_inputs(section.explanations[0], section.images)
         for sample, name in enumerate(section.names):
             parts = _parts(section, inputs, sample, f"sample-{number}")
-            number += 1
             style += "".join(map(_background, parts))
-            figures = _figures(section, inputs, sample, parts, labels, percentile)
-            shown += [element("h2", name), element("div", *figures, class_="maps")]
+            targets = target_texts(section.explanations, sample, labels)
+            figures = _figures(section, inputs, sample, parts, targets, percentile)
+            choice = choice_of(targets, f"targets-{number}")
+            shown.append(element("section", element("h2", name), *choice, element("div", *figures, class_="maps")))
+            number += 1
+    style += words.rules(shown)
     legend = (
         "Signed maps: orange speaks for the target, purple against, white is zero. Others: from black, zero, to "
-        "yellow. Each map has its own range of colours."
+        "yellow. Each map has its own range of colours. Point at a map for its values, to a hundredth of this range."
     )
     header = element("header", element("h1", title), element("p", legend))
     main = element("main", *shown, *_makings(sections))
-    return page(title, [header, _slider(), main], style, _resource("report.js"))
-
-
-def _slider() -> Element:
-    slider = element("input", type="range", id="opacity", min="0", max="100", value="70", autocomplete="off")
-    ends = element("span", "input"), slider, element("span", "map"), element("output", "70 %", id="share")
-    return element("div", element("label", *ends), class_="bar")
+    return page(title, [header, slider(), main, value_under_pointer()], style, _resource("report.js"))
 
 
 class _Part(NamedTuple):
@@ -157,10 +162,12 @@ def _parts(section: Section, inputs: list[np.ndarray], sample: int, name: str) -
 
 
 def _background(part: _Part) -> str:
-    """The style of the picture under the maps; the page contains this picture once for all maps."""
+    """The style of the picture under the maps: the page contains it once for all of them."""
     if part.picture is None:
         return ""
-    return f'.{part.name} {{ background-image: url("{picture_url(part.picture)}"); }}\n'
+    height, width = part.picture.shape[:2]
+    picture = f'background-image: url("{picture_url(part.picture)}")'
+    return f".{part.name} {{ {picture}; aspect-ratio: {width} / {height}; }}\n"
 
 
 def _figures(
@@ -168,16 +175,20 @@ def _figures(
     inputs: list[np.ndarray],
     sample: int,
     parts: list[_Part],
-    labels: Sequence[str] | None,
+    targets: Sequence[str],
     percentile: float,
 ) -> Iterator[Element]:
     name = section.names[sample]
-    seen = [_img(part.picture, f"{name}, the input", part.picture) for part in parts if part.picture is not None]
+    seen = [
+        element("div", role="img", aria_label=f"{name}, the input", class_=f"layers {part.name} {_grain(part.picture)}")
+        for part in parts
+        if part.picture is not None
+    ]
     if seen and section.explanations[0].meaning != "painting":
         yield element("figure", *seen, element("figcaption", "input"))
-    for explanation in section.explanations:
+    for explanation, target in zip(section.explanations, targets, strict=True):
         known = {
-            "target": target_text(explanation, sample, labels),
+            "target": target,
             "score": f"{explanation.scores[sample]:.4g}",
             **diagnostics_of(explanation, sample),
         }
@@ -188,7 +199,7 @@ def _figures(
             shown.append(drawn)
             if colours:
                 known[f"colours {place + 1}" if len(parts) > 1 else "colours"] = colours
-        yield element("figure", *shown, element("figcaption", explanation.method), facts(known))
+        yield element("figure", *shown, element("figcaption", explanation.method), facts(known), data_target=target)
 
 
 def _drawn(
@@ -196,6 +207,9 @@ def _drawn(
 ) -> tuple[Element, str]:
     """One part of a sample's map, and the range of its colours, empty if an axis shows the range."""
     scale = scale_of(values, explanation.meaning, percentile)
+    colours = f"{-scale.limit if scale.signed else 0:.3g} to {scale.limit:.3g}"
+    if kind is WORDS:
+        return words.paragraph(part.given, values, scale), colours
     shown = kind.shown(part.given, values)
     if part.picture is None or shown is None:
         drawing = png_url(png(draw_part(kind, part.given, values, scale)))
@@ -203,15 +217,17 @@ def _drawn(
     if explanation.meaning == "painting":
         painted = paint.picture(shown[1])
         return _img(painted, alt, painted), ""
-    colours = paint.heatmap(paint.flat_map(shown[1], scale.signed), limit=scale.limit, signed=scale.signed)
-    layers = element("div", _img(colours, alt, part.picture), class_=f"layers {part.name} {_grain(part.picture)}")
-    return layers, f"{-scale.limit if scale.signed else 0:.3g} to {scale.limit:.3g}"
+    heat = paint.heatmap(paint.flat_map(shown[1], scale.signed), limit=scale.limit, signed=scale.signed)
+    values_of = {"data_colours": "signed" if scale.signed else "magnitude", "data_limit": f"{scale.limit:.6g}"}
+    above = _img(heat, alt, part.picture, **values_of)
+    return element("div", above, class_=f"layers {part.name} {_grain(part.picture)}"), colours
 
 
-def _img(colours: np.ndarray, alt: str, shape_of: np.ndarray) -> Element:
+def _img(colours: np.ndarray, alt: str, shape_of: np.ndarray, **attributes: str) -> Element:
     """A picture in the proportions of another picture, so that a coarse map covers the picture below."""
     height, width = shape_of.shape[:2]
-    return element("img", src=picture_url(colours), alt=alt, width=width, height=height, class_=_grain(colours))
+    grain = _grain(colours)
+    return element("img", src=picture_url(colours), alt=alt, width=width, height=height, class_=grain, **attributes)
 
 
 def _grain(picture: np.ndarray) -> str:
@@ -219,9 +235,12 @@ def _grain(picture: np.ndarray) -> str:
 
 
 def _makings(sections: Sequence[Section]) -> Iterator[Element]:
-    """The origin of each method's maps; values that differ between sections, such as the seconds, are all listed."""
+    """The origin of each method's maps of a model; values that differ, such as the seconds, are all listed."""
     yield element("h2", "How these maps were made")
-    for made in zip(*(section.explanations for section in sections), strict=True):
+    alike: dict[tuple[Any, ...], list[Record]] = {}
+    for explanation in (each for section in sections for each in section.explanations):
+        alike.setdefault((explanation.method, explanation.provenance.get("fingerprint")), []).append(explanation)
+    for made in alike.values():
         texts: dict[str, list[str]] = {}
         for explanation in made:
             known = {"explained": explanation.explained, "values": explanation.meaning, **explanation.provenance}

@@ -9,7 +9,7 @@ from tfsaliency.target.contrasts import contrast, margin
 from tfsaliency.target.functions import binary
 from tfsaliency.target.outputs import output
 from tfsaliency.target.regions import region
-from tfsaliency.target.several import each, tokens
+from tfsaliency.target.several import each, tokens, top
 from tfsaliency.target.tokens import sequence, token
 
-__all__ = ["binary", "box", "contrast", "each", "margin", "output", "region", "sequence", "token", "tokens"]
+__all__ = ["binary", "box", "contrast", "each", "margin", "output", "region", "sequence", "token", "tokens", "top"]

@@ -47,9 +47,8 @@ class ClassTarget(Target):
         return count_of(self.index)
 
     def check(self, logits: Logits, given: dict[str, np.ndarray]) -> None:
-        values, binary = _class_logits(logits)
+        units = _units(logits)
         if "class" in given:
-            units = 2 if binary else values.shape[-1] if values.shape.rank == 2 else 1
             check_classes(given["class"], units, ONE_UNIT if units == 1 else "")
 
     def choose(self, logits: Logits, given: Rows) -> Rows:
@@ -91,6 +90,49 @@ class ClassTarget(Target):
         """For a language model the last position's top id against the runner-up: all its logits are one question."""
         place = continued_ids(model, row) if self.index is None else None
         return self if place is None else NextId(place=place, filler=point_of(model).filler(place))
+
+
+@dataclass(frozen=True)
+class Ranked(ClassTarget):
+    """The logit of the class that has a rank among all of them; the top class has rank 0."""
+
+    rank: int = 0
+
+    @property
+    def key(self) -> Hashable:
+        return Ranked
+
+    def given(self, samples: int) -> dict[str, np.ndarray]:
+        return named_per_sample({"rank": self.rank}, samples)
+
+    def check(self, logits: Logits, given: dict[str, np.ndarray]) -> None:
+        units = _units(logits)
+        if units is not None and self.rank >= units:
+            raise ValueError(
+                f"The output has {units} classes. Received: a target for the first {self.rank + 1} of them"
+            )
+
+    def choose(self, logits: Logits, given: Rows) -> Rows:
+        values, binary = _class_logits(logits)
+        if binary:
+            (top,) = super().choose(logits, {}).values()
+            return {"class": tf.where(tf.equal(given["rank"], 0), top, 1 - top)}
+        outputs = only_output(logits.outputs)
+        order = tf.argsort(outputs if values.shape.rank == 2 else outputs[:, None], direction="DESCENDING", stable=True)
+        return {"class": tf.gather(order, given["rank"], axis=1, batch_dims=1)}
+
+    def meant(self, model: TracedModel, row: Any) -> Target:
+        return self
+
+    def __str__(self) -> str:
+        return f"the class of rank {self.rank}"
+
+
+def _units(logits: Logits) -> int | None:
+    """The number of classes, None where the model does not say it before it is called."""
+    values, binary = _class_logits(logits)
+    units: int | None = 2 if binary else values.shape[-1] if values.shape.rank == 2 else 1
+    return units
 
 
 def _class_logits(logits: Logits) -> tuple[Any, bool]:

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from tfsaliency.base.options import check_count
 from tfsaliency.target.base import Several
+from tfsaliency.target.classes import Ranked
 from tfsaliency.target.outputs import as_target
 from tfsaliency.target.tokens import sequence
 
@@ -34,6 +36,29 @@ def each(targets: Iterable[Any]) -> Several:
     if not chosen:
         raise ValueError("target.each takes at least one target. Received: none")
     return Several(chosen)
+
+
+def top(count: int) -> Several:
+    """The top classes of each sample, the best one first.
+
+    They are chosen once for each sample, by what the model says of it: ``target`` of the explanation, ``(N, count)``.
+
+    Args:
+        count: how many, at least 1.
+
+    Raises:
+        ValueError: on ``explain``, if the output has fewer classes.
+
+    Example:
+        >>> import keras, numpy as np, tfsaliency as tfs
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, use_bias=False)])
+        >>> model.set_weights([np.array([[1.0, 2.0, 0.0], [3.0, 4.0, 0.0], [5.0, 6.0, 0.0]])])
+        >>> explanation = tfs.Gradient(model).explain(np.ones((1, 3)), tfs.target.top(2))
+        >>> explanation.target, explanation.scores
+        (array([[1, 0]], dtype=int32), array([[12.,  9.]], dtype=float32))
+    """
+    check_count("count", count)
+    return each([Ranked(rank=rank) for rank in range(count)])
 
 
 def tokens(ids: Any, first: Any = 0) -> Several:
