@@ -77,9 +77,7 @@ class Merged(NamedTuple):
     words: np.ndarray
 
 
-def merged(
-    values: np.ndarray, names: np.ndarray | None, texts: Sequence[str], offsets: Sequence[Any], by_norm: bool
-) -> Merged:
+def merged(values: np.ndarray, names: np.ndarray | None, texts: Sequence[str], offsets: Any, by_norm: bool) -> Merged:
     """What is said about tokens, about the words of the texts that they are pieces of.
 
     Args:
@@ -87,12 +85,14 @@ def merged(
         names: of the tokens, ``(N, T)``, for those that are no piece of a text.
         texts: one for each sample. Words are what white space separates.
         offsets: for each sample the first letter of each token and the one behind its last; an empty span for a token
-            that is no piece of the text.
+            that is no piece of the text. Or a function that returns these spans for a text.
         by_norm: whether the values of a word are slopes, of which the norm counts, and not contributions to add up.
 
     Raises:
         ValueError: there is not one text for each sample, or one span for each of its tokens.
     """
+    if callable(offsets):
+        offsets = [offsets(text) for text in texts]
     if not len(texts) == len(offsets) == len(values):
         raise ValueError(
             f"by_word takes a text, and spans of its tokens, for each of {len(values)} samples. Received: {len(texts)} "

@@ -172,7 +172,9 @@ class Explanation:
             texts: one for each sample; words are what white space separates. For inputs of several parts a dict of
                 these, or a list with None.
             offsets: in the same form, for each sample the spans ``(first letter, one behind the last)`` of its tokens,
-                as tokenizers give them. A token with an empty span, such as one for the end, stays by itself.
+                as tokenizers give them; or a function that returns the spans for a text, such as ``lambda text:
+                tokenizer(text, return_offsets_mapping=True)["offset_mapping"]``. A token with an empty span, such as
+                one for the end, stays by itself.
 
         Raises:
             ValueError: there is not one text for each sample, or more spans than tokens.
