@@ -174,7 +174,9 @@ LENGTHS = TEXT["padding_mask"].sum(axis=1)
 def test_the_next_token_against_the_runner_up(writer):
     """Without a target, at the last position; in a batch of texts of different lengths, where each of them ends."""
     model, inputs = writer
-    assert tfs.Gradient(model).explain(inputs).provenance["target"] == "contrast()"
+    said = r"in the samples \[0, 1\] that is padding, by inputs\['padding_mask'\]. Say where each text ends"
+    with pytest.warns(UserWarning, match=said):
+        assert tfs.Gradient(model).explain(inputs).provenance["target"] == "contrast()"
     explanation = tfs.Gradient(model).explain(inputs, tfs.target.contrast(position=LENGTHS - 1))
     said = model({name: tf.constant(part) for name, part in inputs.items()}, training=False).numpy()
     ranked = np.argsort(-said[np.arange(2), LENGTHS - 1], axis=-1)

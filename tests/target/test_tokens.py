@@ -143,7 +143,9 @@ def test_padding_at_the_end_is_no_last_word():
     model = keras.Model(ids, layers.Dense(WORDS)(layers.MultiHeadAttention(2, 4)(y, y, use_causal_mask=True)))
     padded = np.array([[3, 8, 1, 4, 2], [1, 5, 2, 0, 0]])
     explainer = tfs.GradientTimesInput(model)
-    with pytest.warns(UserWarning, match=r"in the samples \[1\] that is padding, the id 0.*position=lengths - 1"):
+    with pytest.warns(
+        UserWarning, match=r"in the samples \[1\] that is padding, by \(ids != 0\).*position=lengths - 1"
+    ):
         explainer.explain(padded)
     lengths = (padded != 0).sum(axis=1)
     explanation = explainer.explain(padded, tfs.target.contrast(position=lengths - 1))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.base.structure import flatten, names
 from tfsaliency.model.logits import Logits
 from tfsaliency.target.base import (
     Rows,
@@ -90,15 +91,30 @@ class NextId(Contrast):
     filler: int | None = None
 
     def check_inputs(self, inputs: Any) -> None:
-        ids = tf.nest.flatten(inputs)[self.place]
-        padded = np.flatnonzero(ids[:, -1] == self.filler) if self.filler is not None else np.array([])
-        if padded.size:
-            warnings.warn(
-                f"Without a target a language model is asked what follows the last position, and in the samples "
-                f"{padded[:5].tolist()} that is padding, the id {self.filler}. Say where each text ends, lengths = "
-                f"(ids != {self.filler}).sum(axis=1) and target=tfsaliency.target.contrast(position=lengths - 1).",
-                stacklevel=4,
-            )
+        parts = flatten(inputs)
+        ids = parts[self.place]
+        marks = {} if self.filler is None else {f"(ids != {self.filler})": ids != self.filler}
+        for name, part in zip(names(inputs), parts, strict=True):
+            if part is not ids and part.shape == ids.shape and _marks_ends(part):
+                marks[f"inputs[{name!r}]" if isinstance(inputs, dict) else f"inputs[{name}]"] = part
+        for name, mark in marks.items():
+            padded = np.flatnonzero(mark[:, -1] == 0)
+            if padded.size:
+                warnings.warn(
+                    f"Without a target a language model is asked what follows the last position, and in the samples "
+                    f"{padded[:5].tolist()} that is padding, by {name}. Say where each text ends, lengths = "
+                    f"{name}.sum(axis=1) and target=tfsaliency.target.contrast(position=lengths - 1).",
+                    stacklevel=4,
+                )
+                return
+
+
+def _marks_ends(part: np.ndarray) -> bool:
+    """Whether a part is 1 up to the end of each text and 0 from there on, as a padding mask is."""
+    if part.dtype.kind not in "biu":
+        return False
+    numbers = part.astype("int64")
+    return bool((numbers[:, 0] == 1).all() and (numbers >= 0).all() and (np.diff(numbers, axis=1) <= 0).all())
 
 
 def contrast(winner: Any = None, loser: Any = None, *, position: Any = None) -> Target:
