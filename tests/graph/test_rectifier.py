@@ -76,7 +76,24 @@ PARTS = {
     "scaled": lambda r, x: 3 * r(x),
     "of a scaled one": lambda r, x: r(3 * x),
     "hard sigmoid": lambda r, x: tf.minimum(r(x + 3), 6) / 6,
+    "read twice, once shifted": lambda r, x: twice(r(x), lambda h: h + 1),
+    "read twice, once shifted by a parameter": lambda r, x: twice(r(x), lambda h: h + SHIFT),
+    "read twice, once times one": lambda r, x: twice(r(x), lambda h: 1.0 * h),
+    "read twice, once capped": lambda r, x: twice(r(x), lambda h: tf.minimum(h, 0.5)),
+    "a part of one and of itself": lambda r, x: (lambda h: h / (1 + h))(r(x)),
+    "before a small step": lambda r, x: (lambda h: h + 0.1 * tanh(h))(r(x)),
+    "before a small square": lambda r, x: (lambda h: h + 0.1 * h * h)(r(x)),
+    "before an exponential": lambda r, x: (lambda h: h + exp(-h))(r(x)),
+    "of unit length": lambda r, x: tf.math.l2_normalize(r(x), 1),
+    "floor of a square": lambda r, x: tf.math.log(tf.maximum(tf.square(r(x) + 0.1), 1e-7)),
 }
+SHIFT = tf.Variable(np.linspace(-1, 1, 24).astype("float32"))
+
+
+def twice(h, step):
+    return step(h) + 0.5 * tf.reverse(h, [1])
+
+
 PLAIN = {
     "tanh by exponentials": lambda x: (exp(x) - exp(-x)) / (exp(x) + exp(-x)),
     "sigmoid by exponentials": lambda x: exp(x) / (1 + exp(x)),
@@ -87,6 +104,7 @@ PLAIN = {
     "absolute by where": lambda x: where(x > 0, x, -x),
     "x erf(x)": lambda x: x * tf.math.erf(x),
     "x tanh(x)": lambda x: x * tanh(x),
+    "a polynomial": lambda x: x + 0.1 * x * x,
     "x + tanh(x)": lambda x: x + 0.1 * tanh(x),
     "tanhshrink": lambda x: x - tanh(x),
     "softshrink": activations.soft_shrink,
@@ -101,6 +119,8 @@ PLAIN = {
     "GLU": lambda x: x * sigmoid(tf.reverse(x, [1])),
     "gate of another": lambda x: where(tf.reverse(x, [1]) > 0, x, 0.0),
     "tanh computed again": lambda x: tf.recompute_grad(tanh)(x),
+    "of unit length": lambda x: tf.math.l2_normalize(x, 1),
+    "floor of a square": lambda x: tf.sqrt(tf.maximum(x * x, 1e-7)),
 }
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import descendants
 from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER, RECTIFIERS
 from tfsaliency.graph.sampled import Part, Parts
+from tfsaliency.graph.sign import never_negative
 from tfsaliency.graph.step import CustomGradient, Step
 from tfsaliency.graph.trace import Trace
 
@@ -53,7 +54,7 @@ def with_rectifiers(steps: list[Step], trace: Trace, inputs: list[tf.Tensor]) ->
     A rectifier passes positive numbers at one slope, maybe up to a cap, and suppresses negative ones. That of several
     operations ends where its slope is nearest to 1: the half of ``(x + |x|) / 2`` and the cap of ``minimum(relu(x),
     2)`` belong to it, the factor of ``3 * relu(x)`` does not. In ``x + relu(x)`` the second term is one, and not the
-    sum.
+    sum. What else reads a rectifier reads its end: after ``h = relu(x)`` that is read twice, ``h + 1`` is none.
 
     The steps in between stay where they are for other readers; without any, a walk passes them by.
     """
@@ -73,10 +74,16 @@ class _Search:
         after = descendants(operations, inputs)
         self._dependent = {each.ref() for each in (*inputs, *(output for op in after for output in op.outputs))}
         self._parts = Parts(graph, _is_of_single_numbers, self._fixed)
+        self._not_negative: set[Any] = set()
+        self._readers: dict[Any, set[tf.Operation]] = {}
         self._found: dict[Any, _Unit] = {}
         self._known: dict[Any, _Shape] = {}
 
     def through(self, steps: list[Step]) -> list[Step]:
+        self._not_negative = never_negative(steps)
+        for step in steps:
+            for source in step.sources:
+                self._readers.setdefault(source.ref(), set()).update(result.op for result in step.results)
         for step in steps:
             if step.type in RECTIFIERS:
                 part = Part(step.source, step.results[0], [step.results[0].op], {})
@@ -93,7 +100,13 @@ class _Search:
             if unit is None:
                 inner = [self._found[ref] for op in part.operations[:-1] for ref in _results(op) if ref in self._found]
                 self._cap(part, shape, inner)
-                if shape.is_rectifier and all(shape.distance <= each.distance + SAME_SLOPE for each in inner):
+                if (
+                    shape.is_rectifier
+                    and not self._is_floor(part, shape)
+                    and all(
+                        shape.distance <= each.distance + SAME_SLOPE and self._goes_on(each, part) for each in inner
+                    )
+                ):
                     unit = _Unit(part, shape.distance)
             elif self._shape(_before(unit.part, part)).is_cap:
                 if not shape.is_rectifier:
@@ -101,6 +114,16 @@ class _Search:
                 unit = _Unit(part, shape.distance)
         if unit is not None:
             self._found[result.ref()] = unit
+
+    def _goes_on(self, unit: "_Unit", part: Part) -> bool:
+        """Whether a part that a rectifier is in still is this rectifier: a scaled, shifted or capped one."""
+        after = _after(unit.part, part)
+        is_straight = after is None or self._shape(after).is_straight
+        return is_straight and self._readers[unit.part.result.ref()] <= set(part.operations)
+
+    def _is_floor(self, part: Part, shape: "_Shape") -> bool:
+        """Whether a part keeps numbers that are never negative away from zero, for a root or a logarithm of them."""
+        return part.source.ref() in self._not_negative and shape.is_cap and part.at(np.zeros([1]))[0] > 0
 
     def _cap(self, part: Part, whole: "_Shape", inner: "list[_Unit]") -> None:
         """Forgets a rectifier that a cap makes symmetric, as ``minimum(maximum(x, -1), 1)`` does."""
@@ -164,11 +187,13 @@ class _Shape(NamedTuple):
     Attributes:
         is_rectifier: whether it passes positive numbers and suppresses negative ones.
         distance: of a rectifier's slope from 1.
-        is_cap: whether it passes numbers as they are, up to a shift, and cuts off others.
+        is_straight: whether it passes numbers at one slope, and cuts off others.
+        is_cap: whether that slope is 1.
     """
 
     is_rectifier: bool
     distance: float
+    is_straight: bool
     is_cap: bool
 
 
@@ -178,26 +203,42 @@ def shape_of(function: Callable[[np.ndarray], np.ndarray]) -> _Shape:
     Args:
         function: of an array, number by number.
     """
-    for reach in REACHES:
-        x = np.linspace(-reach, reach, NUMBERS).astype("float32")
-        y = function(x)
-        if not np.isfinite(y).all():
+    slopes = [_slopes(function, reach) for reach in REACHES]
+    for near, far in zip(slopes, [*slopes[1:], None], strict=True):
+        if near is None:
             break
-        if np.ptp(y) > 0:
-            return _shape(np.diff(y) / np.diff(x))
-    return _Shape(False, np.inf, False)
+        if near.any():
+            shape = _shape(near)
+            # A polynomial bends once near zero, as a rectifier does, and goes on to bend.
+            is_kept = far is None or np.abs(far[: NUMBERS // 2]).max() <= np.abs(near).max() + SAME_SLOPE
+            return shape if is_kept else shape._replace(is_rectifier=False)
+    return _Shape(False, np.inf, False, False)
+
+
+def _slopes(function: Callable[[np.ndarray], np.ndarray], reach: float) -> np.ndarray | None:
+    """The slopes of a function from one number to the next, None where it is not finite."""
+    x = np.linspace(-reach, reach, NUMBERS).astype("float32")
+    y = function(x)
+    return np.diff(y) / np.diff(x) if np.isfinite(y).all() else None
 
 
 def _shape(slopes: np.ndarray) -> _Shape:
     """What a function of these slopes does; the middle one is at zero."""
     below, above = slopes[: NUMBERS // 2], slopes[NUMBERS // 2 :]
-    is_cap = bool(np.all((np.abs(slopes) < SAME_SLOPE) | (np.abs(slopes - 1) < SAME_SLOPE) | _at_kinks(slopes)))
+    # Not the largest, which may be that of a jump.
+    steepest = float(np.quantile(np.abs(slopes), 0.99)) or 1.0
+    is_straight, is_cap = _has_one_slope(slopes / steepest), _has_one_slope(slopes)
     # A jump at a threshold is one slope of its own.
     passed = above[above > SAME_SLOPE * np.quantile(above, 0.995)]
     slope = float(np.median(passed)) if passed.size else 0.0
-    is_straight = slope > 0 and np.quantile(passed, 0.975) <= MOST_CURVED * slope
-    is_rectifier = bool(is_straight and np.abs(below).sum() <= MOST_BELOW * np.abs(above).sum())
-    return _Shape(is_rectifier, abs(slope - 1), is_cap)
+    rises = slope > 0 and np.quantile(passed, 0.975) <= MOST_CURVED * slope
+    is_rectifier = bool(rises and np.abs(below).sum() <= MOST_BELOW * np.abs(above).sum())
+    return _Shape(is_rectifier, abs(slope - 1), is_straight, is_cap)
+
+
+def _has_one_slope(slopes: np.ndarray) -> bool:
+    """Whether a function is flat, or has the slope 1, apart from kinks."""
+    return bool(np.all((np.abs(slopes) < SAME_SLOPE) | (np.abs(slopes - 1) < SAME_SLOPE) | _at_kinks(slopes)))
 
 
 def _at_kinks(slopes: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ def never_negative(steps: list[Step]) -> set[Any]:
     found: set[Any] = set()
     for step in steps:
         read = [source for source in step.sources if source.dtype.is_floating]
-        if step.type in NOT_NEGATIVE or (step.type in KEEP_SIGN and all(source.ref() in found for source in read)):
+        is_square = step.type == "Mul" and len({each.ref() for each in step.results[0].op.inputs}) == 1
+        keeps = step.type in KEEP_SIGN and all(source.ref() in found for source in read)
+        if step.type in NOT_NEGATIVE or is_square or keeps:
             found |= {result.ref() for result in step.results}
     return found
