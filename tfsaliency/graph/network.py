@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfsaliency.graph.activation import joined_activations
 from tfsaliency.graph.ancestry import ancestors, descendants
 from tfsaliency.graph.joined_affine import joined_affine
+from tfsaliency.graph.log_sum_exp import joined_log_sums
 from tfsaliency.graph.operations import (
     CONDITIONS,
     IDENTITIES,
@@ -52,7 +53,7 @@ class Network:
     @cached_property
     def with_activations(self) -> list[Step]:
         """The steps, where several operations that are one activation (SiLU, GELU, softmax) are one step."""
-        return joined_activations(joined_softmaxes(self.steps))
+        return joined_activations(joined_softmaxes(joined_log_sums(self.steps)))
 
     @cached_property
     def with_rectifiers(self) -> list[Step]:

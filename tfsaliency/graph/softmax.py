@@ -1,8 +1,11 @@
-"""Softmaxes that a trace shows as an exponential, its sum and a quotient, put together again."""
+"""Softmaxes that a trace shows as several operations, put together again."""
+
+from typing import Any
 
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import alike, before
+from tfsaliency.graph.log_sum_exp import LogSumExp, axes_of_sum
 from tfsaliency.graph.operations import ADDITIONS, IDENTITIES, QUOTIENTS, RESHAPES
 from tfsaliency.graph.step import Step
 
@@ -10,17 +13,19 @@ SOFTMAX = "Softmax"
 
 
 class WrittenSoftmax(Step):
-    """``exp(z) / sum exp(z)``, with ``z`` the logits minus a common number, as one step that reads the logits.
+    """``exp(z) / sum exp(z)`` or ``exp(z - log sum exp(z))``, as one step that reads the logits.
 
-    Attributes:
+    Args:
+        logits: ``z``, or more by a common number.
         axes: the axes of the sum.
+        operations: those that it is written as.
+        last: the step of the last one.
     """
 
-    def __init__(self, logits: tf.Tensor, powers: tf.Operation, summed: tf.Operation, quotient: Step):
-        super().__init__(SOFTMAX, quotient.name, [logits], quotient.results, [True])
-        self.operations = [powers.type, summed.type, quotient.type]
-        self.names = [powers.name, summed.name, quotient.name]
-        self.axes = _axes(summed)
+    def __init__(self, logits: tf.Tensor, axes: tuple[int, ...], operations: list[tf.Operation], last: Step):
+        super().__init__(SOFTMAX, last.name, [logits], last.results, [True])
+        self.operations, self.names = [op.type for op in operations], [op.name for op in operations]
+        self.axes = axes
 
     def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         (z,) = inputs
@@ -29,31 +34,49 @@ class WrittenSoftmax(Step):
 
 
 def axes_of(softmax: Step) -> tuple[int, ...]:
-    """The axes that a softmax is taken over together."""
-    return softmax.axes if isinstance(softmax, WrittenSoftmax) else (-1,)
+    """The axes that a softmax, or the logarithm of its sum, is taken over together."""
+    return softmax.axes if isinstance(softmax, LogSumExp | WrittenSoftmax) else (-1,)
 
 
 def joined_softmaxes(steps: list[Step]) -> list[Step]:
-    """The steps, with a `WrittenSoftmax` in place of each quotient that is one.
+    """The steps, with a `WrittenSoftmax` in place of each quotient or exponential that is one.
 
     The exponential and its sum stay where they are for other readers; without any, a walk passes them by.
     """
-    return [(_written(step) if step.type in QUOTIENTS else None) or step for step in steps]
+    sums = {step.results[0].ref(): step for step in steps if isinstance(step, LogSumExp)}
+
+    def joined(step: Step) -> Step:
+        softmax = _quotient(step) if step.type in QUOTIENTS else _power(step, sums) if step.type == "Exp" else None
+        return softmax or step
+
+    return list(map(joined, steps))
 
 
-def _written(quotient: Step) -> WrittenSoftmax | None:
+def _power(exponential: Step, sums: dict[Any, LogSumExp]) -> WrittenSoftmax | None:
+    difference = exponential.source.op
+    if difference.type != "Sub":
+        return None
+    z, subtracted = difference.inputs
+    summed = sums.get(subtracted.ref())
+    if summed is None or summed.source is not z or subtracted.shape.rank != z.shape.rank:
+        return None
+    return WrittenSoftmax(z, summed.axes, [difference, exponential.results[0].op], exponential)
+
+
+def _quotient(quotient: Step) -> WrittenSoftmax | None:
     numerator = before(quotient.sources[0], IDENTITIES).op
     denominator = before(quotient.sources[1], (*IDENTITIES, *RESHAPES, "StridedSlice")).op
     if not all(quotient.depends) or numerator.type != "Exp" or denominator.type != "Sum":
         return None
-    powers, axes = numerator.outputs[0], _axes(denominator)
+    powers, axes = numerator.outputs[0], axes_of_sum(denominator)
     if powers.shape.rank is None or not axes or not alike(powers, denominator.inputs[0]):
         return None
     # Of one softmax over the whole tensor, or of the rows of another tensor, this is not the sum of its own row.
     kept = [1 if axis in axes else size for axis, size in enumerate(powers.shape)]
     if repr(quotient.sources[1].shape) != repr(tf.TensorShape(kept)):
         return None
-    return WrittenSoftmax(without_common(numerator.inputs[0], axes), numerator, denominator, quotient)
+    operations = [numerator, denominator, quotient.results[0].op]
+    return WrittenSoftmax(without_common(numerator.inputs[0], axes), axes, operations, quotient)
 
 
 def without_common(z: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
@@ -67,9 +90,3 @@ def without_common(z: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
             break
         z = first
     return z
-
-
-def _axes(summed: tf.Operation) -> tuple[int, ...]:
-    """The axes of a sum, counted from the first; none where they are not known."""
-    axes, rank = tf.get_static_value(summed.inputs[1]), summed.inputs[0].shape.rank
-    return () if axes is None or rank is None else tuple(sorted(int(axis) % rank for axis in axes.reshape(-1)))

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfsaliency.graph.activation import ACTIVATION
 from tfsaliency.graph.affine import NORMALIZATION
+from tfsaliency.graph.log_sum_exp import LOG_SUM_EXP
 from tfsaliency.graph.network import Rule, late
 from tfsaliency.graph.operations import (
     BINARY_CURVES,
@@ -82,6 +83,12 @@ def attention(step: Step, relevance: Flows) -> Flows:
     return [step.input * (flow - step.output * total)]
 
 
+@late
+def by_share(step: Step, relevance: Flows) -> Flows:
+    """``R_i = p_i R`` through ``log sum exp x``: in proportion to the exponentials ``p`` that it is a sum of."""
+    return step.gradient(relevance)
+
+
 class Redistribution:
     """The rules for operations without weights in one network; the maker of a tensor shows whether it is a gate."""
 
@@ -137,6 +144,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2", "TopKV2"), moved),
     **dict.fromkeys((*SUMS, "Einsum", "LogSoftmax", "Mul"), in_proportion),
     "IdentityN": handed_on,
+    LOG_SUM_EXP: by_share,
     "Prod": in_equal_parts,
     "Softmax": attention,
 }

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfsaliency.graph.activation import ACTIVATION
 from tfsaliency.graph.affine import Affine
+from tfsaliency.graph.log_sum_exp import LOG_SUM_EXP
 from tfsaliency.graph.network import late
 from tfsaliency.graph.operations import (
     BENDS_OF_TWO,
@@ -188,9 +189,24 @@ def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
 def log_softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
     """``x - log sum exp x``, with the logarithm by its own rule."""
     (m,) = multipliers
+    return [m - tf.reduce_sum(m, axis=-1, keepdims=True) * _of_log_sum(step, reference)]
+
+
+@late
+def log_sum_exp(step: Step, reference: Step, multipliers: Flows) -> Flows:
+    """A logarithm, a sum and an exponential, each by its own rule."""
+    (m,) = multipliers
+    assert m is not None
+    slope = _of_log_sum(step, reference)
+    for axis in axes_of(step) if m.shape.rank < slope.shape.rank else ():
+        m = tf.expand_dims(m, axis)
+    return [m * slope]
+
+
+def _of_log_sum(step: Step, reference: Step) -> tf.Tensor:
+    """The multiplier of the logarithm of the sum of exponentials."""
     _, (s, s0), growth = _exponentials(step, reference)
-    of_sum = secant(s, s0, tf.math.log(s), tf.math.log(s0), 1 / s)
-    return [m - tf.reduce_sum(m, axis=-1, keepdims=True) * of_sum * growth]
+    return secant(s, s0, tf.math.log(s), tf.math.log(s0), 1 / s) * growth
 
 
 def _exponentials(step: Step, reference: Step) -> tuple[tuple[Any, ...], tuple[Any, ...], tf.Tensor]:
@@ -286,6 +302,7 @@ RULES: dict[str, PairRule] = {
     **dict.fromkeys(("Min", "Minimum"), smallest),
     "IdentityN": identities,
     "LogSoftmax": log_softmax,
+    LOG_SUM_EXP: log_sum_exp,
     **dict.fromkeys(("Pow", *BENDS_OF_TWO), of_two(over_both_orders)),
     "Prod": product_over_axes,
     **dict.fromkeys(QUOTIENTS, of_two(quotient)),

@@ -34,7 +34,7 @@ class DeepLIFT(Explainer):
     Formula:
         ``v = (x - x0) m``, with multipliers ``m`` propagated back from the score. Linear operations use their gradient.
         Activations use ``dy / dx``, differences to the baseline, in place of the derivative (Rescale). Products,
-        maxima, softmax and divisions also have complete rules, so the values sum to ``f(x) - f(x0)``.
+        maxima, softmax, log-sum-exp and divisions also have complete rules, so the values sum to ``f(x) - f(x0)``.
 
     Args:
         model: any Keras model.
