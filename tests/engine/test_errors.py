@@ -213,6 +213,30 @@ def test_a_model_that_reads_the_type_is_found_behind_a_flat_first_picture(first)
             tfs.Gradient(model).explain(batch, 0)
 
 
+def occluded(f):
+    return tfs.Occlusion(f, window=1, stride=1, baseline=0)
+
+
+@pytest.mark.parametrize("method", [occluded, lambda f: tfs.RISE(f, samples=20, baseline=0)])
+def test_a_function_of_ids_alone_says_how_it_is_explained(method):
+    """And what it says works."""
+    table = tf.constant(np.random.default_rng(0).normal(size=(30, 6)).astype("float32"))
+
+    def function(ids):
+        return tf.reduce_max(tf.nn.embedding_lookup(table, ids), axis=1)
+
+    ids = np.array([[3, 4, 5, 6]])
+    with pytest.raises(ValueError, match="The function takes these integers, and not the same numbers as floats"):
+        method(function).explain(ids, 1)
+    as_model = method(tfs.as_model(function)).explain(ids, 1).values
+    as_floats = method(lambda x: function(x.astype("int32"))).explain(ids, 1).values
+    assert np.abs(as_floats).max() > 0.1
+    if method is occluded:
+        hidden = [function(np.where(np.arange(4) == place, 0, ids))[0, 1] for place in range(4)]
+        np.testing.assert_allclose(as_model[0], function(ids)[0, 1] - np.array(hidden), atol=1e-6)
+    assert as_model.shape == as_floats.shape == (1, 4)
+
+
 def test_integers_that_float32_would_round_are_refused():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     tfs.Gradient(model).explain(np.full((1, 2), 2**24), 0)
@@ -316,3 +340,28 @@ def test_an_entry_that_a_target_does_not_have_is_no_id_of_the_inputs():
 
     with pytest.raises(ValueError, match=r"The method, or the target, reads an entry .*= 2 is not in \[0, 2"):
         tfs.Gradient(keras.Sequential([keras.Input((3,)), layers.Dense(2)])).explain(np.ones((4, 3)), beyond)
+
+
+@pytest.mark.parametrize("write", [tf.py_function, tf.numpy_function])
+def test_rules_and_python_code(write):
+    class Python(layers.Layer):
+        def call(self, x):
+            return tf.ensure_shape(write(np.tanh if write is tf.numpy_function else tf.tanh, [x], tf.float32), x.shape)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    keras.utils.set_random_seed(0)
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2)(layers.Dense(3, "relu")(Python()(x))))
+    rows = np.ones((2, 4))
+    for method in (tfs.LRP, lambda model: tfs.LRP(model, strict=False), tfs.DeepTaylor):
+        with pytest.raises(ValueError, match="Rules cannot follow Python code through .*Write it in TensorFlow"):
+            method(model).explain(rows, 1)
+    explained = tfs.Occlusion(model, window=1, stride=1).explain(rows, 1).values
+    hidden = [np.where(np.arange(4) == place, 0.0, rows) for place in range(4)]
+    lost = np.stack([model.predict(rows, verbose=0)[:, 1] - model.predict(each, verbose=0)[:, 1] for each in hidden], 1)
+    np.testing.assert_allclose(explained, lost, atol=1e-6)
+    if write is tf.numpy_function:
+        with pytest.raises(ValueError, match="of type PyFunc.*Occlusion and RISE need no gradient"):
+            tfs.Gradient(model).explain(rows, 1)

@@ -55,6 +55,16 @@ def test_a_policy_changes_nothing_but_digits(policy, activation):
         assert error <= TOLERANCE[policy], f"{name}: {error:.2g}"
 
 
+def test_inputs_of_half_precision():
+    """TensorFlow's and NumPy's bfloat16, which NumPy knows no kind of."""
+    x = keras.Input((6,), dtype="bfloat16")
+    model = keras.Model(x, layers.Dense(3)(x))
+    rows = tf.cast(np.random.default_rng(0).normal(size=(2, 6)), tf.bfloat16)
+    expected = tfs.GradientTimesInput(model).explain(tf.cast(rows, tf.float32), 1).values
+    for given in (rows, rows.numpy()):
+        np.testing.assert_array_equal(tfs.GradientTimesInput(model).explain(given, 1).values, expected)
+
+
 @pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
 def test_a_policy_of_a_recurrent_layer(layer, policy):

@@ -44,7 +44,6 @@ LOSE = {
     "a stopped gradient": (lambda a, b: a + tf.stop_gradient(b), (6, 6), "StopGradient", 1),
     "straight through": (lambda a: a + tf.stop_gradient(tf.round(3 * a) - a), (6,), "StopGradient", 1),
     "ordered by another": (lambda a, b: tf.gather(b, tf.argsort(a), batch_dims=1), (6, 6), "Gather", 0),
-    "logsumexp": (lambda a: tf.reduce_logsumexp(5 * a, axis=1, keepdims=True) + a, (6,), "StopGradient", 1),
 }
 COMPLETE = {
     "broadcast": (lambda a, b: tf.nn.sigmoid(a) * b, (1, 6)),
@@ -66,6 +65,7 @@ COMPLETE = {
         lambda a: tf.matmul(a[..., None] * tf.range(1.0, 7.0), tf.constant(np.sin(np.arange(6.0))[:, None], "float32")),
         (6,),
     ),
+    "logsumexp": (lambda a: tf.reduce_logsumexp(5 * a, axis=1, keepdims=True) + a, (6,)),
     "rotary": (lambda a, b: tf.concat([0.6 * a - 0.8 * b, 0.8 * a + 0.6 * b], axis=1), (6, 6)),
 }  # fmt: skip
 

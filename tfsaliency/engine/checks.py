@@ -76,7 +76,14 @@ def _check_integers(
     except Exception:
         # It takes no integers at all, only their floats.
         return
-    floats = of_floats(tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), integers))
+    try:
+        floats = of_floats(tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), integers))
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{name} takes these integers, and not the same numbers as floats, so they are ids or places. Explain "
+            "tfsaliency.as_model(function), which keeps them integers, or for code that is not TensorFlow's "
+            "lambda x: function(x.astype('int32'))."
+        ) from error
     if not _agree(first, floats) and _agree(first, of_integers(integers)):
         raise ValueError(
             f"{name} answers differently to these integers and to the same numbers as floats, so it reads their "

@@ -137,6 +137,9 @@ def _as_array(part: Any) -> np.ndarray:
         raise ValueError(f"An input of type {type(part).__name__} is not an array: {error}") from error
     if array.dtype.kind in "SO":
         array = as_texts(array)
+    if array.dtype.name == "bfloat16":
+        # NumPy itself has no such numbers; each of them is a float32.
+        array = array.astype("float32")
     if array.dtype.kind not in "fiubU":
         raise ValueError(
             f"Inputs are numbers, or texts. Received: {type(part).__name__} of dtype {array.dtype}. "

@@ -83,7 +83,8 @@ def in_structure(x: Any, flows: list[tf.Tensor | None], y: tf.Tensor) -> Any:
         if blocking is not None:
             raise ValueError(
                 f"No gradient reaches the input {part.shape}: the operation {blocking.name!r} of type {blocking.type} "
-                "has none. An output such as argmax has none: explain the scores it is made of."
+                "has none. An output such as argmax has none: explain the scores it is made of. "
+                "Occlusion and RISE need no gradient."
             )
     filled = [
         tf.zeros_like(part) if flow is None else _like(flow, part) for part, flow in zip(parts, flows, strict=True)

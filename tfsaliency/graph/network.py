@@ -18,6 +18,7 @@ from tfsaliency.graph.operations import (
     LOOPS,
     MOVES,
     PRODUCTS,
+    PYTHON_CODE,
     SHAPE_READERS,
     STOPS,
 )
@@ -111,10 +112,16 @@ class Network:
         nested = step
         while nested.type in LIST_READERS and (maker := self._readers.maker(nested.source)) is not None:
             nested = maker
-        if any(result.dtype.is_complex for result in step.results):
+        if any(each.dtype.is_complex for each in (*step.sources, *step.results)):
             raise ValueError(
                 f"Rules cannot follow complex numbers through {step.name!r}, an operation of type {step.type}. "
                 "Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
+            )
+        if step.type in PYTHON_CODE:
+            raise ValueError(
+                f"Rules cannot follow Python code through {step.name!r}, an operation of type {step.type}. Write it in "
+                "TensorFlow, or ask the model alone with Occlusion or RISE; a gradient method goes through "
+                "tf.py_function."
             )
         if nested.type in LOOPS:
             raise ValueError(

@@ -248,6 +248,7 @@ SEEDED_DRAWS = "Stateless"
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 CONDITIONS = ("If", "StatelessIf", "Case", "StatelessCase")
 LOOPS = ("While", "StatelessWhile")
+PYTHON_CODE = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 # Read from the lists that a loop writes to.
 LIST_READERS = ("TensorListConcatV2", "TensorListGather", "TensorListGetItem", "TensorListStack")
 # Operations with a body of their own.

@@ -32,6 +32,9 @@ def sizes_of(part: tf.Tensor) -> list[Any]:
 
 def unspread(flow: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Adds up what arrives at the copies of a number that broadcasting made: a flow of the shape of ``like``."""
+    if None in (flow.shape.rank, like.shape.rank):
+        _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(flow), s1=tf.shape(like))
+        return tf.reshape(tf.reduce_sum(flow, axes), tf.shape(like))
     added = flow.shape.rank - like.shape.rank
     flow = tf.reduce_sum(flow, axis=list(range(added)))
     axes = [axis for axis, size in enumerate(like.shape) if size == 1 and flow.shape[axis] != 1]

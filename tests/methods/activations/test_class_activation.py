@@ -599,3 +599,22 @@ def test_a_layer_that_is_called_for_each_frame_names_the_layer_around_it():
     # One number for each frame, over all of it.
     values = tfs.HiResCAM(model, "frames").explain(films, 1).values
     np.testing.assert_array_equal(values, np.broadcast_to(values[:, :, :1, :1], values.shape))
+
+
+@pytest.mark.filterwarnings("ignore:The rows of a batch depend on each other")
+def test_a_layer_whose_rows_differ_in_length_is_passed_by():
+    words = layers.TextVectorization(20, ragged=True)
+    words.adapt(["a b c d e f", "g h i"])
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.words, self.vectors, self.head = words, layers.Embedding(20, 6), layers.Dense(2)
+
+        def call(self, texts):
+            return self.head(tf.reduce_mean(self.vectors(self.words(texts).to_tensor()), axis=1))
+
+    model, texts = Model(), np.array(["a b c", "g h"])
+    model(tf.constant(texts))
+    with pytest.raises(ValueError, match="no layer with places"):
+        tfs.GradCAM(model).explain(texts, 1)

@@ -85,7 +85,7 @@ class _Usable:
 
     def _fits(self, call: LayerCall) -> bool:
         output = call.output
-        if output is None or call.graph is not self._graph or output.graph is not self._graph:
+        if not isinstance(output, tf.Tensor) or call.graph is not self._graph or output.graph is not self._graph:
             return False
         if output.shape.rank is None or not output.dtype.is_floating or output.op.name not in self._names:
             return False
