@@ -218,3 +218,62 @@ def test_a_target_that_is_no_weighted_sum_of_logits_is_told():
     np.testing.assert_allclose(explanation.values.sum(axis=1), 2 * explanation.scores, rtol=1e-4)
     for name in ("conservation_gap", "unexplained_gap"):
         np.testing.assert_allclose(explanation.diagnostics[name], explanation.scores, rtol=1e-4)
+
+
+def attending(hide):
+    """A self-attention whose numbers a mask replaces before the softmax."""
+    keras.utils.set_random_seed(0)
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.vectors, self.head = layers.Embedding(30, 8), layers.Dense(2)
+            self.query, self.key = layers.Dense(8), layers.Dense(8)
+
+        def call(self, ids):
+            y = self.vectors(ids)
+            numbers = tf.matmul(self.query(y), self.key(y), transpose_b=True)
+            weights = tf.nn.softmax(hide(numbers, (ids != 0)[:, None]))
+            return self.head(tf.matmul(weights, y)[:, 0])
+
+    model = Model()
+    model(PADDED)
+    return model
+
+
+PADDED = np.array([[3, 4, 5, 6, 7, 8], [3, 4, 5, 0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda numbers, is_read: tf.where(is_read, numbers, -1e30),
+        lambda numbers, is_read: tf.where(is_read, numbers, -np.inf),
+        lambda numbers, is_read: tf.where(is_read, numbers, -1e4),
+    ],
+)
+def test_the_number_of_a_mask_has_no_relevance(hide):
+    """The map is that of each text without its padding, whatever stands for nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = tfs.LRP(attending(hide), "epsilon").explain(PADDED, 1)
+    np.testing.assert_allclose(found.diagnostics["unexplained_gap"], 0, atol=1e-6)
+    (alone,) = tfs.LRP(attending(hide), "epsilon").explain(PADDED[1:, :3], 1).values
+    np.testing.assert_allclose(found.values[1], [*alone, 0, 0, 0], rtol=1e-4, atol=1e-7)
+    assert np.abs(alone).max() > 1e-3
+
+
+def test_a_query_that_may_look_at_nothing_loses_nothing():
+    """Keras' own mask hides the keys of a padded query too: its row of numbers is a constant."""
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((6,), dtype="int32")
+    y = layers.Embedding(30, 8, mask_zero=True)(ids)
+    y = layers.MultiHeadAttention(2, 4)(y, y)
+    model = keras.Model(ids, layers.Dense(2)(layers.GlobalAveragePooling1D()(y)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explanation = tfs.LRP(model, "epsilon").explain(PADDED, 1)
+    np.testing.assert_allclose(explanation.diagnostics["unexplained_gap"], 0, atol=1e-6)
+    gap = explanation.values.sum(axis=1) - explanation.scores
+    np.testing.assert_allclose(explanation.diagnostics["conservation_gap"], gap, rtol=1e-3, atol=1e-5)
+    assert np.abs(gap).max() < np.abs(explanation.scores).max()

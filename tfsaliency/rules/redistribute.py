@@ -28,6 +28,9 @@ from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.tensors.sums import unspread
 
+# Smaller numbers under a softmax are those that masks put there, from -1e4 in half precision to -inf.
+MASKED = -9e3
+
 
 def unchanged(step: Step, relevance: Flows) -> Flows:
     """``R_i = R_j``: an activation has one input, and this input gets all the relevance."""
@@ -80,7 +83,9 @@ def attention(step: Step, relevance: Flows) -> Flows:
     """``R_i = x_i (R_i - p_i sum_j R_j)``: the Taylor expansion of a softmax ``p`` at its inputs ``x``."""
     (flow,) = relevance
     total = tf.reduce_sum(flow, axis=axes_of(step), keepdims=True)
-    return [step.input * (flow - step.output * total)]
+    # What a mask puts there is no signal, also where it hides all that a query could look at.
+    x = tf.where(step.input > MASKED, step.input, tf.zeros_like(step.input))
+    return [x * (flow - step.output * total)]
 
 
 @late
