@@ -124,7 +124,7 @@ def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
         message = f"The map has not converged {which}: it is off by an estimated {off} (relative_error)"
         message += (
             ", or misses the change of the score by more (completeness_gap). Take more gradients, such as steps=200, a "
-            "larger budget or a larger tolerance."
+            "larger tolerance, or where steps_used reaches the budget a larger one."
             if "completeness_gap" in diagnostics and "samples_used" not in diagnostics
             else ". Allow a larger budget or a larger tolerance."
         )
