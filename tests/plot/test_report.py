@@ -16,6 +16,7 @@ from keras import layers
 import tfsaliency as tfs
 from tfsaliency.plot.figure import draw_part
 from tfsaliency.plot.kinds import kind_of, scale_of
+from tfsaliency.plot.page import picture_url
 
 HOSTILE = '<script>alert("1")</script> & \'</style>"'
 
@@ -177,6 +178,12 @@ def test_a_coarse_map_has_the_proportions_of_its_picture(model, images, tmp_path
     assert (mapped["width"], mapped["height"], mapped["class"]) == ("300", "200", "small")
     given = next(each for each in page.all("div") if "role" in each)
     assert given["class"] == "layers sample-0-0 fine"
+
+
+@pytest.mark.parametrize("length", [16383, 16384])
+def test_a_long_picture(length):
+    long = np.random.default_rng(0).integers(0, 256, (2, length, 3), "uint8")
+    np.testing.assert_array_equal(pixels(picture_url(long)), long)
 
 
 def test_channels_that_cancel_are_drawn_as_in_a_figure(model, images, tmp_path):

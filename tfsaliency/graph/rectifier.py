@@ -119,7 +119,7 @@ class _Search:
         """Whether a part that a rectifier is in still is this rectifier: a scaled, shifted or capped one."""
         after = _after(unit.part, part)
         is_straight = after is None or self._shape(after).is_straight
-        return is_straight and self._readers[unit.part.result.ref()] <= set(part.operations)
+        return is_straight and self._readers.get(unit.part.result.ref(), set()) <= set(part.operations)
 
     def _is_floor(self, part: Part, shape: "_Shape") -> bool:
         """Whether a part keeps numbers that are never negative away from zero, for a root or a logarithm of them."""

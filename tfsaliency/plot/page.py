@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 Element = ElementTree.Element
+# In pixels; a spectrogram may be longer.
+LONGEST_OF_WEBP = 16383
 
 
 def element(tag: str, *content: Any, **attributes: Any) -> Element:
@@ -33,9 +35,10 @@ def facts(named: dict[str, str]) -> Element:
 
 def picture_url(picture: np.ndarray) -> str:
     """The data URL of an RGB uint8 picture, each pixel as it is: a map takes a third of what it takes as PNG."""
-    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101]
-    _, encoded = cv2.imencode(".webp", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), lossless)
-    return _url("webp", encoded.tobytes())
+    kind = "webp" if max(picture.shape) <= LONGEST_OF_WEBP else "png"
+    lossless = [cv2.IMWRITE_WEBP_QUALITY, 101] if kind == "webp" else []
+    _, encoded = cv2.imencode(f".{kind}", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), lossless)
+    return _url(kind, encoded.tobytes())
 
 
 def png_url(png: bytes) -> str:
