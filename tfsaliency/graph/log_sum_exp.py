@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import alike, before
-from tfsaliency.graph.operations import ADDITIONS, IDENTITIES, RESHAPES
+from tfsaliency.graph.operations import ADDITIONS, IDENTITIES, LOG_OF_SUM, RESHAPES
 from tfsaliency.graph.step import Step
 
 LOG_SUM_EXP = "LogSumExp"
@@ -25,7 +25,7 @@ class LogSumExp(Step):
 
     def __init__(self, z: tf.Tensor, summed: tf.Operation, addition: Step):
         super().__init__(LOG_SUM_EXP, addition.name, [z], addition.results, [True])
-        self.operations, self.names = ["Exp", summed.type, "Log", addition.type], [summed.name, addition.name]
+        self.operations, self.names = [*LOG_OF_SUM, addition.type], [summed.name, addition.name]
         self.axes = axes_of_sum(summed)
 
     def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
@@ -52,7 +52,7 @@ def _of(addition: Step, logarithm: tf.Tensor, common: tf.Tensor) -> LogSumExp | 
     """The step that adds a common number to a logarithm, if that is one of a sum of exponentials without it."""
     made: list[tf.Operation] = []
     read = logarithm
-    for kind in ("Log", "Sum", "Exp", "Sub"):
+    for kind in LOG_OF_SUM:
         op = before(read, (*IDENTITIES, *RESHAPES)).op
         if op.type != kind:
             return None

@@ -231,6 +231,8 @@ KEEP_SIGN = (
 
 # --- chance ---
 
+# ``log sum exp (z - c)``, from its end on.
+LOG_OF_SUM = ("Log", "Sum", "Exp", "Sub")
 # The beginning of the type of every operation that draws random numbers, and the types that begin otherwise.
 DRAWS = ("Random", "StatefulRandom", "StatefulUniform", "StatefulStandardNormal", "StatefulTruncatedNormal")
 OTHER_DRAWS = (
