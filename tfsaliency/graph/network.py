@@ -59,7 +59,7 @@ class Network:
     @cached_property
     def with_rectifiers(self) -> list[Step]:
         """The steps, where each rectifying activation is one step."""
-        return with_rectifiers(self.steps, self.trace, self.inputs)
+        return with_rectifiers(self.steps, self.trace, self.inputs, self.readers(self.steps))
 
     @cached_property
     def with_affine_maps(self) -> list[Step]:

@@ -18,11 +18,15 @@ class Readers:
             for source in step.sources:
                 self._readers.setdefault(source.ref(), []).append(step)
 
+    def of(self, traced: tf.Tensor) -> list[Step]:
+        """The steps that read a tensor."""
+        return self._readers.get(traced.ref(), [])
+
     def only_reader(self, step: Step) -> Step | None:
         """The one step that reads what this one makes; None where several do, or where it is an output."""
-        result = step.results[0].ref()
-        readers = self._readers.get(result, [])
-        return readers[0] if len(readers) == 1 and result not in self._outputs else None
+        result = step.results[0]
+        readers = self.of(result)
+        return readers[0] if len(readers) == 1 and result.ref() not in self._outputs else None
 
     def maker(self, traced: tf.Tensor) -> Step | None:
         """The step that makes a tensor."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfsaliency.graph.ancestry import descendants
 from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER, RECTIFIERS
+from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.sampled import Part, Parts
 from tfsaliency.graph.sign import never_negative
 from tfsaliency.graph.step import CustomGradient, Step
@@ -48,7 +49,7 @@ class Rectifier(Step):
         return self.precise(traced) if traced.dtype.is_floating else self.value(traced)
 
 
-def with_rectifiers(steps: list[Step], trace: Trace, inputs: list[tf.Tensor]) -> list[Step]:
+def with_rectifiers(steps: list[Step], trace: Trace, inputs: list[tf.Tensor], readers: Readers) -> list[Step]:
     """The steps, with a `Rectifier` in place of the last operation of each rectifying activation.
 
     A rectifier passes positive numbers at one slope, maybe up to a cap, and suppresses negative ones. That of several
@@ -58,32 +59,28 @@ def with_rectifiers(steps: list[Step], trace: Trace, inputs: list[tf.Tensor]) ->
 
     The steps in between stay where they are for other readers; without any, a walk passes them by.
     """
-    return _Search(trace.graph, trace.operations, inputs).through(steps)
+    return _Search(trace, inputs, readers, never_negative(steps)).through(steps)
 
 
 class _Search:
     """The search through one network, from the inputs on.
 
     Args:
-        graph: of the trace.
-        operations: of the trace, in order.
+        trace: the traced function.
         inputs: traced tensors.
+        readers: of the steps.
+        not_negative: the traced tensors, as ``ref()``, that cannot be negative.
     """
 
-    def __init__(self, graph: tf.Graph, operations: list[tf.Operation], inputs: list[tf.Tensor]):
-        after = descendants(operations, inputs)
+    def __init__(self, trace: Trace, inputs: list[tf.Tensor], readers: Readers, not_negative: set[Any]):
+        after = descendants(trace.operations, inputs)
         self._dependent = {each.ref() for each in (*inputs, *(output for op in after for output in op.outputs))}
-        self._parts = Parts(graph, _is_of_single_numbers, self._fixed)
-        self._not_negative: set[Any] = set()
-        self._readers: dict[Any, set[tf.Operation]] = {}
+        self._parts = Parts(trace.graph, _is_of_single_numbers, self._fixed)
+        self._readers, self._not_negative = readers, not_negative
         self._found: dict[Any, _Unit] = {}
         self._known: dict[Any, _Shape] = {}
 
     def through(self, steps: list[Step]) -> list[Step]:
-        self._not_negative = never_negative(steps)
-        for step in steps:
-            for source in step.sources:
-                self._readers.setdefault(source.ref(), set()).update(result.op for result in step.results)
         for step in steps:
             if step.type in RECTIFIERS:
                 part = Part(step.source, step.results[0], [step.results[0].op], {})
@@ -119,7 +116,8 @@ class _Search:
         """Whether a part that a rectifier is in still is this rectifier: a scaled, shifted or capped one."""
         after = _after(unit.part, part)
         is_straight = after is None or self._shape(after).is_straight
-        return is_straight and self._readers.get(unit.part.result.ref(), set()) <= set(part.operations)
+        readers = {result.op for step in self._readers.of(unit.part.result) for result in step.results}
+        return is_straight and readers <= set(part.operations)
 
     def _is_floor(self, part: Part, shape: "_Shape") -> bool:
         """Whether a part keeps numbers that are never negative away from zero, for a root or a logarithm of them."""
@@ -203,15 +201,16 @@ def shape_of(function: Callable[[np.ndarray], np.ndarray]) -> _Shape:
     Args:
         function: of an array, number by number.
     """
-    slopes = [_slopes(function, reach) for reach in REACHES]
-    for near, far in zip(slopes, [*slopes[1:], None], strict=True):
-        if near is None:
+    for reach, further in zip(REACHES, (*REACHES[1:], None), strict=True):
+        slopes = _slopes(function, reach)
+        if slopes is None:
             break
-        if near.any():
-            shape = _shape(near)
+        if slopes.any():
+            shape = _shape(slopes)
             # A polynomial bends once near zero, as a rectifier does, and goes on to bend.
-            is_kept = far is None or np.abs(far[: NUMBERS // 2]).max() <= np.abs(near).max() + SAME_SLOPE
-            return shape if is_kept else shape._replace(is_rectifier=False)
+            far = _slopes(function, further) if shape.is_rectifier and further else None
+            bends_on = far is not None and np.abs(far[: NUMBERS // 2]).max() > np.abs(slopes).max() + SAME_SLOPE
+            return shape._replace(is_rectifier=False) if bends_on else shape
     return _Shape(False, np.inf, False, False)
 
 
