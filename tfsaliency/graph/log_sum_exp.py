@@ -61,9 +61,13 @@ def _of(addition: Step, logarithm: tf.Tensor, common: tf.Tensor) -> LogSumExp | 
     _, summed, _, difference = made
     z, taken_out = difference.inputs
     axes = axes_of_sum(summed)
-    is_common = taken_out.shape.rank == z.shape.rank and all(taken_out.shape[axis] == 1 for axis in axes)
     is_same = alike(before(common, _SAME_NUMBERS), before(taken_out, _SAME_NUMBERS))
-    return LogSumExp(z, summed, addition) if axes and is_common and is_same else None
+    return LogSumExp(z, summed, addition) if axes and is_common(taken_out, z, axes) and is_same else None
+
+
+def is_common(number: tf.Tensor, z: tf.Tensor, axes: tuple[int, ...]) -> bool:
+    """Whether a tensor holds one number for all that a tensor has along some axes."""
+    return number.shape.rank == z.shape.rank and all(number.shape[axis] == 1 for axis in axes)
 
 
 def axes_of_sum(summed: tf.Operation) -> tuple[int, ...]:

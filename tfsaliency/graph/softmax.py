@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import alike, before
-from tfsaliency.graph.log_sum_exp import LogSumExp, axes_of_sum
+from tfsaliency.graph.log_sum_exp import LogSumExp, axes_of_sum, is_common
 from tfsaliency.graph.operations import ADDITIONS, IDENTITIES, QUOTIENTS, RESHAPES
 from tfsaliency.graph.step import Step
 
@@ -85,8 +85,7 @@ def without_common(z: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
         first, second = z.op.inputs
         if first.shape.rank != z.shape.rank or any(first.shape[axis] == 1 for axis in axes):
             break
-        is_common = second.shape.rank == z.shape.rank and all(second.shape[axis] == 1 for axis in axes)
-        if second.shape.rank != 0 and not is_common:
+        if second.shape.rank != 0 and not is_common(second, z, axes):
             break
         z = first
     return z
