@@ -58,9 +58,7 @@ class ClassTarget(Target):
         if binary:
             half = 0.5 if only_output(logits.links) == PROBABILITY else 0.0
             return {"class": tf.cast(_column(values) > half, tf.int32)}
-        outputs = only_output(logits.outputs)
-        outputs = outputs if outputs.shape.rank == 2 else outputs[:, None]
-        return {"class": tf.argmax(outputs, axis=-1, output_type=tf.int32)}
+        return {"class": tf.argmax(_by_class(only_output(logits.outputs)), axis=-1, output_type=tf.int32)}
 
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         values, binary = _class_logits(logits)
@@ -68,18 +66,18 @@ class ClassTarget(Target):
             # sigmoid(-z) = 1 - sigmoid(z): the logit of class 0 is the negative of the logit of class 1. Nor does the
             # map of 1 - p differ from that of -p.
             return _column(values) * tf.cast(2 * chosen["class"] - 1, values.dtype)
-        return tf.gather(values if values.shape.rank == 2 else values[:, None], chosen["class"], axis=1, batch_dims=1)
+        return tf.gather(_by_class(values), chosen["class"], axis=1, batch_dims=1)
 
     def has_probability(self, logits: Logits) -> bool:
         return only_output(logits.links) in ("Softmax", "LogSoftmax", "Sigmoid", PROBABILITY)
 
     def probability(self, logits: Logits, chosen: Rows) -> tf.Tensor:
-        values, binary = _class_logits(logits)
+        _, binary = _class_logits(logits)
         outputs = only_output(logits.outputs)
         outputs = tf.exp(outputs) if only_output(logits.links) == "LogSoftmax" else outputs
         if binary:
             return tf.where(tf.equal(chosen["class"], 1), _column(outputs), 1 - _column(outputs))
-        return tf.gather(outputs if values.shape.rank == 2 else outputs[:, None], chosen["class"], axis=1, batch_dims=1)
+        return tf.gather(_by_class(outputs), chosen["class"], axis=1, batch_dims=1)
 
     def __str__(self) -> str:
         if self.index is None:
@@ -113,12 +111,11 @@ class Ranked(ClassTarget):
             )
 
     def choose(self, logits: Logits, given: Rows) -> Rows:
-        values, binary = _class_logits(logits)
+        _, binary = _class_logits(logits)
         if binary:
             (top,) = super().choose(logits, {}).values()
             return {"class": tf.where(tf.equal(given["rank"], 0), top, 1 - top)}
-        outputs = only_output(logits.outputs)
-        order = tf.argsort(outputs if values.shape.rank == 2 else outputs[:, None], direction="DESCENDING", stable=True)
+        order = tf.argsort(_by_class(only_output(logits.outputs)), direction="DESCENDING", stable=True)
         return {"class": tf.gather(order, given["rank"], axis=1, batch_dims=1)}
 
     def meant(self, model: TracedModel, row: Any) -> Target:
@@ -147,6 +144,11 @@ def _class_logits(logits: Logits) -> tuple[Any, bool]:
         )
     units = values.shape[-1] if values.shape.rank == 2 else 1
     return values, units == 1 and only_output(logits.links) in ("Sigmoid", PROBABILITY)
+
+
+def _by_class(values: tf.Tensor) -> tf.Tensor:
+    """``(N, classes)``; numbers ``(N,)`` are those of one class."""
+    return values if values.shape.rank == 2 else values[:, None]
 
 
 def _column(values: tf.Tensor) -> tf.Tensor:
