@@ -15,6 +15,8 @@ from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
     BAGS,
+    CHOICES,
+    DISTINCT,
     GATHERS,
     IDENTITIES,
     NUMBERS_TO_IDS,
@@ -31,7 +33,7 @@ LookupKind = Literal["vectors", "one-hot", "bag", "number"]
 
 # Why nothing is explained of a part of the inputs.
 UNUSED = "no output depends on it"
-CHOICE = "it has no gradient: {name!r}, an operation of type {type}, compares it or counts with it"
+COMPARED = "it has no gradient: {name!r}, an operation of type {type}, compares it or counts with it"
 ROUNDED = "it is rounded or chosen from, and has no gradient"
 BESIDE = "it is a mask, positions or segments of the ids beside it, and says not what they are"
 UNKNOWN = (
@@ -56,6 +58,12 @@ class Lookup(NamedTuple):
     tensor: tf.Tensor
     index: tf.Tensor
     pad: tuple[tf.Tensor, tf.Tensor] | None = None
+
+    @property
+    def distinct(self) -> tf.Operation | None:
+        """The operation that leaves each id of a batch once, where the vectors are those of such ids; else None."""
+        read = self.tensor.op.inputs[1] if self.kind == "vectors" else None
+        return None if read is None else _distinct(read)
 
     @property
     def splits(self) -> tf.Tensor | None:
@@ -138,12 +146,13 @@ class _Walk:
         if not sources or op.type in SHAPE_READERS:
             return
         self.read.update(*(source.parts for source in sources))
-        what = _made(op, sources)
-        if op.type == "SelectV2" and not any(source.ref() in self._seen for source in op.inputs[1:]):
-            what = what._replace(how="condition")
-        if what.how == "condition":
-            self._give_up(what.parts, CHOICE, op)
-        for result in op.outputs:
+        # Where an id is among the different ones says not what it is.
+        for result in op.outputs[:1] if op.type in DISTINCT else op.outputs:
+            what = _made(result, sources)
+            if op.type in CHOICES and not any(source.ref() in self._seen for source in op.inputs[1:]):
+                what = what._replace(how="condition")
+            if what.how == "condition":
+                self._give_up(what.parts, COMPARED, op)
             is_float = result.dtype.is_floating
             if is_float and what.how == "category" and result.ref() in self._reached:
                 self._found(op, result, what.parts)
@@ -161,11 +170,12 @@ class _Walk:
         self.reasons = dict.fromkeys(parts, reason.format(name=op.name, type=op.type)) | self.reasons
 
 
-def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
+def _made(result: tf.Tensor, sources: list[_Seen]) -> _Seen:
     """What an operation makes of sources that depend on the inputs."""
+    op = result.op
     everything = frozenset[int]().union(*(source.parts for source in sources))
     hows = {source.how for source in sources}
-    if any(result.dtype.is_floating for result in op.outputs):
+    if result.dtype.is_floating:
         numbers = [source for source in sources if source.how in ("raw", "number")]
         if numbers:
             moved = hows == {"raw"} and op.type in (*REARRANGEMENTS, *IDENTITIES, *ROUNDINGS)
@@ -173,7 +183,7 @@ def _made(op: tf.Operation, sources: list[_Seen]) -> _Seen:
             return _Seen(parts, "raw" if moved else "number")
         return _Seen(everything, "category" if "category" in hows else "condition")
     read = op.inputs if op.type == "Cast" else ()
-    is_true_or_false = any(each.dtype == tf.bool for each in (*op.outputs, *read))
+    is_true_or_false = any(each.dtype == tf.bool for each in (result, *read))
     # An id is a number that was passed, rounded or put into a bin; what is chosen or counted among numbers is none.
     kept = ("category", "raw") if op.type in NUMBERS_TO_IDS else ("category",)
     ids = [source for source in sources if source.how in kept and op.type not in REDUCTIONS]
@@ -187,7 +197,9 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
     """What an operation makes of ids; None where it is no known one."""
     maker = before(result, IDENTITIES).op
     if op.type in GATHERS and op.inputs[1].ref() in seen and _axis(op) == 0:
-        return Lookup(parts, "vectors", result, op.inputs[1])
+        index = op.inputs[1]
+        distinct = _distinct(index)
+        return Lookup(parts, "vectors", result, index if distinct is None else distinct.inputs[0])
     if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
         return Lookup(parts, "one-hot", result, maker.inputs[0])
     if maker.type in BAGS:
@@ -195,6 +207,12 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
     if op.type == "Cast":
         return Lookup(parts, "number", result, op.inputs[0])
     return None
+
+
+def _distinct(index: tf.Tensor) -> tf.Operation | None:
+    """The operation that made an index of each of some ids once."""
+    maker = before(index, IDENTITIES)
+    return maker.op if maker.op.type in DISTINCT and maker.value_index == 0 else None
 
 
 def _axis(op: tf.Operation) -> int | None:
@@ -246,7 +264,7 @@ def _pad(index: tf.Tensor, order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Ten
     """The ids that an index is, and the one among them that fills up short rows or is masked."""
     same = {index.ref()}
     tensor = index
-    while tensor.op.type in (*IDENTITIES, "SelectV2"):
+    while tensor.op.type in (*IDENTITIES, *CHOICES):
         # A negative id counts from the end of a table: where it is one, the length is added.
         tensor = tensor.op.inputs[-1]
         same.add(tensor.ref())

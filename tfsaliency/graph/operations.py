@@ -43,8 +43,10 @@ CURVES = (
     "Tan",
     "Tanh",
 )
+# Each number of the result is the one of two sources that a condition says.
+CHOICES = ("Select", "SelectV2")
 # A function of one number that contains one of these is more than a scale and a shift.
-BENDS = (*CURVES, "Abs", "Maximum", "Minimum", "SelectV2")
+BENDS = (*CURVES, "Abs", "Maximum", "Minimum", *CHOICES)
 # The result is one over the input, or one over its root.
 INVERSES = ("Inv", "Reciprocal", "Rsqrt")
 # The rest of the vocabulary of functions that treat every number by itself.
@@ -75,6 +77,7 @@ BINARY_CURVES = ("Maximum", "Minimum", *QUOTIENTS, "SquaredDifference", *BENDS_O
 # More functions that treat every number by itself.
 NUMBER_BY_NUMBER = (
     *BENDS_OF_TWO,
+    "Bucketize",
     "CheckNumerics",
     "DivNoNan",
     "EnsureShape",
@@ -162,6 +165,12 @@ MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "Re
 NUMBERS_TO_IDS = ("Bucketize", "Cast")
 # A row of a table for each id.
 GATHERS = ("Gather", "GatherV2", "ResourceGather")
+# Each of some ids once, and for every id the place where it then is.
+DISTINCT = ("Unique",)
+# An id for each number, letter or word.
+HASHES = ("LookupTableFind", "LookupTableFindV2", "StringToHashBucketFast", "StringToHashBucketStrong")
+# Put ids into rows, and one of its own where a row has none: which sources are the ids and that one.
+FILLED_UP = {"RaggedTensorToTensor": (1, 2), "SparseFillEmptyRows": (1, 3), "SparseToDense": (2, 3)}
 # Make words, letters or groups of words of texts.
 SPLITS = ("StringNGrams", "StringSplitV2", "UnicodeEncode")
 # How often each id occurs in a row.
@@ -185,8 +194,14 @@ SUMS = (
     *RESIZES,
     "ScaleAndTranslate",
     "ScatterNd",
+    "SegmentMean",
+    "SegmentSum",
+    "SparseSegmentMean",
+    "SparseSegmentSqrtN",
+    "SparseSegmentSum",
     "Sub",
     "Sum",
+    "UnsortedSegmentSum",
 )
 # Each number of the result is made of all numbers along some axes.
 REDUCTIONS = ("All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum")

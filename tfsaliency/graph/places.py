@@ -4,7 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfsaliency.graph.operations import IDENTITIES, JOINS, PADS, REARRANGEMENTS, SPLITS
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.operations import FILLED_UP, IDENTITIES, JOINS, PADS, REARRANGEMENTS, SPLITS
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Values
 
@@ -24,6 +25,7 @@ class Origins:
         self._part, self._values = part, values
         self._places: dict[Any, tf.Tensor | None] = {}
         self._words: dict[Any, tf.Tensor | None] = {}
+        self._cells: dict[Any, tf.Tensor | None] = {}
 
     def places(self, index: tf.Tensor) -> tf.Tensor | None:
         """For each of the ids, int32 in their shape, the place of its number in the part, row by row.
@@ -35,6 +37,43 @@ class Origins:
     def words(self, index: tf.Tensor) -> tf.Tensor | None:
         """For each of the ids, in their shape, the word of the text; None where the part is not split into words."""
         return self._followed(index, self._words, self._word, tf.constant(""))
+
+    def grid(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor] | None:
+        """For ids in one list, the place of each in a grid with a row for each sample, and the shape of that grid.
+
+        The grid is that of the part, or that of the words of texts: ``(N, T)`` with T words in the longest. None where
+        ids have no places.
+        """
+        places = self.places(index)
+        if places is not None:
+            return places, tf.shape(self._values[self._part])
+        cells = self._followed(index, self._cells, self._cell, tf.constant(NOWHERE))
+        if cells is None or self._part.shape[1:].num_elements() not in (None, 1):
+            return None
+        split = next(op for op in reversed(ancestors(index, known=[self._part])) if op.type in SPLITS)
+        return cells, self._rows_of_words(split)[1]
+
+    def _cell(self, tensor: tf.Tensor) -> tf.Tensor | None:
+        if tensor.op.type not in SPLITS or tensor.dtype != tf.string:
+            return None
+        at, shape = self._rows_of_words(tensor.op)
+        return at[:, 0] * shape[1] + at[:, 1]
+
+    def _rows_of_words(self, split: tf.Operation) -> tuple[tf.Tensor, tf.Tensor]:
+        """For each word that an operation makes its row and its place there, ``(words, 2)``; and the shape of all."""
+        if split.type == "StringSplitV2":
+            indices, _, shape = (self._values[each] for each in split.outputs)
+            return tf.cast(indices, tf.int32), tf.cast(shape, tf.int32)
+        if split.type == "UnicodeEncode":
+            # A word is a letter here.
+            decoded = next(op for op in reversed(ancestors(*split.outputs)) if op.type == "UnicodeDecode")
+            words, splits = self._values[split.outputs[0]], self._values[decoded.outputs[0]]
+        else:
+            words, splits = (self._values[each] for each in split.outputs)
+        rows = tf.RaggedTensor.from_row_splits(words, tf.cast(splits, tf.int32))
+        at = rows.value_rowids()
+        within = tf.range(tf.size(words)) - tf.gather(rows.row_starts(), at)
+        return tf.stack([at, within], axis=1), tf.cast(rows.bounding_shape(), tf.int32)
 
     def _place(self, tensor: tf.Tensor) -> tf.Tensor | None:
         if tensor is not self._part:
@@ -59,14 +98,11 @@ class Origins:
         origins = [of(source) for source in op.inputs]
         if all(each is None for each in origins):
             return None
-        if op.type == "RaggedTensorToTensor":
-            # Rows of different lengths, filled up.
+        if op.type in FILLED_UP:
+            values, default = FILLED_UP[op.type]
             sources = [self._values[each] for each in op.inputs]
-            sources[1:3] = [origins[1], empty]
-            return replay(op, *sources)[tensor.value_index] if origins[1] is not None else None
-        if op.type == "SparseToDense":
-            sources = [self._values[each] for each in op.inputs]
-            return None if origins[2] is None else replay(op, *sources[:2], origins[2], empty)[0]
+            sources[values], sources[default] = origins[values], empty
+            return None if origins[values] is None else replay(op, *sources)[tensor.value_index]
         if op.type == "SparseCross":
             # One id for each row, made of one number or word of each column.
             is_single = all(each.shape.rank == 2 and each.shape[1] == 1 for each in op.inputs)

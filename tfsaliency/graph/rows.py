@@ -16,6 +16,7 @@ from tfsaliency.graph.operations import (
     CONVOLUTIONS,
     ELEMENTWISE,
     FILLS,
+    HASHES,
     JOINS_AND_PARTS,
     MAX_POOLS,
     NUMBER_BY_NUMBER,
@@ -82,6 +83,21 @@ def meetings(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Meeting]
         places |= {output.ref(): place for output, place in zip(op.outputs, results, strict=True)}
     apart = [places.get(each.ref(), _APART) in (_APART, Batch()) for each in outputs]
     return found + [Meeting(output.op, False) for output, is_apart in zip(outputs, apart, strict=True) if not is_apart]
+
+
+def begins_with_rows(tensor: tf.Tensor, part: tf.Tensor) -> bool | None:
+    """Whether the first axis of a tensor is the batch, with one entry for each row of a part of the inputs.
+
+    None where the tables do not say it.
+    """
+    places: dict[Any, Place] = {part.ref(): Batch()}
+    for op in ancestors(tensor, known=[part]):
+        try:
+            results = _results(op, [places.get(source.ref(), _APART) for source in op.inputs])
+        except (_MetError, _UnknownError):
+            return None
+        places |= {output.ref(): place for output, place in zip(op.outputs, results, strict=True)}
+    return places[tensor.ref()] == Batch()
 
 
 def _results(op: tf.Operation, places: list[Place]) -> list[Place]:
@@ -365,7 +381,7 @@ def _transposed_convolution(op: tf.Operation, places: list[Place]) -> Batch:
 
 
 _FOLLOW: dict[str, Callable[[tf.Operation, list[Place]], Batch]] = {
-    **dict.fromkeys((*ELEMENTWISE, *NUMBER_BY_NUMBER), _number_by_number),
+    **dict.fromkeys((*ELEMENTWISE, *HASHES, *NUMBER_BY_NUMBER), _number_by_number),
     **dict.fromkeys((*CONVOLUTIONS, *AVERAGE_POOLS, *MAX_POOLS, *RESIZES), _leading),
     **dict.fromkeys(REDUCTIONS, _reduced),
     **dict.fromkeys(("MatMul", "BatchMatMulV2", "BatchMatMulV3"), _matrix_product),

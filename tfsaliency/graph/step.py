@@ -14,6 +14,8 @@ from tfsaliency.graph.operations import ADDITIONS, COMPUTE_NOTHING
 from tfsaliency.graph.trace import Values
 from tfsaliency.tensors.precision import precise
 
+# What Python calls an argument of an operation that has another name there.
+RENAMED = {"t": "x", "e": "y"}
 # One tensor for each result or source of a step; None where nothing flows.
 Flows = list[tf.Tensor | None]
 
@@ -240,7 +242,7 @@ def replay(op: tf.Operation, *inputs: tf.Tensor) -> list[tf.Tensor]:
     rest = list(inputs)
     for argument in op.op_def.input_arg:
         # What operations call reduction_indices, dim and the like is an axis in Python.
-        name = argument.name if argument.name in known else "axis"
+        name = argument.name if argument.name in known else RENAMED.get(argument.name, "axis")
         several = argument.number_attr or argument.type_list_attr
         if several:
             attribute = op.get_attr(several)

@@ -28,9 +28,19 @@ class Leaf(ABC):
     def entered(self, values: Values) -> tf.Tensor:
         """The numbers, float32, from the values of a network."""
 
+    @property
+    def order(self) -> list[tf.Tensor]:
+        """The traced tensors that `pairs` needs the values of."""
+        return []
+
     @abstractmethod
-    def pairs(self, numbers: tf.Tensor) -> Pairs:
-        """The traced tensors that they are, and the value of each."""
+    def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
+        """The traced tensors that they are, and the value of each.
+
+        Args:
+            numbers: ``(N, ...)``.
+            values: of the tensors of `order`, for the same inputs.
+        """
 
     @abstractmethod
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
@@ -46,7 +56,7 @@ class Number(Leaf):
     def entered(self, values: Values) -> tf.Tensor:
         return values[self.traced]
 
-    def pairs(self, numbers: tf.Tensor) -> Pairs:
+    def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         return [(self.traced, numbers)]
 
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
@@ -88,7 +98,7 @@ class LookedUp(Leaf):
         # A layer may know more of a shape than TensorFlow finds out again.
         return tf.ensure_shape(numbers, [None, *self.shape])
 
-    def pairs(self, numbers: tf.Tensor) -> Pairs:
+    def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         numbers = tf.squeeze(numbers, axis=1) if self._is_widened else numbers
         return [(self.traced, tf.cast(numbers, self.traced.dtype))]
 
@@ -97,17 +107,22 @@ class LookedUp(Leaf):
         kind, pad = self.lookup.kind, self.lookup.pad
         if kind == "one-hot":
             length = numbers.shape[-1]
-            vector = tf.fill([length], 1 / length) if pad is None else tf.one_hot(_id(values[pad[1]], tf.int32), length)
+            vector = (
+                tf.fill([length], 1 / length)
+                if pad is None
+                else tf.one_hot(tf.cast(_id(values[pad[1]]), tf.int32), length)
+            )
         elif kind == "vectors":
-            vector = tf.cast(self._mean(values) if pad is None else self._of(values[pad[1]], values), tf.float32)
+            vector = tf.cast(self._mean(values) if pad is None else self._of(_id(values[pad[1]]), values), tf.float32)
         else:
             vector = tf.zeros([])
         return vector + tf.zeros_like(numbers)
 
-    def _of(self, id: tf.Tensor, values: Values) -> tf.Tensor:
+    def _of(self, ids: tf.Tensor, values: Values) -> tf.Tensor:
+        """The vectors of other ids."""
         op = self.traced.op
         read = [values[source] for source in op.inputs]
-        read[1] = _id(id, op.inputs[1].dtype)
+        read[1] = tf.cast(ids, op.inputs[1].dtype)
         return replay(op, *read)[0]
 
     def _mean(self, values: Values) -> tf.Tensor:
@@ -170,14 +185,19 @@ class LookedUp(Leaf):
             return tf.reshape(flat, shape), None
         words = origins.words(index)
         if words is None:
-            raise ValueError(
-                f"The ids that {index.op.name!r}, an operation of type {index.op.type}, makes cannot be followed back "
-                "to places of the inputs. Pass what it makes to the model behind it, and explain that model."
-            )
+            raise self.lost()
         if self.lookup.splits is not None:
             splits = values[self.lookup.splits]
             told, words = (tf.RaggedTensor.from_row_splits(each, splits).to_tensor() for each in (told, words))
         return told, words
+
+    def lost(self) -> ValueError:
+        """The error of ids whose places in the inputs are not known."""
+        op = self.lookup.index.op
+        return ValueError(
+            f"The ids that {op.name!r}, an operation of type {op.type}, makes cannot be followed back to places of the "
+            "inputs. Pass what it makes to the model behind it, and explain that model."
+        )
 
     def shared(self, told: tf.Tensor, parts: list[tf.Tensor], values: Values) -> tf.Tensor:
         """One number for each id, an equal share for each part of the inputs that the id is made of.
@@ -241,6 +261,6 @@ def _name_of_pad(pad: tf.Tensor) -> str:
     return "the id that fills up short rows" + ("" if id is None else f", {id.item()}")
 
 
-def _id(traced: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def _id(value: tf.Tensor) -> tf.Tensor:
     """A single id, without axes."""
-    return tf.cast(tf.reshape(traced, []), dtype)
+    return tf.reshape(value, [])

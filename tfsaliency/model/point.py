@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.base.structure import names
-from tfsaliency.graph.lookups import Entries, entries, rows_of_table
+from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import Leaf, LookedUp, Number
 from tfsaliency.model.traced import Traced, TracedModel
+from tfsaliency.model.unbatched import Unbatched, is_unbatched
 from tfsaliency.tensors.places import over_part
 
 
@@ -85,16 +86,23 @@ class Point(Traced):
         self._at: list[list[Leaf]] = [
             [
                 *([Number(part)] if place in found.numbers else []),
-                *(LookedUp(each) for each in found.lookups if min(each.parts) == place),
+                *(self._looked_up_by(each) for each in found.lookups if min(each.parts) == place),
             ]
             for place, part in enumerate(self._parts)
         ]
         self._leaves = [leaf for leaves in self._at for leaf in leaves]
         self._looked_up = [leaf for leaf in self._leaves if isinstance(leaf, LookedUp)]
+        self._order = [each for leaf in self._leaves for each in leaf.order]
+        self.reorders = bool(self._order)
         self.is_inputs = not found.lookups and not found.held
         self.is_of_ids = all(isinstance(leaf, LookedUp) and leaf.is_of_ids for leaf in self._leaves)
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
+
+    def _looked_up_by(self, lookup: Lookup) -> LookedUp:
+        if is_unbatched(lookup, self._parts):
+            return Unbatched(lookup, self._parts[min(lookup.parts)])
+        return LookedUp(lookup)
 
     def _without_gradient(self) -> str:
         """How Occlusion is asked about such inputs, in words."""
@@ -150,8 +158,10 @@ class Point(Traced):
         return [value for part, value in pairs if part.ref() in read]
 
     def pairs(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Pairs:
+        beside = list(zip(self.held, held, strict=True))
+        values = self.trace.run(beside, self._order) if self.reorders else Values(beside)
         explained = zip(self._leaves, tf.nest.flatten(x), strict=True)
-        return [*(pair for leaf, each in explained for pair in leaf.pairs(each)), *zip(self.held, held, strict=True)]
+        return [*(pair for leaf, each in explained for pair in leaf.pairs(each, values)), *beside]
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
         return self.trace.run(self.pairs(x, held), None if self.is_inputs else tf.nest.flatten(self._wanted))

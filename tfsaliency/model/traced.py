@@ -37,8 +37,8 @@ class Traced:
         inputs: what is explained, as traced tensors: the inputs, in the structure that the model takes, or a `Point`.
         logits: the traced logits.
         held: what else the model reads of its inputs, as traced tensors.
-        logits: the traced logits.
         calls: the layers that were called, inner calls first.
+        reorders: whether methods see the numbers of ``inputs`` in another order.
     """
 
     trace: Trace
@@ -46,6 +46,7 @@ class Traced:
     held: Sequence[tf.Tensor] = ()
     logits: Logits
     calls: list[LayerCall]
+    reorders: bool = False
 
     @property
     def shown(self) -> Any:
@@ -76,7 +77,7 @@ class Traced:
 
     def unrolled(self, turns: int) -> "Traced":
         """The same model with loops of no more turns than that unrolled, and without conditions; see `Unrolled`."""
-        if not any(op.type in NESTED for op in ancestors(*self.logits.floats)):
+        if not (self.reorders or any(op.type in NESTED for op in ancestors(*self.logits.floats))):
             return self
         if turns not in self._unrolled:
             self._unrolled[turns] = _UnrolledModel(self, turns)

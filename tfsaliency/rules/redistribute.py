@@ -12,6 +12,7 @@ from tfsaliency.graph.log_sum_exp import LOG_SUM_EXP
 from tfsaliency.graph.network import Rule, late
 from tfsaliency.graph.operations import (
     BINARY_CURVES,
+    CHOICES,
     CURVES,
     GATES,
     INVERSES,
@@ -146,7 +147,7 @@ RULES: dict[str, Rule] = {
         ),
         unchanged,
     ),
-    **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", "SelectV2", "TopKV2"), moved),
+    **dict.fromkeys((*MOVES, *MAXIMA, "Maximum", "Min", "Minimum", *CHOICES, "TopKV2"), moved),
     **dict.fromkeys((*SUMS, "Einsum", "LogSoftmax", "Mul"), in_proportion),
     "IdentityN": handed_on,
     LOG_SUM_EXP: by_share,

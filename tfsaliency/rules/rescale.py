@@ -16,6 +16,7 @@ from tfsaliency.graph.log_sum_exp import LOG_SUM_EXP
 from tfsaliency.graph.network import late
 from tfsaliency.graph.operations import (
     BENDS_OF_TWO,
+    CHOICES,
     CURVES,
     INVERSES,
     MAXIMA,
@@ -306,7 +307,7 @@ RULES: dict[str, PairRule] = {
     **dict.fromkeys(("Pow", *BENDS_OF_TWO), of_two(over_both_orders)),
     "Prod": product_over_axes,
     **dict.fromkeys(QUOTIENTS, of_two(quotient)),
-    "SelectV2": selection,
+    **dict.fromkeys(CHOICES, selection),
     "Softmax": softmax,
     "SquaredDifference": squared_difference,
     "TopKV2": in_order,

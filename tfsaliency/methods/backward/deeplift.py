@@ -17,7 +17,7 @@ from tfsaliency.graph.activation import ACTIVATION
 from tfsaliency.graph.affine import Affine
 from tfsaliency.graph.gradients import in_structure
 from tfsaliency.graph.network import Network
-from tfsaliency.graph.operations import BENDS
+from tfsaliency.graph.operations import BENDS, CHOICES
 from tfsaliency.graph.step import Flows, Step
 from tfsaliency.graph.trace import Values
 from tfsaliency.rules.rescale import RULES, linear, reveal_cancel
@@ -235,6 +235,6 @@ def _paired(network: Network, steps: list[Step]) -> dict[str, Step]:
         if reader is None or sum(reader.depends) != 1:
             continue
         # A selection does not compute its condition again for other values.
-        if reader.type in (ACTIVATION, *BENDS) and "SelectV2" not in reader.operations:
+        if reader.type in (ACTIVATION, *BENDS) and not set(CHOICES).intersection(reader.operations):
             paired[step.name] = reader
     return paired

@@ -14,6 +14,7 @@ from tfsaliency.explainer import Explainer
 from tfsaliency.graph.affine import Affine
 from tfsaliency.graph.gradients import in_structure
 from tfsaliency.graph.network import late
+from tfsaliency.graph.operations import CHOICES
 from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.presets import Table, chosen_rules, table_of
 from tfsaliency.rules.redistribute import Redistribution, in_proportion
@@ -215,7 +216,7 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
         if chosen is None:
             without.append(step.type)
         sent = (chosen or in_proportion)(step, relevance)
-        if step.type == "SelectV2" or any(source.ref() in network.hidden for source in step.sources):
+        if step.type in CHOICES or any(source.ref() in network.hidden for source in step.sources):
             name = network.blamed(step)
             lost[name] = lost.get(name, 0.0) + sum_of_flows(relevance, samples) - sum_of_flows(sent, samples)
         return sent

@@ -1,0 +1,163 @@
+"""Ids that a model looks up in one list, against a twin that looks up each row by itself and masks."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from keras import layers
+
+import tfsaliency as tfs
+from tests.harness import close
+
+# Of different lengths; the second row has an id twice, as the rows together do.
+IDS = np.array([[3, 4, 5, 9], [6, 7, 6, 0], [4, 0, 0, 0]], "int32")
+OTHER = np.array([1, 2, 3, 5], "int32")
+TEXTS = np.array([["a good film"], ["bad bad film indeed"], ["film noir"]])
+SIZE, LENGTH = 12, 4
+
+
+def by_row(table, ids, power):
+    """Sums of vectors over as many of them to a power, the ids with a row each."""
+    mask = tf.cast(ids > 0, tf.float32)[..., None]
+    return tf.reduce_sum(tf.gather(table, ids) * mask, 1) / tf.reduce_sum(mask, 1) ** power
+
+
+def cut_out(table, ids):
+    listed, rows = tf.boolean_mask(ids, ids > 0), tf.where(ids > 0)[:, 0]
+    return tf.math.segment_sum(tf.gather(table, listed), rows)
+
+
+def ragged(table, ids):
+    rows = tf.RaggedTensor.from_tensor(ids, padding=0)
+    return tf.reduce_mean(tf.nn.embedding_lookup(table, rows), axis=1)
+
+
+def sparse(table, ids):
+    rows = tf.sparse.from_dense(tf.cast(ids, tf.int64))
+    return tf.nn.embedding_lookup_sparse(table, rows, None, combiner="sum")
+
+
+def safe_sparse(table, ids):
+    rows = tf.sparse.from_dense(tf.cast(ids, tf.int64))
+    return tf.nn.safe_embedding_lookup_sparse(table, rows, combiner="sqrtn")
+
+
+def weighted(table, ids):
+    rows = tf.sparse.from_dense(tf.cast(ids, tf.int64))
+    weights = tf.sparse.map_values(lambda values: tf.ones(tf.shape(values)), rows)
+    return tf.nn.embedding_lookup_sparse(table, rows, weights, combiner="mean", allow_fast_lookup=False)
+
+
+def without_axes(table, ids):
+    vectors = tf.reshape(tf.gather(table, tf.reshape(ids, [-1])), [-1, LENGTH, SIZE // 2])
+    return tf.reduce_sum(vectors * tf.cast(ids > 0, tf.float32)[..., None], axis=1)
+
+
+def one_hot_without_axes(table, ids):
+    vectors = tf.reshape(tf.matmul(tf.one_hot(tf.reshape(ids, [-1]), SIZE), table), [-1, LENGTH, SIZE // 2])
+    return tf.reduce_sum(vectors * tf.cast(ids > 0, tf.float32)[..., None], axis=1)
+
+
+# Each with the power of the number of ids that its sums are divided by.
+WAYS = [(cut_out, 0), (ragged, 1), (sparse, 0), (safe_sparse, 0.5), (weighted, 1), (without_axes, 0)]
+METHODS = [
+    lambda model: tfs.Gradient(model),
+    lambda model: tfs.GradientTimesInput(model),
+    lambda model: tfs.SmoothGrad(model, samples=4, noise=0.2),
+    lambda model: tfs.IntegratedGradients(model, OTHER, steps=20),
+    lambda model: tfs.LRP(model, "epsilon"),
+    lambda model: tfs.DeepLIFT(model, OTHER),
+    lambda model: tfs.Occlusion(model, window=1, stride=1),
+    lambda model: tfs.RISE(model, samples=20, cells=2),
+]
+
+
+class Bag(keras.Model):
+    """A network on top of what a function makes of a table and ids."""
+
+    def __init__(self, pooled, to_ids=lambda x: x):
+        super().__init__()
+        self.pooled, self.to_ids = pooled, to_ids
+        self.table = self.add_weight(shape=(SIZE, SIZE // 2), initializer="normal")
+        self.inner, self.outer = layers.Dense(5, "tanh"), layers.Dense(2)
+
+    def call(self, x):
+        pooled = self.pooled(self.table.value, self.to_ids(x))
+        return self.outer(self.inner(tf.ensure_shape(pooled, [None, SIZE // 2])))
+
+
+def made(pooled, inputs, **options):
+    keras.utils.set_random_seed(3)
+    model = Bag(pooled, **options)
+    model(inputs)
+    return model
+
+
+@pytest.mark.parametrize("make", METHODS, ids=lambda make: type(make(Bag(cut_out))).__name__)
+@pytest.mark.parametrize(("pooled", "power"), WAYS, ids=lambda each: getattr(each, "__name__", ""))
+def test_a_list_of_ids_is_explained_as_rows_are(pooled, power, make):
+    explainer = make(made(pooled, IDS))
+    twin = made(lambda table, ids: by_row(table, ids, power), IDS)
+    expected = make(twin).explain(IDS, 1)
+    explanation = explainer.explain(IDS, 1)
+    close(explanation.values, expected.values, 1e-4)
+    if not isinstance(explainer, tfs.RISE):
+        assert (explanation.values[IDS == 0] == 0).all()
+        # A row does not depend on those beside it, draws aside.
+        if not isinstance(explainer, tfs.SmoothGrad):
+            close(explainer.explain(IDS[1:2], 1).values, explanation.values[1:2], 1e-5)
+
+
+@pytest.mark.parametrize("make", METHODS[1:2] + METHODS[3:5], ids=lambda make: type(make(Bag(cut_out))).__name__)
+def test_encodings_in_a_list(make):
+    values = make(made(one_hot_without_axes, IDS)).explain(IDS, 1).values
+    expected = make(made(lambda table, ids: by_row(table, ids, 0), IDS)).explain(IDS, 1).values
+    close(values, expected, 1e-4)
+
+
+def in_rows(texts):
+    return tf.strings.split(tf.reshape(texts, [-1]))
+
+
+TO_WORDS = {
+    "words": (in_rows, ["a", "good", "film"]),
+    "letters": (lambda texts: tf.strings.unicode_split(tf.reshape(texts, [-1]), "UTF-8"), [*"a good film"]),
+    "pairs": (lambda texts: tf.strings.ngrams(in_rows(texts), 2), ["a good", "good film"]),
+}
+
+
+@pytest.mark.parametrize("method", [tfs.Gradient, tfs.GradientTimesInput, tfs.IntegratedGradients, tfs.DeepLIFT])
+@pytest.mark.parametrize("name", TO_WORDS)
+def test_words_in_a_list(name, method):
+    """Of texts split into rows of different lengths, against the ids of their words, filled up."""
+    to_words, first = TO_WORDS[name]
+
+    def to_ids(texts):
+        words = to_words(texts)
+        return words.with_values(1 + tf.strings.to_hash_bucket_fast(words.values, SIZE - 1))
+
+    def pooled(table, ids):
+        return tf.reduce_sum(ids.with_values(tf.gather(table, ids.values)), axis=1)
+
+    explanation = method(made(pooled, tf.constant(TEXTS), to_ids=to_ids)).explain(TEXTS, 1)
+    ids = to_ids(tf.constant(TEXTS)).to_tensor().numpy()
+    expected = method(made(lambda table, ids: by_row(table, ids, 0), ids)).explain(ids, 1)
+    assert [word for word in explanation.tokens[0] if word] == first
+    close(explanation.values, expected.values, 1e-4)
+
+
+def test_columns_of_features():
+    """Of a linear model by hand: the vector of a category against that of a mean one."""
+    tf_keras.utils.set_random_seed(0)
+    words = tf.feature_column.categorical_column_with_vocabulary_list("c", ["a", "b"])
+    columns = [tf.feature_column.numeric_column("n"), tf.feature_column.embedding_column(words, 4)]
+    model = tf_keras.Sequential([tf_keras.layers.DenseFeatures(columns), tf_keras.layers.Dense(1)])
+    inputs = {"n": np.array([[0.3], [0.5]], "float32"), "c": np.array([["a"], ["b"]])}
+    model({name: tf.constant(part) for name, part in inputs.items()})
+    table, weights, _ = model.get_weights()
+    expected = (table - table.mean(axis=0)) @ weights[:4]
+    for explainer in (tfs.IntegratedGradients(model), tfs.DeepLIFT(model), tfs.Occlusion(model, window=1, stride=1)):
+        explanation = explainer.explain(inputs)
+        np.testing.assert_allclose(explanation.values["c"].reshape(-1), expected[:, 0], rtol=1e-4)
+        assert "held" not in explanation.provenance

@@ -1,0 +1,109 @@
+"""What a model looks up for the ids of a whole batch in one list, where no axis is the batch.
+
+Ids are put into one list where padding is cut out (`tf.boolean_mask`, ragged and sparse tensors), where each different
+id is looked up once (`tf.nn.embedding_lookup_sparse`), and where all axes are made one. A method sees the vectors at
+the places that the ids have in the inputs, as many for each sample.
+"""
+
+import tensorflow as tf
+
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.lookups import Lookup
+from tfsaliency.graph.operations import SPLITS
+from tfsaliency.graph.places import Origins
+from tfsaliency.graph.rows import begins_with_rows
+from tfsaliency.graph.trace import Pairs, Values
+from tfsaliency.model.looked_up import LookedUp
+from tfsaliency.tensors.sums import sizes_of
+
+
+def is_unbatched(lookup: Lookup, parts: list[tf.Tensor]) -> bool:
+    """Whether the first axis of what is looked up is not the batch.
+
+    Args:
+        lookup: how it is looked up.
+        parts: all parts of the inputs.
+    """
+    if lookup.kind not in ("vectors", "one-hot") or len(lookup.parts) > 1:
+        return False
+    (part,) = (parts[place] for place in lookup.parts)
+    if lookup.distinct is not None:
+        return True
+    leads = begins_with_rows(lookup.index, part)
+    if leads is not None:
+        return not leads
+    # Where the tables say nothing, several axes are those of the part, and a single one that was more is a list.
+    is_of_words = any(op.type in SPLITS for op in ancestors(lookup.index, known=[part]))
+    return lookup.index.shape.rank == 1 and (is_of_words or part.shape.rank != 1)
+
+
+class Unbatched(LookedUp):
+    """Vectors of the ids of a batch in one list, seen at the places of a part of the inputs: ``(N, *places, D)``.
+
+    Those of a text are seen at its words, ``(N, T, D)`` with T words in the longest. Places whose ids are not looked up
+    have zeros, which nothing reads.
+
+    Args:
+        lookup: how.
+        part: the traced part of the inputs that the ids come from.
+    """
+
+    def __init__(self, lookup: Lookup, part: tf.Tensor):
+        super().__init__(lookup)
+        self._part = part
+        places = (None,) if part.dtype == tf.string else part.shape[1:]
+        self.shape = (*places, self.traced.shape[-1])
+
+    @property
+    def order(self) -> list[tf.Tensor]:
+        return self.read
+
+    def entered(self, values: Values) -> tf.Tensor:
+        vectors = tf.cast(self._vectors(values), tf.float32)
+        found = self._at_places(vectors, tf.zeros([tf.shape(vectors)[1]]), values)
+        return tf.ensure_shape(found, [None, *self.shape])
+
+    def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
+        places, own = self._grid(values)[0], tf.cast(self._vectors(values), numbers.dtype)
+        flat = tf.reshape(numbers, [-1, tf.shape(own)[1]])
+        at = tf.where(places >= 0, places, tf.shape(flat)[0] + tf.range(tf.shape(own)[0]))
+        listed = tf.cast(tf.gather(tf.concat([flat, own], 0), at), self.traced.dtype)
+        pairs = [(self.traced, tf.ensure_shape(listed, self.traced.shape))]
+        if self.lookup.distinct is not None:
+            # Each id has a vector of its own, so that equal ids at two places can be told apart.
+            repeats = self.lookup.distinct.outputs[1]
+            pairs.append((repeats, tf.range(tf.shape(own)[0], dtype=repeats.dtype)))
+        return pairs
+
+    def _grid(self, values: Values) -> tuple[tf.Tensor, tf.Tensor]:
+        """The place of each id of the list, and the shape of all places."""
+        found = Origins(self._part, values).grid(self.lookup.index)
+        if found is None:
+            raise self.lost()
+        places, shape = found
+        return tf.reshape(places, [-1]), shape
+
+    def _at_places(self, listed: tf.Tensor, empty: tf.Tensor, values: Values) -> tf.Tensor:
+        """``(N, *places, ...)``: what belongs to each id of the list, and ``empty`` where no id is."""
+        places, shape = self._grid(values)
+        count = tf.reduce_prod(shape)
+        # Behind the last place is one for all ids that no input has. An id that is listed twice has equal entries.
+        at = tf.where(places >= 0, places, count)[:, tf.newaxis]
+        inner = tf.shape(listed)[1:]
+        nothing = tf.broadcast_to(empty, tf.concat([[count + 1], inner], 0))
+        return tf.reshape(tf.tensor_scatter_nd_update(nothing, at, listed)[:-1], tf.concat([shape, inner], 0))
+
+    def _vectors(self, values: Values) -> tf.Tensor:
+        """``(ids, D)``, in the order of the list."""
+        return values[self.traced] if self.lookup.distinct is None else self._of(values[self.lookup.index], values)
+
+    def told(self, numbers: tf.Tensor, values: Values, *, squared: bool) -> tf.Tensor:
+        return tf.reduce_sum(tf.square(numbers) if squared else numbers, axis=-1)
+
+    def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tuple[tf.Tensor, tf.Tensor | None]:
+        words = Origins(part, values).words(self.lookup.index) if part.dtype == tf.string else None
+        return told, None if words is None else self._at_places(words, tf.constant(""), values)
+
+    def over(self, shares: list[tuple[tf.Tensor, tf.Tensor]], numbers: tf.Tensor, values: Values) -> tf.Tensor:
+        ((_, share),) = shares
+        return tf.reshape(share, [-1, *sizes_of(numbers)[:-1], 1])
