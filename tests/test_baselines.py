@@ -18,7 +18,12 @@ PARTS = {"picture": X, "table": np.random.default_rng(1).normal(size=(3, 6)).ast
 
 def score_of(numbers):
     """What baselines ask of a score: which samples these are, and the inputs as they were passed."""
-    return SimpleNamespace(numbers=tf.constant(numbers), passed=lambda x: x, looked_up=lambda passed: passed)
+    return SimpleNamespace(
+        numbers=tf.constant(numbers),
+        passed=lambda x: x,
+        looked_up=lambda passed: passed,
+        padding_kept=lambda altered, x: altered,
+    )
 
 
 def read(baseline, x=X, numbers=(0, 1, 2)):

@@ -1,6 +1,7 @@
 """Baselines: the reference inputs of the methods that explain a difference.
 
-``baseline=`` takes a number, arrays, a function of the inputs, or a result of the functions of this module.
+``baseline=`` takes a number, arrays, a function of the inputs, or a result of the functions of this module. Padding of
+series that the model masks is padding in the baseline too: nothing is told of it.
 """
 
 from abc import abstractmethod
@@ -408,6 +409,11 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     Raises:
         ValueError: structure, shape or type do not fit, or a baseline is not finite.
     """
+    number, at = _baselines(baseline, x, score)
+    return Baselines(number, lambda i: score.padding_kept(at(i), x))
+
+
+def _baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     if isinstance(baseline, Made):
         seen = score.passed(x) if baseline.as_passed else x
         parts = tf.nest.flatten(seen)

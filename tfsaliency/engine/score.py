@@ -140,6 +140,17 @@ class Score(ABC):
         """Numbers in the structure of ``x`` that stand for nothing: zeros, or the vectors of padding or a mean id."""
         return tf.nest.map_structure(tf.zeros_like, x)
 
+    def padding_kept(self, altered: Any, x: Any) -> Any:
+        """Altered copies of the inputs, with the padding of series that the model masks as it was.
+
+        A step that is masked would count as one that is not where noise or a baseline changes it.
+
+        Args:
+            altered: in the structure of ``x``: ``(copies, *x.shape)``, or ``x.shape``.
+            x: the inputs, or copies of them.
+        """
+        return altered
+
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         """Numbers for the places of an explanation's values, laid over copies of ``x``.
 
@@ -400,6 +411,15 @@ class TracedScore(Score):
 
     def neutral(self, x: Any) -> Any:
         return self._model.neutral(x, self._entered)
+
+    def padding_kept(self, altered: Any, x: Any) -> Any:
+        are_given = self._model.are_given(self._inputs)
+        parts = zip(*map(tf.nest.flatten, (altered, x)), are_given, strict=True)
+        kept = [
+            after if is_given is None else tf.where(self._copies(is_given, x), after, before)
+            for after, before, is_given in parts
+        ]
+        return tf.nest.pack_sequence_as(x, kept)
 
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         return self._model.over(shares, self._entered)

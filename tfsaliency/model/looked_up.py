@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import tensorflow as tf
 
 from tfsaliency.graph.lookups import Lookup, table_of
+from tfsaliency.graph.padding import filler
 from tfsaliency.graph.places import Origins
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Pairs, Values
@@ -42,19 +43,32 @@ class Leaf(ABC):
             values: of the tensors of `order`, for the same inputs.
         """
 
+    def is_given(self, numbers: tf.Tensor) -> tf.Tensor | None:
+        """Whether each number is no padding, to broadcast against them; None where the model masks no numbers."""
+        return None
+
     @abstractmethod
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """Numbers of the same shape that stand for nothing."""
 
 
 class Number(Leaf):
-    """A part of the inputs."""
+    """A part of the inputs.
+
+    Attributes:
+        filler: the number that steps of padding are made of; None where the model masks none.
+    """
 
     def __init__(self, part: tf.Tensor):
         self.traced, self.shape = part, tuple(part.shape[1:])
+        self.filler = filler(part)
 
     def entered(self, values: Values) -> tf.Tensor:
         return values[self.traced]
+
+    def is_given(self, numbers: tf.Tensor) -> tf.Tensor | None:
+        is_filled = None if self.filler is None else tf.equal(numbers, self.filler)
+        return None if is_filled is None else ~tf.reduce_all(is_filled, axis=-1, keepdims=True)
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         return [(self.traced, numbers)]

@@ -183,6 +183,13 @@ class Point(Traced):
         leaves = zip(self._leaves, tf.nest.flatten(x), strict=True)
         return self._structure([leaf.neutral(each, entered.values) for leaf, each in leaves])
 
+    def are_given(self, x: Any) -> list[tf.Tensor | None]:
+        """For each number that a method sees whether it is no padding; None where the model masks no numbers.
+
+        Padding of ids is told by the ids.
+        """
+        return [leaf.is_given(each) for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)]
+
     def over(self, shares: list[tf.Tensor], entered: Entered) -> Any:
         """Numbers for the places that `folded` tells of, laid over copies of ``x``.
 

@@ -25,6 +25,7 @@ class NoisyCopies(Sampled, Wrapper):
 
     Copy ``j`` of every sample gets the same random draw, scaled by the range of the sample. So a map does not depend on
     the other samples of the batch or on the number of copies per model call, and all methods use the same noise.
+    Padding of series that the model masks, as behind `keras.layers.Masking`, gets none.
 
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
@@ -88,18 +89,18 @@ class NoisyCopies(Sampled, Wrapper):
 
     def _values_of(self, x: Any, score: Score, block: Block) -> Any:
         """The values of a block of noisy copies, ``(count * N, ...)``."""
-        return self.asked.attribute(self._noisy(x, *block), score).values
+        return self.asked.attribute(self._noisy(x, score, *block), score).values
 
-    def _noisy(self, x: Any, first: tf.Tensor, count: tf.Tensor) -> Any:
+    def _noisy(self, x: Any, score: Score, first: tf.Tensor, count: tf.Tensor) -> Any:
         """Copies ``first`` to ``first + count`` of the inputs, stacked in blocks: ``(count * N, ...)``."""
-        parts = []
+        noisy = []
         for place, part in enumerate(tf.nest.flatten(x)):
             axes = inner_axes(part)
             extent = tf.reduce_max(part, axes, keepdims=True) - tf.reduce_min(part, axes, keepdims=True)
             draws = self._draws(place, part, first, count)
-            copies = part + self.noise * extent * draws[:, None]
-            parts.append(tf.reshape(copies, [-1, *sizes_of(part)]))
-        return tf.nest.pack_sequence_as(x, parts)
+            noisy.append(part + self.noise * extent * draws[:, None])
+        copies = score.padding_kept(tf.nest.pack_sequence_as(x, noisy), x)
+        return tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *sizes_of(part)[1:]]), copies)
 
     def _draws(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Standard normal draws in the shape of a sample, ``(count, ...)``; each depends only on its own number."""

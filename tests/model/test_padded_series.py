@@ -1,0 +1,75 @@
+"""Series filled up with a number that the model masks are explained as the series without that number."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+import tfsaliency as tfs
+from tests.harness import close
+
+LENGTH, STEPS, CHANNELS, FILLER = 9, 5, 3, -1.0
+generator = np.random.default_rng(0)
+SERIES = generator.normal(size=(2, STEPS, CHANNELS)).astype("float32")
+# One step of the second series has the number in a single channel, and is no padding.
+SERIES[1, 2, 0] = FILLER
+PADDED = np.concatenate([SERIES, np.full((2, LENGTH - STEPS, CHANNELS), FILLER, "float32")], axis=1)
+OTHERS = generator.normal(size=(4, LENGTH, CHANNELS)).astype("float32")
+
+
+class ByHand(layers.Layer):
+    """A mean over the steps that are not padding."""
+
+    def call(self, x):
+        kept = ops.cast(ops.any(ops.not_equal(x, FILLER), axis=-1, keepdims=True), x.dtype)
+        return ops.sum(ops.tanh(x) * kept, axis=1) / ops.sum(kept, axis=1)
+
+
+KINDS = {
+    "LSTM": lambda: [layers.Masking(FILLER), layers.LSTM(6)],
+    "by hand": lambda: [ByHand(), layers.Dense(6, "tanh")],
+}
+
+
+def model_of(kind, length):
+    keras.utils.set_random_seed(2)
+    return keras.Sequential([keras.Input((length, CHANNELS)), *KINDS[kind](), layers.Dense(2)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model, others: tfs.IntegratedGradients(model, others[0], steps=20),
+        lambda model, others: tfs.IntegratedGradients(model, lambda x: x * 0 + 0.3, steps=20),
+        lambda model, others: tfs.ExpectedGradients(model, others, samples=20),
+        lambda model, others: tfs.DeepLIFT(model, others),
+        lambda model, others: tfs.Occlusion(model, window=1, stride=1, baseline=others[0]),
+    ],
+)
+def test_a_baseline_fills_no_padding(kind, make):
+    model = model_of(kind, LENGTH)
+    cut = model_of(kind, STEPS)
+    np.testing.assert_allclose(model(PADDED), cut(SERIES), rtol=1e-5)
+    values = make(model, OTHERS).explain(PADDED, 1).values
+    close(values[:, :STEPS], make(cut, OTHERS[:, :STEPS]).explain(SERIES, 1).values, 1e-4)
+    # Scores that Occlusion compares are rounded.
+    assert np.abs(values[:, STEPS:]).max() <= 1e-7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_reaches_no_padding(kind):
+    model = model_of(kind, LENGTH)
+    smooth = tfs.SmoothGrad(model, samples=6, noise=0.1)
+    # The draws of its own, which are tested for their distribution beside SmoothGrad.
+    draws = smooth._draws(0, tf.constant(PADDED), tf.constant(0), tf.constant(6)).numpy()
+    draws[:, STEPS:] = 0
+    extent = np.ptp(PADDED, axis=(1, 2), keepdims=True)
+    by_hand = [tfs.Gradient(model).explain(PADDED + 0.1 * extent * draw, 1).values for draw in draws]
+    close(smooth.explain(PADDED, 1).values, np.mean(by_hand, axis=0), 1e-4)
+    inside = tfs.IntegratedGradients(smooth, OTHERS[0], steps=4).explain(PADDED, 1).values
+    assert (inside[:, STEPS:] == 0).all()
+    variances = tfs.VarGrad(model, samples=6).explain(PADDED, 1).values
+    assert (variances[:, STEPS:] == 0).all()
+    assert (variances[:, :STEPS] > 0).any()
