@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import descendants
+from tfsaliency.graph.lengths import Lengths, NotFromShapesError
 from tfsaliency.graph.operations import (
     ALONG_AXES,
     AVERAGE_POOLS,
@@ -28,6 +29,8 @@ from tfsaliency.graph.operations import (
 # What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, or
 # places with entries around them that are none.
 OTHER, UNKNOWN, TOKENS = -1, -2, -3
+# Numbers of rows that show which of several sizes of a reshape the batch has a part in.
+BATCHES = (7, 11)
 
 
 class Factor(NamedTuple):
@@ -157,17 +160,54 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
         for result in op.outputs:
             if result.shape.rank is None:
                 continue
+            shape = _with_lengths(op, result.shape, found)
             try:
-                axes = _FOLLOW[op.type](op, sources, result.shape) if op.type in _FOLLOW else None
+                axes = _FOLLOW[op.type](op, sources, shape) if op.type in _FOLLOW else None
             except _UnknownError:
                 axes = None
             if axes is None or len(axes) != result.shape.rank:
-                axes = tuple(_of(UNKNOWN, size) for size in result.shape)
+                axes = tuple(_of(UNKNOWN, size) for size in shape)
+            # A shape may be declared again behind operations that nothing is known of.
+            axes = tuple(
+                _of(UNKNOWN, size) if size is not None and size_of(axis) is None else axis
+                for axis, size in zip(axes, shape, strict=True)
+            )
             if op.type == "Pack":
                 axes = _put_together(op, axes, [entries.get(source.ref()) for source in op.inputs], found)
             found[result.ref()] = axes
         entries |= _entries_of(op, [entries.get(source.ref()) for source in op.inputs if source.ref() in found])
     return found
+
+
+def _with_lengths(op: tf.Operation, shape: tf.TensorShape, found: dict[Any, Axes]) -> tf.TensorShape:
+    """The shape of a reshape to several sizes that are computed, with those that are the same for any batch."""
+    if op.type != "Reshape" or shape.as_list().count(None) < 2:
+        return shape
+    try:
+        first, other = (_reshaped_to(op, found, rows) for rows in BATCHES)
+    except (NotFromShapesError, _UnknownError):
+        return shape
+    return tf.TensorShape([a if a == b else None for a, b in zip(first, other, strict=True)])
+
+
+def _reshaped_to(op: tf.Operation, found: dict[Any, Axes], rows: int) -> list[int]:
+    """The shape that a reshape makes for a number of rows of the inputs."""
+
+    def shape_of(tensor: tf.Tensor) -> list[int]:
+        if tensor.shape.is_fully_defined():
+            return list(tensor.shape)
+        axes = found.get(tensor.ref(), ((Factor(UNKNOWN, None),),))
+        return [math.prod(_length(factor, rows) for factor in axis) for axis in axes]
+
+    sizes: list[int] = Lengths(shape_of)[op.inputs[1]].tolist()
+    whole = math.prod(shape_of(op.inputs[0]))
+    return [whole // -math.prod(sizes) if size == -1 else size for size in sizes]
+
+
+def _length(factor: Factor, rows: int) -> int:
+    if factor.size is None and factor.axis != 0:
+        raise _UnknownError
+    return rows if factor.size is None else factor.size
 
 
 def _of(axis: int, size: int | None) -> Axis:
@@ -260,8 +300,6 @@ def _squeezed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
 def _reshaped(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
     """Factors are dealt out to the new axes, from both ends towards the one of unknown size."""
     axes, sizes = _first(sources), list(shape)
-    if sizes == [None, None]:
-        sizes = [None, _summed_over(op)]
     if sizes.count(None) > 1:
         raise _UnknownError
     left = [factor for axis in axes for factor in axis]
@@ -279,13 +317,6 @@ def _reshaped(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
     if turned and not middle:
         raise _UnknownError
     return (*front, *middle, *back)
-
-
-def _summed_over(op: tf.Operation) -> int | None:
-    """How many numbers a matrix product sums over whose first factor a reshape makes, as a dense layer's does."""
-    products = [each for each in op.outputs[0].consumers() if each.type == "MatMul"]
-    kernels = [each.inputs[1].shape[1 if each.get_attr("transpose_b") else 0] for each in products]
-    return kernels[0] if len(set(kernels)) == 1 else None
 
 
 class _Turned(NamedTuple):

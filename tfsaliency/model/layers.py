@@ -93,8 +93,9 @@ def _layer_classes() -> tuple[Any, ...]:
 
 
 def _is_builtin(layer: Any) -> bool:
-    """Whether Keras defines the layer, and it is not a model: its inner layers are details of its own."""
-    return type(layer).__module__.partition(".")[0] in ("keras", "tf_keras") and not hasattr(layer, "predict")
+    """Whether Keras defines the layer: its inner layers are details of its own. Those of a model or lambda are not."""
+    of_keras = type(layer).__module__.partition(".")[0] in ("keras", "tf_keras")
+    return of_keras and not hasattr(layer, "predict") and type(layer).__name__ != "Lambda"
 
 
 def calls_of(wanted: Any, calls: Sequence[LayerCall]) -> list[LayerCall]:

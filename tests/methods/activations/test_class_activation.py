@@ -371,6 +371,60 @@ def test_class_token_is_dropped_and_its_last_layers_are_not_taken(registers):
         tfs.HiResCAM(model, "final").explain(PICTURES, 1)
 
 
+def test_a_sum_around_the_only_attention_is_too_late_for_a_class_token():
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((6,), dtype="int32")
+    y = layers.LayerNormalization(name="first")(layers.Embedding(20, 8)(ids))
+    y = layers.LayerNormalization()(y + layers.MultiHeadAttention(2, 4)(y, y))
+    model = keras.Model(ids, layers.Dense(2)(y[:, 0]))
+    given = np.array([[1, 4, 5, 6, 7, 8]])
+    explanation = tfs.HiResCAM(model).explain(given, 1)
+    assert explanation.provenance["layer"] == "first"
+    np.testing.assert_array_equal(explanation.values, tfs.HiResCAM(model, "first").explain(given, 1).values)
+
+
+class Patches(layers.Layer):
+    """Patches in rows of which TensorFlow does not know how many there are."""
+
+    def call(self, pictures):
+        cut = tf.image.extract_patches(pictures, [1, 4, 4, 1], [1, 4, 4, 1], [1] * 4, "VALID")
+        return tf.reshape(cut, [tf.shape(pictures)[0], -1, cut.shape[-1]])
+
+
+def test_patches_that_are_extracted_are_those_of_a_convolution():
+    keras.utils.set_random_seed(0)
+    dense, convolution = layers.Dense(8, name="dense"), layers.Conv2D(8, 4, strides=4)
+    places = layers.Embedding(16, 8)
+    attention = layers.MultiHeadAttention(2, 4, name="attention")
+    head = keras.Sequential([layers.GlobalAveragePooling1D(), layers.Dense(3)])
+
+    def model_of(cut):
+        x = keras.Input((16, 16, 3))
+        y = cut(x) + places(tf.range(16))
+        return keras.Model(x, head(y + attention(y, y)))
+
+    models = [model_of(lambda x: dense(Patches()(x))), model_of(lambda x: layers.Reshape((16, 8))(convolution(x)))]
+    convolution.set_weights([dense.get_weights()[0].reshape(4, 4, 3, 8), dense.get_weights()[1]])
+    for layer in (None, "attention"):
+        values, expected = (tfs.GradCAM(model, layer, upsample=False).explain(PICTURES, 1).values for model in models)
+        assert values.shape == (2, 4, 4, 1)
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match=r"attention/query' returns .*do not lie over an input"):
+        tfs.GradCAM(models[0], "attention/query").explain(PICTURES, 1)
+
+
+def test_a_model_within_a_lambda_and_channels_that_are_put_behind():
+    keras.utils.set_random_seed(0)
+    convolution = layers.Conv2D(4, 3, activation="relu", name="top")
+    inner = keras.Sequential([keras.Input((16, 16, 3)), convolution, layers.GlobalAveragePooling2D(), layers.Dense(3)])
+    expected = tfs.GradCAM(inner).explain(PICTURES, 1).values
+    around = keras.Sequential([keras.Input((16, 16, 3)), layers.Lambda(lambda x: inner(x))])
+    np.testing.assert_allclose(tfs.GradCAM(around).explain(PICTURES, 1).values, expected, rtol=1e-5)
+    in_front = keras.Sequential([keras.Input((3, 16, 16)), layers.Permute((2, 3, 1)), inner])
+    found = tfs.GradCAM(in_front).explain(np.moveaxis(PICTURES, -1, 1), 1).values
+    np.testing.assert_allclose(np.moveaxis(found, 1, -1), expected, rtol=1e-5)
+
+
 def test_tokens_lie_in_the_order_of_the_picture():
     """Only the patch in the second row and third column is alive: the map is where it is."""
     x = keras.Input((16, 16, 1))

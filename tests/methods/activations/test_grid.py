@@ -52,6 +52,11 @@ def patches(x, side):
     return tf.reshape(y, [-1, (h // side) * (w // side), side * side * k])
 
 
+def tokens_by_number(x):
+    """Tokens by a reshape to the number of rows and what is left: TensorFlow knows neither of both."""
+    return tf.reshape(x, [tf.shape(x)[0], -1, tf.shape(x)[-1]])
+
+
 def heads(x):
     """``(N, heads, tokens, 1)`` with a class token."""
     return tf.transpose(tf.reshape(tokens(x, 1), [-1, 289, 2, 1]), [0, 2, 1, 3])
@@ -70,6 +75,16 @@ GRIDS = {
     "patches by reshaping": (lambda x: patches(x, 4), (3, 6), 0),
     "patches by extraction": (
         lambda x: tokens(tf.image.extract_patches(x, [1, 4, 4, 1], [1, 4, 4, 1], [1] * 4, "VALID")),
+        (3, 6),
+        0,
+    ),
+    "patches in rows of a computed number": (
+        lambda x: tokens_by_number(tf.image.extract_patches(x, [1, 4, 4, 1], [1, 4, 4, 1], [1] * 4, "VALID")),
+        (3, 6),
+        0,
+    ),
+    "sizes that are read from shapes": (
+        lambda x: tf.tensordot(tokens_by_number(pooled(4, 4)(x)), tf.eye(2), 1),
         (3, 6),
         0,
     ),
@@ -121,6 +136,11 @@ NO_GRIDS = {
     "chosen tokens": lambda x: tf.gather(tokens(x), list(range(18)), axis=1),
     "a table of weights": lambda x: tf.ones([1, 18, 2]) + 0 * tf.reduce_sum(x, axis=[1, 2])[:, None],
     "decoded places": lambda x: tf.reshape(tf.matmul(tf.reshape(x, [-1, 576]), tf.ones([576, 36])), [-1, 3, 6, 2]),
+    "tokens and heads": lambda x: tf.reshape(tf.matmul(tokens(x), tf.ones([2, 6])), [-1, 288, 3, 2]),
+    "tokens and heads of which nothing is known": lambda x: tf.reshape(
+        tf.matmul(tf.map_fn(tf.identity, tokens(x)), tf.ones([2, 6])), [-1, 288, 3, 2]
+    ),
+    "windows of a computed number": lambda x: tf.reshape(windows(x, 4), [18 * tf.shape(x)[0], -1, 2]),
     "one place": lambda x: tf.reduce_mean(x, axis=[1, 2], keepdims=True),
     "no places": lambda x: tf.reduce_mean(x, axis=[1, 2]),
 }
@@ -133,17 +153,23 @@ def test_what_is_no_grid_of_the_picture(name):
 
 def test_places_of_other_inputs():
     """Series, tables, grey pictures, volumes; and a loop, which nothing is known of, where the axes are as many."""
-    assert placed(lambda x: x[:, ::2], (24, 3)) == Grid((12,), 0, (24,), True)
+    assert placed(lambda x: x[:, ::2], (24, 3)) == Grid((12,), 0, (24,), -1)
     around = [[0, 0], [2, 1], [0, 0]]
     assert placed(lambda x: tf.concat([tf.zeros_like(x[:, :2]), x], axis=1), (24, 3)) is None
-    assert placed(lambda x: tf.concat([tf.ones([1, 2, 3]), x], axis=1), (24, 3)) == Grid((24,), 2, (24,), True)
-    assert placed(lambda x: tf.pad(x, around), (24, 3)) == Grid((27,), 0, (24,), True)
-    assert placed(lambda x: x[..., None] * tf.ones([4]), (24,)) == Grid((24,), 0, (24,), False)
-    assert placed(lambda x: pooled(2, 2)(x[..., None]), (12, 12)) == Grid((6, 6), 0, (12, 12), False)
-    assert placed(lambda x: x[:, ::2], (6, 4, 5, 1)) == Grid((3, 4, 5), 0, (6, 4, 5), True)
-    assert placed(lambda x: tf.reshape(x, [-1, 120, 2]), (6, 4, 5, 2)) == Grid((6, 4, 5), 0, (6, 4, 5), True)
+    assert placed(lambda x: tf.concat([tf.ones([1, 2, 3]), x], axis=1), (24, 3)) == Grid((24,), 2, (24,), -1)
+    assert placed(lambda x: tf.pad(x, around), (24, 3)) == Grid((27,), 0, (24,), -1)
+    assert placed(lambda x: x[..., None] * tf.ones([4]), (24,)) == Grid((24,), 0, (24,), None)
+    assert placed(lambda x: pooled(2, 2)(x[..., None]), (12, 12)) == Grid((6, 6), 0, (12, 12), None)
+    assert placed(lambda x: x[:, ::2], (6, 4, 5, 1)) == Grid((3, 4, 5), 0, (6, 4, 5), -1)
+    assert placed(lambda x: tf.reshape(x, [-1, 120, 2]), (6, 4, 5, 2)) == Grid((6, 4, 5), 0, (6, 4, 5), -1)
     assert placed(lambda x: tf.ensure_shape(tf.map_fn(tf.nn.relu, x), [None, 5, 7, 2]), (5, 7, 2)).shape == (5, 7)
     assert placed(lambda x: tf.reshape(x, [-1, 12, 4]), (None, 24, 2)) is None
+    # Channels in front, put behind; and a grey picture as tokens.
+    assert placed(lambda x: pooled(2, 2)(tf.transpose(x, [0, 2, 3, 1])), (3, 12, 8)) == Grid((6, 4), 0, (12, 8), 1)
+    behind = placed(lambda x: tokens(pooled(2, 2)(tf.transpose(x, [0, 2, 3, 1])), 1), (3, 12, 8))
+    assert behind == Grid((6, 4), 1, (12, 8), 1)
+    assert placed(lambda x: tf.transpose(x, [0, 2, 1])[:, ::2], (3, 24)) == Grid((12,), 0, (24,), 1)
+    assert placed(lambda x: tokens(x[..., None]), (12, 8)) == Grid((12, 8), 0, (12, 8), None)
 
 
 def packed(function, axis=1):
@@ -155,9 +181,9 @@ def test_steps_that_are_put_together_again_are_places():
     def halved(x, step):
         return tf.nn.relu(pooled(2, 2)(x)) + step
 
-    assert placed(packed(halved), (5, 8, 6, 2)) == Grid((5, 4, 3), 0, (5, 8, 6), True)
-    assert placed(packed(lambda x, step: x @ tf.ones([2, 4])), (5, 2)) == Grid((5,), 0, (5,), True)
-    assert placed(lambda x: tf.stack(tf.unstack(x, axis=1), axis=1), (5, 8, 2)) == Grid((5, 8), 0, (5, 8), True)
+    assert placed(packed(halved), (5, 8, 6, 2)) == Grid((5, 4, 3), 0, (5, 8, 6), -1)
+    assert placed(packed(lambda x, step: x @ tf.ones([2, 4])), (5, 2)) == Grid((5,), 0, (5,), -1)
+    assert placed(lambda x: tf.stack(tf.unstack(x, axis=1), axis=1), (5, 8, 2)) == Grid((5, 8), 0, (5, 8), -1)
     # Backwards, the same step each time, one step less, and sums of steps are other axes.
     assert placed(lambda x: packed(halved)(x[:, ::-1]), (5, 8, 6, 2)) is None
     assert placed(lambda x: tf.stack([x[:, 4 - step] for step in range(5)], axis=1), (5, 8, 2)) is None
@@ -188,11 +214,11 @@ def test_anchors_are_refused_by_name_and_passed_over():
 def test_resizing_is_that_of_tensorflow(shape, extent):
     maps = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
     expected = tf.image.resize(maps[..., None], extent, "bilinear")[..., 0]
-    np.testing.assert_allclose(Grid(shape, 0, extent, True).over_input(tf.constant(maps)), expected, atol=1e-5)
+    np.testing.assert_allclose(Grid(shape, 0, extent, -1).over_input(tf.constant(maps)), expected, atol=1e-5)
 
 
 def test_resizing_in_one_and_three_dimensions_keeps_a_plane():
-    grid = Grid((4, 4, 4), 0, (8, 8, 8), True)
+    grid = Grid((4, 4, 4), 0, (8, 8, 8), -1)
     x, y, z = np.meshgrid(*[np.arange(4.0)] * 3, indexing="ij")
     resized = grid.over_input(tf.constant((x + 2 * y - z)[None].astype("float32")))[0]
     inner = (np.arange(8) + 0.5) / 2 - 0.5

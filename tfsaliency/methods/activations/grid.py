@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.graph.axes import UNKNOWN, Axes, Axis, tokens_of
+from tfsaliency.graph.axes import UNKNOWN, Axes, Axis, size_of, tokens_of
 from tfsaliency.tensors.places import resize
 
 
@@ -16,19 +16,19 @@ class Grid(NamedTuple):
         shape: of the grid, one axis per spatial axis of the input.
         extra: how many tokens in front have no place: class, distillation and register tokens.
         extent: of the input, in the same order of axes.
-        channels: whether the input has an axis of channels.
-        in_front: whether channels come before places, in the layer and in the input; by default behind.
+        channels: the axis of channels of the input, 1 or -1; None where it has none.
+        in_front: whether the layer's channels come before its places; by default behind.
     """
 
     shape: tuple[int, ...]
     extra: int
     extent: tuple[int, ...]
-    channels: bool
+    channels: int | None
     in_front: bool = False
 
     @property
     def of_channels(self) -> int:
-        """The axis of the layer's channels, and of the input's where it has one."""
+        """The axis of the layer's channels."""
         return 1 if self.in_front else -1
 
     def fold(self, activations: tf.Tensor) -> tf.Tensor:
@@ -45,7 +45,7 @@ class Grid(NamedTuple):
 
     def with_channels(self, maps: tf.Tensor) -> tf.Tensor:
         """Maps ``(N, ...)`` with one channel, where the input has channels."""
-        return tf.expand_dims(maps, self.of_channels) if self.channels else maps
+        return maps if self.channels is None else tf.expand_dims(maps, self.channels)
 
 
 def grid_of(
@@ -61,26 +61,53 @@ def grid_of(
     """
     if axes is None or len(axes) < 3 or not _is_batch(axes[0]):
         return None
+    # TensorFlow does not know the size of every reshape.
+    sizes = (size_of(axis) if size is None else size for axis, size in zip(axes, activations, strict=True))
+    activations = tf.TensorShape(sizes)
     if in_front:
         return _behind_channels(activations, part)
     if activations[-1] is None:
         return None
-    places, channels = axes[1:-1], True
-    extent = tuple(part[1:-1])
-    if len(places) == len(extent) + 1:
-        # An input without channels: a table of numbers, a grey picture.
-        channels, extent = False, tuple(part[1:])
-    if not extent or None in (*activations[1:-1], *extent) or activations[1:-1].num_elements() == 1:
+    if None in activations[1:-1] or activations[1:-1].num_elements() == 1:
         return None
-    if len(places) == len(extent) and all(_may_be(axis, place) for place, axis in enumerate(places, start=1)):
-        return Grid(tuple(activations[1:-1]), 0, extent, channels)
-    return _folded(places[0], extent, channels) if len(places) == 1 else None
+    found = (_over(axes[1:-1], tuple(activations[1:-1]), extent) for extent in _extents(part))
+    return next((grid for grid in found if grid is not None), None)
+
+
+class _Extent(NamedTuple):
+    """The axes of an input that places may lie over.
+
+    Attributes:
+        first: the first of them.
+        sizes: how long they are.
+        channels: the axis of channels; None where there is none.
+    """
+
+    first: int
+    sizes: tuple[int, ...]
+    channels: int | None
+
+
+def _extents(part: tf.TensorShape) -> list[_Extent]:
+    """The ways to read an input: channels behind, in front, or none, as in a table of numbers or a grey picture."""
+    ways = [_Extent(1, tuple(part[1:-1]), -1), _Extent(2, tuple(part[2:]), 1), _Extent(1, tuple(part[1:]), None)]
+    return [each for each in ways if each.sizes and None not in each.sizes]
+
+
+def _over(places: Axes, sizes: tuple[int, ...], extent: _Extent) -> Grid | None:
+    """The grid of places of some sizes; None where they are not those of this way to read the input."""
+    if len(places) == len(extent.sizes):
+        pairs = enumerate(places, start=extent.first)
+        fits = _is_from if extent.channels == 1 else _may_be
+        if all(fits(axis, place) for place, axis in pairs):
+            return Grid(sizes, 0, extent.sizes, extent.channels)
+    return _folded(places[0], extent) if len(places) == 1 else None
 
 
 def _behind_channels(activations: tf.TensorShape, part: tf.TensorShape) -> Grid | None:
     """The grid of places that come after the channels. Convolutions alone have made them."""
     shape = activations[2:]
-    channels = part.rank == activations.rank
+    channels = 1 if part.rank == activations.rank else None
     extent = part[2:] if channels else part[1:]
     if extent.rank != shape.rank or None in (*activations[1:], *extent) or shape.num_elements() == 1:
         return None
@@ -97,16 +124,19 @@ def _may_be(axis: Axis, place: int) -> bool:
     return all(factor.axis == UNKNOWN or (factor.axis == place and factor.is_whole) for factor in axis)
 
 
-def _folded(axis: Axis, extent: tuple[int, ...], channels: bool) -> Grid | None:
+def _is_from(axis: Axis, place: int) -> bool:
+    """Whether an axis comes from that of the input."""
+    return bool(axis) and all(factor.axis == place and factor.is_whole for factor in axis)
+
+
+def _folded(axis: Axis, extent: _Extent) -> Grid | None:
     """The grid of tokens that are all places of the input, row by row."""
     tokens = tokens_of(axis)
     found = {factor.axis: factor.size for factor in tokens.places if factor.is_whole}
-    if (
-        list(found) != sorted(found)
-        or len(found) < len(tokens.places)
-        or not set(found) <= {*range(1, len(extent) + 1)}
-    ):
+    places = range(extent.first, extent.first + len(extent.sizes))
+    in_order = list(found) == sorted(found) and len(found) == len(tokens.places)
+    # An axis of one place leaves no trace, which is taken for one where channels are in their usual place alone.
+    fits = set(found) <= {*places} if extent.channels == -1 else set(found) == {*places}
+    if not in_order or not fits:
         return None
-    # An axis of one place leaves no trace.
-    shape = tuple(found.get(place) or 1 for place in range(1, len(extent) + 1))
-    return Grid(shape, tokens.before, extent, channels)
+    return Grid(tuple(found.get(place) or 1 for place in places), tokens.before, extent.sizes, extent.channels)

@@ -118,6 +118,9 @@ class _Usable:
         seen, numbers = self._read_through_attention(), read_as_numbers(*self._logits)
         for call in reversed(self._usable):
             output = self._activated(call.output)
+            if seen is not None and output.op.name not in seen:
+                # A sum with what the class token has seen comes too late.
+                output = call.output
             if call.in_builtin or output.ref() in logits or _is_pooled(output) or not _is_learned(output):
                 continue
             if output.ref() not in numbers or (seen is not None and output.op.name not in seen):

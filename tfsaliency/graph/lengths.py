@@ -1,0 +1,55 @@
+"""The integers of a trace that are computed from the shapes of tensors, such as the sizes that a reshape is given."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfsaliency.graph.step import replay
+
+ShapeOf = Callable[[tf.Tensor], list[int]]
+
+_OF_SHAPE: dict[str, Callable[[list[int]], Any]] = {"Shape": list, "Size": np.prod, "Rank": len}
+
+
+class NotFromShapesError(Exception):
+    """Integers depend on more than shapes."""
+
+
+class Lengths:
+    """The value of traced integers.
+
+    Args:
+        shape_of: the shape of a traced tensor.
+    """
+
+    def __init__(self, shape_of: ShapeOf):
+        self._shape_of = shape_of
+        self._known: dict[Any, np.ndarray] = {}
+
+    def __getitem__(self, tensor: tf.Tensor) -> np.ndarray:
+        """The value.
+
+        Raises:
+            NotFromShapesError: it depends on the numbers of a tensor.
+        """
+        if tensor.ref() not in self._known:
+            self._known[tensor.ref()] = self._value(tensor)
+        return self._known[tensor.ref()]
+
+    def _value(self, tensor: tf.Tensor) -> np.ndarray:
+        op, constant = tensor.op, tf.get_static_value(tensor)
+        if constant is not None:
+            return np.asarray(constant)
+        if op.type in _OF_SHAPE:
+            return np.asarray(_OF_SHAPE[op.type](self._shape_of(op.inputs[0])), tensor.dtype.as_numpy_dtype)
+        if not op.inputs or op.op_def.is_stateful or not all(each.dtype.is_integer for each in op.inputs):
+            raise NotFromShapesError
+        read = [self[source] for source in op.inputs]
+        # Out of the graph that is under construction.
+        with tf.init_scope():
+            constants = [tf.constant(each, source.dtype) for each, source in zip(read, op.inputs, strict=True)]
+            results = [each.numpy() for each in replay(op, *constants)]
+        self._known |= {result.ref(): value for result, value in zip(op.outputs, results, strict=True)}
+        return self._known[tensor.ref()]
