@@ -107,6 +107,17 @@ APART = {
 }  # fmt: skip
 
 
+# Where the batch is not followed to the end, numbers decide, and no sum behind it is taken for one over the batch.
+GUESSED = {
+    "a map in one go": lambda y: tf.vectorized_map(lambda row: tf.linalg.matvec(tf.constant(TABLE[:4, :4]), row), y),
+    "the batch last in a product": lambda y: tf.transpose(tf.tensordot(tf.constant(TABLE[:4, :4]), y, [[1], [1]])),
+    "segments of each row": lambda y: tf.transpose(
+        tf.math.unsorted_segment_sum(tf.transpose(y), tf.constant([0, 0, 1, 1]), 2)
+    ),
+}
+APART |= {name: (function, TABLE, None) for name, function in GUESSED.items()}
+
+
 def alone_and_together(model, x):
     """The gradients of each row alone and in a batch, and the warnings."""
     with warnings.catch_warnings(record=True) as caught:
@@ -261,3 +272,30 @@ def test_sound_cut_into_frames(frames):
         tape.watch(given)
         score = model(given)[:, 1]
     np.testing.assert_allclose(values, tape.gradient(score, given), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("items", [[[4], [5], [6]], [[4], [4], [5]]], ids=["different", "alike at first"])
+def test_scores_within_the_batch_are_named(items):
+    """Each user against all items of the batch, as a two-tower model is trained: also where two rows share an item."""
+    keras.utils.set_random_seed(1)
+    ids = [keras.Input((1,), dtype="int32") for _ in range(2)]
+    users, products = (layers.Flatten()(layers.Embedding(30, 6)(part)) for part in ids)
+    scores = layers.Lambda(lambda parts: tf.matmul(*parts, transpose_b=True), output_shape=(None,))
+    model = keras.Model(ids, scores([users, products]))
+    with pytest.warns(UserWarning, match="rows of a batch depend on each other"):
+        tfs.Gradient(model).explain([np.array([[1], [2], [3]]), np.array(items)], 0)
+
+
+def test_chance_in_another_output_is_none():
+    """The encoder of a variational autoencoder draws its third output alone."""
+    x = keras.Input((8,))
+    y = layers.Dense(6, "relu")(x)
+    mean, spread = layers.Dense(2)(y), layers.Dense(2)(y)
+    drawn = layers.Lambda(lambda parts: parts[0] + parts[1] * keras.random.normal((2,)))([mean, spread])
+    encoder, alone = keras.Model(x, [mean, spread, drawn]), keras.Model(x, mean)
+    rows = RNG.normal(size=(2, 8))
+    explanation = tfs.Gradient(encoder).explain(rows, tfs.target.output(0, 1))
+    assert "cautions" not in explanation.provenance
+    np.testing.assert_array_equal(explanation.values, tfs.Gradient(alone).explain(rows, 1).values)
+    with pytest.warns(UserWarning, match="draws random numbers"):
+        tfs.Gradient(encoder).explain(rows, tfs.target.output(2, 1))

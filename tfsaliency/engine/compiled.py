@@ -27,6 +27,8 @@ from tfsaliency.tensors.sums import samples_of, sum_of_flows
 # Functions kept per model: a loop that passes a new lambda as target at each call must not fill the memory.
 KEPT = 32
 
+# How many samples are looked at for one that differs from the first.
+LOOKED_AT = 8
 # A batch hides the cost of starting operations once it writes this much, or has this many rows. Of larger ones little
 # more comes (benchmarks/chunks.py shows the curve).
 ENOUGH_BYTES = 2**30
@@ -61,12 +63,11 @@ class Compiled:
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
         check_integers(question.model, model, inputs, self.specs)
-        if model.cautions is None:
-            model.cautions = cautions(model, inputs.rows(0, 2, self.specs))
         meant = target.meant(model, inputs.rows(0, 1, self.specs))
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)
         meant.check(self.logits, of_samples.target)
+        found = cautions(model, meant.read(model.logits), inputs.rows(0, LOOKED_AT, self.specs))
         asked: list[TracedScore] = []
 
         def advance(share: tf.Tensor) -> None:
@@ -96,7 +97,7 @@ class Compiled:
         self._model, self.is_coarse = model, model.trace.is_coarse
         self.notes = asked[0].notes
         self.anatomy = model.anatomy
-        self.cautions = [*meant.cautions(model.logits), *model.cautions]
+        self.cautions = [*meant.cautions(model.logits), *found]
         self.explained = model.logits.describe()
         self.is_of_ids, self.held = point.is_of_ids, point.why_held
         self.rows = rows_for(asked[0].row_bytes)

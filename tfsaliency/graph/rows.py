@@ -45,7 +45,8 @@ class Meeting(NamedTuple):
 
     Attributes:
         operation: the operation.
-        certain: whether the trace proves it: a sum, mean or maximum over the axis of the batch.
+        certain: whether the trace proves it: a sum, mean or maximum over the axis of the batch, which is known from the
+            inputs on.
     """
 
     operation: tf.Operation
@@ -72,14 +73,19 @@ def meetings(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Meeting]
     """
     places: dict[Any, Place] = {each.ref(): Batch() for each in inputs}
     found: list[Meeting] = []
+    guessed: set[Any] = set()
     for op in ancestors(*outputs, known=inputs):
         sources = [places.get(source.ref(), _APART) for source in op.inputs]
+        is_guess = any(source.ref() in guessed for source in op.inputs)
         try:
             results = _results(op, sources)
         except (_MetError, _UnknownError) as error:
             # The largest of some integers may be no more than how long a tensor has to be.
-            found.append(Meeting(op, isinstance(error, _MetError) and op.outputs[0].dtype.is_floating))
+            is_sum = isinstance(error, _MetError) and op.outputs[0].dtype.is_floating
+            found.append(Meeting(op, is_sum and not is_guess))
             results = [Batch() if each.shape.rank != 0 else _APART for each in op.outputs]
+            is_guess = True
+        guessed |= {output.ref() for output in op.outputs} if is_guess else set()
         places |= {output.ref(): place for output, place in zip(op.outputs, results, strict=True)}
     apart = [places.get(each.ref(), _APART) in (_APART, Batch()) for each in outputs]
     return found + [Meeting(output.op, False) for output, is_apart in zip(outputs, apart, strict=True) if not is_apart]

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.operations import DRAWS, NESTED, OTHER_DRAWS, SEEDED_DRAWS
 from tfsaliency.graph.rows import Meeting, meetings
+from tfsaliency.model.logits import Logits
 from tfsaliency.model.traced import TracedModel
 
 # A row alone and among others differs by rounding: by this share of the largest number, and by more in 16 bits.
@@ -20,25 +21,33 @@ RESTLESS = (
 )
 
 
-def cautions(model: TracedModel, x: Any) -> list[str]:
-    """What a user has to know before trusting the map of a single row, one sentence each.
+def cautions(model: TracedModel, read: Logits, x: Any) -> list[str]:
+    """What a user has to know before trusting the map of a single row, one sentence each. Found out once.
 
     Args:
         model: the traced model.
+        read: those of its logits that are explained.
         x: some rows of the inputs, in the structure of the model's inputs.
 
     Raises:
         ValueError: the model does not give one row for each row of the inputs.
     """
-    drawing = _drawing(model)
+    outputs = tf.nest.flatten(read.outputs)
+    names = tuple(each.name for each in outputs)
+    if names not in model.cautions:
+        model.cautions[names] = _cautions(model, read.floats, outputs, x)
+    return model.cautions[names]
+
+
+def _cautions(model: TracedModel, logits: list[tf.Tensor], outputs: list[tf.Tensor], x: Any) -> list[str]:
+    drawing = _drawing(model, logits)
     found = [_chance(model, drawing[0])] if drawing else []
     found += [RESTLESS] if model.is_restless else []
-    outputs = tf.nest.flatten(model.logits.outputs)
     met = meetings(tf.nest.flatten(model.inputs), [each for each in outputs if each.dtype.is_floating])
     culprit = next((each.operation for each in met if each.certain), None)
     # What a variable carries from one row to another is in no path of the trace.
     if (met or model.trace.written) and not drawing:
-        compared = _compared(model, x, met)
+        compared = _compared(model, outputs, x, met)
         culprit = culprit or compared
     return found if culprit is None else [*found, _neighbours(model, culprit)]
 
@@ -68,7 +77,7 @@ def _where(model: TracedModel, operation: tf.Operation) -> str:
 # --- chance ---
 
 
-def _drawing(model: TracedModel) -> list[tf.Operation]:
+def _drawing(model: TracedModel, logits: list[tf.Tensor]) -> list[tf.Operation]:
     """The operations on the way to the logits that draw random numbers, themselves or in their functions."""
     functions = model.trace.functions
     seen: set[str] = set()
@@ -88,7 +97,7 @@ def _drawing(model: TracedModel) -> list[tf.Operation]:
     writes = bool(model.trace.written)
     return [
         op
-        for op in ancestors(*model.logits.floats)
+        for op in ancestors(*logits)
         if draws(op.type, op.node_def.attr.values()) or (writes and op.type.startswith(f"{SEEDED_DRAWS}Random"))
     ]
 
@@ -105,14 +114,13 @@ def _called(attribute: Any) -> list[str]:
 # --- neighbours ---
 
 
-def _compared(model: TracedModel, x: Any, met: list[Meeting]) -> tf.Operation | None:
+def _compared(model: TracedModel, outputs: list[tf.Tensor], x: Any, met: list[Meeting]) -> tf.Operation | None:
     """The first operation that gives a row another answer among others than alone; None where there is none.
 
     Raises:
         ValueError: the model does not give one row for each row of the inputs.
     """
     suspects = [tensor for each in met if (tensor := _number(each.operation)) is not None]
-    outputs = tf.nest.flatten(model.logits.outputs)
     run = model.answering([*outputs, *suspects])
     first = tf.nest.map_structure(lambda part: part[:1], x)
     other = tf.nest.map_structure(_other_row, x)
@@ -137,10 +145,10 @@ def _number(operation: tf.Operation) -> tf.Tensor | None:
 
 
 def _other_row(part: tf.Tensor) -> tf.Tensor:
-    """A row that differs from the first: the second one, or the first with its numbers in another order."""
-    others = part[1:2]
-    if len(others) and not np.array_equal(others, part[:1]):
-        return others
+    """A row that differs from the first: the next such one, or the first with its numbers in another order."""
+    other = next((row for row in range(1, len(part)) if not np.array_equal(part[row], part[0])), None)
+    if other is not None:
+        return part[other : other + 1]
     axes = list(range(1, part.shape.rank))
     mirrored = tf.reverse(part[:1], axes)
     if not part.dtype.is_floating:

@@ -131,7 +131,7 @@ class TracedModel(Traced):
     Attributes:
         anatomy: of the model as it was traced.
         is_restless: whether tracing changed what the model reads from Python.
-        cautions: what a user is warned of before trusting a map; None until it is found out.
+        cautions: what a user is warned of before trusting a map, by the names of the outputs that are explained.
         point: what is explained, see `tfsaliency.model.point`; None until it is found out.
     """
 
@@ -146,7 +146,7 @@ class TracedModel(Traced):
             self.is_restless = anatomy(model) != self.anatomy
             if not self.is_restless:
                 break
-        self.cautions: list[str] | None = None
+        self.cautions: dict[tuple[str, ...], list[str]] = {}
         self.point: Any = None
         (self.inputs,) = self.trace.inputs
         self.logits = self.trace.outputs.doubted(self.trace.definition)

@@ -89,6 +89,10 @@ class Target(ABC):
         """The target that this one stands for, for such a model and one row of its inputs."""
         return self
 
+    def read(self, logits: Logits) -> Logits:
+        """Those of the logits that the target may read."""
+        return logits
+
     def cautions(self, logits: Logits) -> list[str]:
         """What a user is warned of before trusting a map of these logits, one sentence each."""
         return logits.cautions()

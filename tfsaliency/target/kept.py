@@ -54,6 +54,9 @@ class Kept(Target):
     def told(self, chosen: Rows) -> Rows:
         return self.target.told(chosen)
 
+    def read(self, logits: Logits) -> Logits:
+        return self.target.read(logits)
+
     def cautions(self, logits: Logits) -> list[str]:
         # The user heard them where the choice was made.
         return []

@@ -59,6 +59,9 @@ class OutputTarget(Target):
     def check_told(self, told: dict[str, np.ndarray]) -> None:
         self.inner.check_told(told)
 
+    def read(self, logits: Logits) -> Logits:
+        return self.inner.read(self._select(logits))
+
     def cautions(self, logits: Logits) -> list[str]:
         return self.inner.cautions(self._select(logits))
 
