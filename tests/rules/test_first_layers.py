@@ -158,3 +158,7 @@ def test_a_flat_rule_that_gives_equal_values_is_said():
         # Over the channels of each step alone: the steps differ.
         series = keras.Sequential([keras.Input((5, 3)), dense(4, "each"), layers.Flatten(), layers.Dense(2)])
         tfs.LRP(series).explain(x[..., :3], 1)
+        # And over the only channel of each step, by a product that says so in its equation or its weights.
+        for each in (layers.EinsumDense("abc,cd->abd", (5, 4), activation="relu"), layers.Conv1D(4, 1)):
+            series = keras.Sequential([keras.Input((5, 1)), each, layers.Flatten(), layers.Dense(2)])
+            assert np.ptp(tfs.LRP(series).explain(x[..., :1], 1).values) > 0

@@ -234,6 +234,15 @@ class Weighted(Affine):
         return [*self.before, self.head, *self.after]
 
     @property
+    def reads_all(self) -> bool:
+        """Whether each number that the map makes for a sample is made of all numbers of that sample, each once."""
+        signal, result = (
+            each.shape[1:].num_elements() for each in (self.head.sources[self._signal], self.head.results[0])
+        )
+        weights = self.head.sources[self.kernel].shape.num_elements()
+        return None not in (signal, result) and weights == signal * result
+
+    @property
     def shifts_before(self) -> bool:
         """Whether a shift comes before the weights."""
         return extents_through(self.before).shift != Extent.NONE

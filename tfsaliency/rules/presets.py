@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.graph.affine import CONVOLUTION, DENSE, KINDS, NORMALIZATION, Affine
+from tfsaliency.graph.affine import CONVOLUTION, DENSE, KINDS, NORMALIZATION, Affine, Weighted
 from tfsaliency.graph.step import Step
 from tfsaliency.model.layers import LayerCall, calls_of, is_layer
 from tfsaliency.model.traced import Traced
@@ -135,7 +135,8 @@ def _warn_of_equal_values(step: Affine, model: Traced, layer: str) -> None:
     sizes = [part.shape[1:].num_elements() or 0 for part in tf.nest.flatten(model.inputs)]
     read = step.source.shape[1:].num_elements()
     # A layer that reads less is called at each time step or place, and these differ.
-    if step.type == DENSE and read != 1 and read in (*sizes, sum(sizes)):
+    reads_all = isinstance(step, Weighted) and step.type == DENSE and step.reads_all
+    if reads_all and read != 1 and read in (*sizes, sum(sizes)):
         warnings.warn(
             f"The first layer {layer} is dense, and the flat rule gives the same value to all of its {read} inputs. "
             "Take a preset without it, such as LRP(model, 'epsilon') or LRP(model, 'epsilon_plus').",
