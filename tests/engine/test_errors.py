@@ -155,7 +155,7 @@ def test_shape_that_only_the_model_can_judge(model):
 
 
 def test_model_without_weights():
-    with pytest.raises(ValueError, match="has no weights yet. Call it once"):
+    with pytest.raises(ValueError, match="is not built yet. Call it once"):
         tfs.Gradient(keras.Sequential([layers.Dense(2)])).explain(np.ones((1, 3)))
 
 

@@ -92,8 +92,12 @@ def test_what_is_no_array_is_refused_with_what_to_do():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     expected = tfs.Gradient(model).explain(dense, 1).values
     ragged, sparse = tf.ragged.constant([[1.0, 2.0], [3.0]]), tf.sparse.from_dense(dense)
-    with pytest.raises(ValueError, match=r"Fill its rows up: ragged.to_tensor\(\)"):
+    with pytest.raises(ValueError, match=r"Explain rows of one length, such as ragged\[:1\].to_tensor\(\)"):
         tfs.Gradient(model).explain(ragged, 1)
+    mean = keras.Sequential([keras.Input((None, 1), ragged=True), layers.Lambda(lambda x: tf.reduce_mean(x, 1))])
+    rows = tf.ragged.constant([[[1.0], [2.0]], [[3.0]]], ragged_rank=1)
+    scores = [tfs.Gradient(mean).explain(rows[i : i + 1].to_tensor()).scores[0] for i in range(2)]
+    np.testing.assert_allclose(scores, mean(rows)[:, 0], rtol=1e-6)
     np.testing.assert_array_equal(tfs.Gradient(model).explain(ragged.to_tensor(shape=[2, 3]), 1).values, expected)
     with pytest.raises(ValueError, match=r"Make it dense: tf.sparse.to_dense"):
         tfs.Gradient(model).explain(sparse, 1)
@@ -139,3 +143,21 @@ def test_both_sides_of_a_function_that_returns_one_number_for_each_row():
     one, other = (tfs.Occlusion(sure, window=1, stride=1).explain(x, tfs.target.binary(side)) for side in (1, 0))
     np.testing.assert_allclose(one.scores, sure(x), rtol=1e-6)
     np.testing.assert_allclose(other.values, -one.values, rtol=1e-5)
+
+
+def test_predict_is_refused_for_the_model():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    with pytest.raises(TypeError, match="predict answers with NumPy arrays.* Explain the model itself"):
+        tfs.Gradient(model.predict)
+
+
+def test_a_layer_alone_is_one_model_for_every_method():
+    """Its logits are explained, also by methods that only ask: the function that it is has probabilities."""
+    layer = layers.Dense(3, "softmax")
+    layer(np.ones((1, 4)))
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    explanations = [method(layer).explain(x, 1) for method in (tfs.Gradient, tfs.Occlusion)]
+    logits = x @ layer.get_weights()[0]
+    for explanation in explanations:
+        np.testing.assert_allclose(explanation.scores, logits[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(explanations[1].values, x * layer.get_weights()[0][:, 1], rtol=1e-4)

@@ -31,7 +31,7 @@ def check_built(model: keras.Model | BlackBox) -> None:
             "returns what the model says. A train_step alone answers nothing."
         )
     if not model.built:
-        raise ValueError(f"The model {model.name!r} has no weights yet. Call it once on a batch, or load its weights.")
+        raise ValueError(f"The model {model.name!r} is not built yet. Call it once on a batch, or load its weights.")
 
 
 def check_integers(model: keras.Model, traced: TracedModel, inputs: Inputs, specs: Any) -> None:

@@ -119,7 +119,10 @@ def _extremes(part: np.ndarray) -> np.ndarray:
 
 # What is no array, and what to do about it.
 _MADE_DENSE = {
-    tf.RaggedTensor: "Fill its rows up: ragged.to_tensor()",
+    tf.RaggedTensor: (
+        "Explain rows of one length, such as ragged[:1].to_tensor(). Rows of several lengths are filled up by "
+        "ragged.to_tensor(), where the model masks what fills them up: another answers for other inputs"
+    ),
     tf.SparseTensor: "Make it dense: tf.sparse.to_dense(sparse)",
     type(None): (
         "Explain a function that puts None in where the model takes it: lambda x: model({'x': x, 'other': None})"

@@ -97,6 +97,7 @@ def as_model(model: Any, inputs: Any = None) -> Any:
         if inputs is not None:
             raise ValueError(f"{type(model).__name__} {model.name!r} declares its inputs itself: leave inputs out.")
         return model
+    _check_is_no_predict(model)
     found = _foreign(model)
     return found if inputs is None else dataclasses.replace(found, declared=inputs)
 
@@ -108,9 +109,18 @@ def as_black_box(explained: Any) -> Any:
     return BlackBox(explained) if callable(explained) or answering_methods(explained) else explained
 
 
+def _check_is_no_predict(function: Any) -> None:
+    owner: Any = getattr(function, "__self__", None)
+    if is_layer(owner) and function.__name__ in ("predict", "predict_on_batch"):
+        raise TypeError(
+            f"{function.__name__} answers with NumPy arrays, which have no gradient. Received: that of the model "
+            f"{owner.name!r}. Explain the model itself; Occlusion and RISE take both."
+        )
+
+
 def _is_of_tensorflow(explained: Any) -> bool:
-    # A layer alone may be as new, and be asked all the same.
-    is_model = is_layer(explained) and hasattr(explained, "predict")
+    # A layer alone that is new can be asked all the same.
+    is_model = is_layer(explained) and (hasattr(explained, "predict") or explained.built)
     is_loaded = isinstance(explained, tuple) or _is_loaded(explained)
     return is_loaded or is_model or isinstance(explained, tf.Module | TRACED | FUNCTION)
 

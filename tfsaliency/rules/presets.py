@@ -115,7 +115,7 @@ def chosen_rules(table: Table, steps: list[Step], model: Traced) -> Chosen:
             )
         rules[step.name] = Pass() if found is None else table[found]
         if "first" in at_ends and isinstance(rules[step.name], Flat):
-            _warn_of_equal_values(step, model, _paths(around))
+            _warn_of_equal_values(step, model, around)
     unknown = [each for each in layers if _identity(each) not in used]
     if unknown:
         known = dict.fromkeys(call.path for step in maps for call in _layers_of(step, model)[:1])
@@ -130,15 +130,16 @@ def chosen_rules(table: Table, steps: list[Step], model: Traced) -> Chosen:
     return Chosen(rules, operations)
 
 
-def _warn_of_equal_values(step: Affine, model: Traced, layer: str) -> None:
+def _warn_of_equal_values(step: Affine, model: Traced, around: list[LayerCall]) -> None:
     """The flat rule is for the first convolution of a picture, whose windows differ."""
     sizes = [part.shape[1:].num_elements() or 0 for part in tf.nest.flatten(model.inputs)]
     read = step.source.shape[1:].num_elements()
     # A layer that reads less is called at each time step or place, and these differ.
     reads_all = isinstance(step, Weighted) and step.type == DENSE and step.reads_all
+    named = f"layer {_paths(around)}" if around else f"product {step.name!r}"
     if reads_all and read != 1 and read in (*sizes, sum(sizes)):
         warnings.warn(
-            f"The first layer {layer} is dense, and the flat rule gives the same value to all of its {read} inputs. "
+            f"The first {named} is dense, and the flat rule gives the same value to all of its {read} inputs. "
             "Take a preset without it, such as LRP(model, 'epsilon') or LRP(model, 'epsilon_plus').",
             stacklevel=2,
         )

@@ -21,9 +21,10 @@ def spatial_shape(part: tf.Tensor) -> tf.TensorShape:
     shape = part.shape[1:-1] if part.shape.rank > 2 else part.shape[1:]
     if None in shape:
         raise ValueError(
-            "This method hides places of the inputs and has to know how many there are. Received: sequences as long as "
-            "the longest text of a batch. Give the layer a length, such as "
-            "TextVectorization(output_sequence_length=100), or pass ids."
+            "This method hides places of the inputs and has to know how many there are. Received: an axis whose length "
+            "the model does not declare. Give it one, such as keras.Input((100, 3)), "
+            "TextVectorization(output_sequence_length=100), or CategoryEncoding(num_tokens, output_mode='count') for "
+            "tf.math.bincount; or pass ids."
         )
     return shape
 
