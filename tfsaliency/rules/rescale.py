@@ -60,7 +60,8 @@ def rescale(step: Step, reference: Step, multipliers: Flows) -> Flows:
 
 def secant(x: tf.Tensor, x0: tf.Tensor, y: tf.Tensor, y0: tf.Tensor, derivative: tf.Tensor) -> tf.Tensor:
     """``(y - y0) / (x - x0)``, or the derivative if the two points are the same up to rounding."""
-    same = tf.abs(x - x0) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12
+    # Infinite numbers, as masks put under a softmax, are equal and have no difference.
+    same = (x == x0) | (tf.abs(x - x0) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12)
     return tf.where(same, derivative, (y - y0) / tf.where(same, tf.ones_like(x), x - x0))
 
 
@@ -179,11 +180,20 @@ def _chosen(step: Step, reference: Step, multipliers: Flows, *, rising: Step, fa
 
 @late
 def softmax(step: Step, reference: Step, multipliers: Flows) -> Flows:
-    """A softmax as an exponential, a sum and a quotient, each by its own rule."""
+    """``exp(x - log sum exp x)``, with the exponential and the logarithm of the sum each by its own rule.
+
+    A quotient of exponentials would be divided by the smaller of the two sums, ``exp(-50)`` where the logits of the
+    reference are lower by 50: no digit would be left.
+    """
     (m,) = multipliers
-    (e, e0), (s, s0), growth = _exponentials(step, reference)
-    of_sum = tf.reduce_sum(m * (e + e0) / 2, axis=axes_of(step), keepdims=True) / (s * s0)
-    return [(m * (1 / s + 1 / s0) / 2 - of_sum) * growth]
+    p, p0 = step.output, reference.output
+    z, z0 = (_log_softmax(each) for each in (step, reference))
+    m = m * secant(z, z0, p, p0, p)
+    return [m - tf.reduce_sum(m, axis=axes_of(step), keepdims=True) * _of_log_sum(step, reference)]
+
+
+def _log_softmax(step: Step) -> tf.Tensor:
+    return step.input - tf.reduce_logsumexp(step.input, axis=axes_of(step), keepdims=True)
 
 
 @late

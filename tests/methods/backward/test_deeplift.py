@@ -322,6 +322,32 @@ def test_every_operation_is_complete_and_conserves_relevance(name):
         close(relevance.values, tfs.GradientTimesInput(model).explain(inputs, 0).values, 2e-3)
 
 
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+def test_softmax_is_an_exponential_of_a_log_softmax_however_far_apart_logits_are(scale):
+    """In float64 by hand. As a quotient of exponentials, attention without a scale lost all digits: a gap of -4,096."""
+    generator = np.random.default_rng(1)
+    x, x0 = scale * generator.normal(size=(2, 4, 7))
+    head = generator.normal(size=(7, 1))
+    model = keras.Sequential([keras.Input((7,)), layers.Softmax(), layers.Dense(1, use_bias=False)])
+    model.set_weights([head])
+
+    def log_sum(z):
+        return np.log(np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)) + z.max(
+            axis=1, keepdims=True
+        )
+
+    z, z0 = x - log_sum(x), x0 - log_sum(x0)
+    of_z = head[:, 0] * (np.exp(z) - np.exp(z0)) / (z - z0)
+    # The sum of exponentials rises by what each of them rises.
+    rises = np.exp(x) - np.exp(x0)
+    of_log_sum = (log_sum(x) - log_sum(x0)) * rises / rises.sum(axis=1, keepdims=True)
+    expected = of_z * (x - x0) - of_z.sum(axis=1, keepdims=True) * of_log_sum
+    for row in range(len(x)):
+        explanation = tfs.DeepLIFT(model, x0[row]).explain(x[row : row + 1], 0)
+        close(explanation.values, expected[row : row + 1], 1e-4)
+        assert np.abs(explanation.diagnostics["completeness_gap"]) < 1e-5
+
+
 def test_several_baselines_are_averaged():
     model = dense_model(7, 5, 8, 3)
     x, several = GENERATOR.normal(size=(4, 5)), GENERATOR.normal(size=(3, 5))
