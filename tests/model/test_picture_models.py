@@ -50,6 +50,45 @@ def test_a_vision_transformer_has_places(transformer, method):
 
 
 @pytest.fixture(scope="module")
+def segmenter():
+    keras.utils.set_random_seed(0)
+    encoder = hub.models.MiTBackbone(
+        image_shape=(64, 64, 3),
+        hidden_dims=[8, 16, 20, 32],
+        num_layers=4,
+        layerwise_num_heads=[1, 2, 5, 8],
+        layerwise_depths=[1] * 4,
+        layerwise_sr_ratios=[8, 4, 2, 1],
+        layerwise_patch_sizes=[7, 3, 3, 3],
+        layerwise_strides=[4, 2, 2, 2],
+        max_drop_path_rate=0.0,
+    )
+    backbone = hub.models.SegFormerBackbone(image_encoder=encoder, projection_filters=16)
+    return hub.models.SegFormerImageSegmenter(backbone=backbone, num_classes=4, preprocessor=None)
+
+
+def test_segmenter(segmenter):
+    """SegFormer, at the places where it sees a class itself."""
+    pictures = np.random.default_rng(0).uniform(size=(2, 64, 64, 3)).astype("float32")
+    target = tfs.target.region(None, 1)
+    seen = (segmenter(pictures, training=False).numpy().argmax(axis=-1) == 1).astype("float32")
+    found = tfs.Gradient(segmenter).explain(pictures, target)
+    np.testing.assert_array_equal(found.diagnostics["region"], seen.sum(axis=(1, 2)))
+    values, scores = slope(
+        segmenter, pictures, lambda z: tf.reduce_sum(z[..., 1] * seen, [1, 2]) / seen.sum(axis=(1, 2))
+    )
+    np.testing.assert_allclose(found.scores, scores, rtol=1e-4)
+    np.testing.assert_allclose(found.values, values, rtol=1e-3, atol=1e-5 * np.abs(values).max())
+    for explainer in (tfs.DeepLIFT(segmenter, 0.5), tfs.IntegratedGradients(segmenter, 0.5, steps=100)):
+        explanation = explainer.explain(pictures, target)
+        change = scores - explainer.scores(np.full_like(pictures, 0.5), tfs.target.region(list(seen), 1))
+        np.testing.assert_allclose(explanation.values.sum(axis=(1, 2, 3)), change, atol=2e-2 * np.abs(change).max())
+    for method in (tfs.GradCAM, tfs.GuidedBackprop, lambda model: tfs.Occlusion(model, window=16, stride=16)):
+        values = method(segmenter).explain(pictures, target).values
+        assert values.shape[:3] == pictures.shape[:3] and (values != 0).any(axis=(1, 2, 3)).all()
+
+
+@pytest.fixture(scope="module")
 def detector():
     keras.utils.set_random_seed(0)
     encoder = hub.models.ResNetBackbone(

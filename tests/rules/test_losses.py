@@ -1,6 +1,7 @@
 """DeepLIFT and LRP share out the whole sum, or refuse an operation by name, or warn and name what loses most."""
 
 import warnings
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -194,19 +195,27 @@ def test_what_is_lost_inside_a_wrapper_is_warned_of(wrapped):
     assert len(said) == 1 and "SelectV2" in said[0]
 
 
+@dataclass(frozen=True, eq=False)
 class Cancelling(tfs.DeepLIFT):
     """Values of both signs of which little is left."""
 
+    size: float = 1e7
+    gap: float = 3.0
+
     def attribute(self, x, score):
-        values = x * tf.constant([1e7, -1e7, 1.0])
-        return tfs.Attribution(values, {"completeness_gap": tf.fill(tf.shape(score.resolve()), 3.0)})
+        values = x * tf.constant([self.size, -self.size, 1.0])
+        return tfs.Attribution(values, {"completeness_gap": tf.fill(tf.shape(score.resolve()), self.gap)})
 
 
 def test_values_that_cancel_are_warned_of():
     """Their rounding is as large as what they explain, however little of their size that is."""
     model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False)])
-    with pytest.warns(UserWarning, match="cancel: their rounding, 3, is larger than what they explain, 2"):
+    model.set_weights([np.ones((3, 1))])
+    with pytest.warns(UserWarning, match="cancel: their rounding, 3, is larger than what they explain, 3"):
         Cancelling(model).explain(np.ones((1, 3)), tfs.target.binary(1))
+    # Where all digits are gone, the score alone says what they explain.
+    with pytest.warns(UserWarning, match="cancel: their rounding, 2e\\+31, is larger than what they explain, 3"):
+        Cancelling(model, size=1e37, gap=2e31).explain(np.ones((1, 3)), tfs.target.binary(1))
 
 
 def test_a_target_that_is_no_weighted_sum_of_logits_is_told():

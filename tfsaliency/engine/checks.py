@@ -138,11 +138,12 @@ def check_gaps(diagnostics: dict[str, np.ndarray], scores: np.ndarray) -> None:
     for gap in (diagnostics[name] for name in SUM_GAPS if name in diagnostics):
         lost = np.flatnonzero(~np.isfinite(gap))
         if lost.size:
-            point = "the baseline of the samples" if np.isfinite(scores[lost]).all() else "the samples"
+            at_baseline = np.isfinite(scores[lost]).all()
+            why = "At the baseline the model divides by zero or almost" if at_baseline else "The model divides by zero"
             raise ValueError(
-                f"The score at {point} {lost[:5].tolist()} is not finite, so the values have no sum. The model divides "
-                "by zero there, takes the logarithm of it, or overflows. Take another baseline, such as baseline=0.1, "
-                "or keep the model from it, as tf.math.divide_no_nan does."
+                f"The values of the samples {lost[:5].tolist()} have no finite sum. {why}, takes the logarithm of it, "
+                "or overflows. Take another baseline, such as baseline=0.1, or keep the model from it, as "
+                "tf.math.divide_no_nan does."
             )
 
 
