@@ -28,8 +28,8 @@ $(VENV)/.%: setup.cfg pyproject.toml
 
 # Packages that are wanted for the models and tables inside them. They ask for much that these do not need, or for
 # versions of TensorFlow that are years old.
-SHOWN := palmerpenguins==0.1.6 spliceai==1.3.1
-ONLY_FILES := $(SHOWN) basic-pitch==0.4.0 SentiToolKit==0.1.8 deepcut==0.7.0.0 indicate==0.5.1 \
+SHOWN := palmerpenguins==0.1.6 spliceai==1.3.1 indicate==0.5.1
+ONLY_FILES := $(SHOWN) basic-pitch==0.4.0 SentiToolKit==0.1.8 deepcut==0.7.0.0 \
 	keras-hub==0.32.0 kagglehub kagglesdk pyyaml regex sentencepiece tokenizers
 
 comma := ,

@@ -22,7 +22,7 @@ def score_of(numbers):
         numbers=tf.constant(numbers),
         passed=lambda x: x,
         looked_up=lambda passed: passed,
-        padding_kept=lambda altered, x: altered,
+        is_read=lambda x: [None] * len(tf.nest.flatten(x)),
     )
 
 

@@ -410,7 +410,13 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
         ValueError: structure, shape or type do not fit, or a baseline is not finite.
     """
     number, at = _baselines(baseline, x, score)
-    return Baselines(number, lambda i: score.padding_kept(at(i), x))
+
+    def kept(i: Any) -> Any:
+        parts = zip(*map(tf.nest.flatten, (at(i), x)), score.is_read(x), strict=True)
+        found = [other if is_read is None else tf.where(is_read, other, part) for other, part, is_read in parts]
+        return tf.nest.pack_sequence_as(x, found)
+
+    return Baselines(number, kept)
 
 
 def _baselines(baseline: Any, x: Any, score: Score) -> Baselines:

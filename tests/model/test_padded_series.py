@@ -9,7 +9,7 @@ from keras import layers, ops
 import tfsaliency as tfs
 from tests.harness import close
 
-LENGTH, STEPS, CHANNELS, FILLER = 9, 5, 3, -1.0
+LENGTH, STEPS, CHANNELS, FILLER = 9, 5, 3, -4.0
 generator = np.random.default_rng(0)
 SERIES = generator.normal(size=(2, STEPS, CHANNELS)).astype("float32")
 # One step of the second series has the number in a single channel, and is no padding.
@@ -58,6 +58,60 @@ def test_a_baseline_fills_no_padding(kind, make):
     assert np.abs(values[:, STEPS:]).max() <= 1e-7
 
 
+def test_a_number_that_says_something_is_no_padding():
+    """A network that counts missing steps reads them: a baseline and noise change them as all others."""
+    keras.utils.set_random_seed(2)
+    x = keras.Input((LENGTH, CHANNELS))
+    missing = layers.Lambda(lambda x: ops.cast(ops.all(ops.equal(x, FILLER), axis=-1, keepdims=True), x.dtype))(x)
+    model = keras.Model(x, layers.Dense(2)(layers.GRU(6)(layers.Concatenate()([x, missing]))))
+    explanation = tfs.Occlusion(model, window=1, stride=1, baseline=OTHERS[0]).explain(PADDED, 1)
+    for step in range(LENGTH):
+        changed = PADDED.copy()
+        changed[:, step] = OTHERS[0, step]
+        lost = (model(PADDED) - model(changed))[:, 1]
+        np.testing.assert_allclose(explanation.values[:, step, 0], lost, rtol=1e-3, atol=1e-6)
+
+
+MOVED = {
+    "a series of single numbers": (lambda x: ops.expand_dims(x, -1), lambda x: x[..., 0]),
+    "channels in front": (layers.Permute((2, 1)), lambda x: np.swapaxes(x, 1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_series_that_are_moved_before_they_are_masked(name):
+    """Against the model behind the move, whose inputs are the masked ones."""
+    move, moved = MOVED[name]
+    keras.utils.set_random_seed(2)
+    channels = 1 if PADDED[..., :1].ndim > moved(PADDED[..., :1]).ndim else CHANNELS
+    padded, others = PADDED[..., :channels], OTHERS[..., :channels]
+    inner = keras.Sequential([keras.Input(padded.shape[1:]), *KINDS["LSTM"](), layers.Dense(2)])
+    x = keras.Input(moved(padded).shape[1:])
+    model = keras.Model(x, inner(move(x)))
+    for make in (
+        lambda model, other: tfs.IntegratedGradients(model, other, steps=20),
+        lambda model, other: tfs.DeepLIFT(model, other),
+    ):
+        expected = make(inner, others[0]).explain(padded, 1).values
+        close(make(model, moved(others)[0]).explain(moved(padded), 1).values, moved(expected), 1e-4)
+    noisy = tfs.VarGrad(model, samples=4).explain(moved(padded), 1).values
+    is_padding = np.zeros(padded.shape, bool)
+    is_padding[:, STEPS:] = True
+    assert (noisy[moved(is_padding)] == 0).all()
+    assert (noisy > 0).any()
+
+
+def test_a_blur_stays_within_a_series():
+    model = model_of("LSTM", LENGTH)
+    explanation = tfs.BlurIntegratedGradients(model, sigma=20, steps=200).explain(PADDED[:1], 1)
+    assert (explanation.values[:, STEPS:] == 0).all()
+    # Of so wide a blur the mean of the series is left.
+    blurred = PADDED[:1].copy()
+    blurred[:, :STEPS] = SERIES[:1].mean(axis=1, keepdims=True)
+    change = model(PADDED[:1])[0, 1] - model(blurred)[0, 1]
+    np.testing.assert_allclose(explanation.values.sum(), change, rtol=0.05)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_reaches_no_padding(kind):
     model = model_of(kind, LENGTH)
@@ -65,7 +119,8 @@ def test_noise_reaches_no_padding(kind):
     # The draws of its own, which are tested for their distribution beside SmoothGrad.
     draws = smooth._draws(0, tf.constant(PADDED), tf.constant(0), tf.constant(6)).numpy()
     draws[:, STEPS:] = 0
-    extent = np.ptp(PADDED, axis=(1, 2), keepdims=True)
+    # What fills up is no part of the range.
+    extent = np.ptp(SERIES, axis=(1, 2), keepdims=True)
     by_hand = [tfs.Gradient(model).explain(PADDED + 0.1 * extent * draw, 1).values for draw in draws]
     close(smooth.explain(PADDED, 1).values, np.mean(by_hand, axis=0), 1e-4)
     inside = tfs.IntegratedGradients(smooth, OTHERS[0], steps=4).explain(PADDED, 1).values

@@ -652,3 +652,49 @@ def test_numbers_have_no_other_vectors_and_black_boxes_none():
     np.testing.assert_array_equal(kept.inputs, x)
     with pytest.raises(ValueError, match="A black box shows no vectors"):
         tfs.Occlusion(lambda x: x).of_vectors()
+
+
+ORDERS = {
+    "sorted": lambda ids: tf.sort(ids, axis=-1),
+    "the largest": lambda ids: tf.math.top_k(ids, 3)[0],
+    "turned round as far as they go": lambda ids: tf.reverse_sequence(ids, tf.fill([tf.shape(ids)[0]], 3), seq_axis=1),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_ids_in_another_order_keep_their_own_values(name):
+    """Contributions by hand, at the places that each id came from."""
+    ids = np.array([[5, 1, 7, 3, 2, 9, 4]])
+    order = np.asarray(ORDERS[name](tf.constant(ids)))[0]
+    keras.utils.set_random_seed(1)
+    words, head = layers.Embedding(11, 4), layers.Dense(2, use_bias=False)
+    x = keras.Input((7,), dtype="int32")
+    y = layers.Lambda(ORDERS[name], output_shape=(len(order),))(x)
+    model = keras.Model(x, head(layers.Flatten()(words(y))))
+    values = tfs.GradientTimesInput(model).explain(ids, 1).values
+    weights = head.get_weights()[0][:, 1].reshape(len(order), 4)
+    expected = np.zeros((1, 7))
+    for place, id in enumerate(order):
+        expected[0, ids[0].tolist().index(id)] = words.get_weights()[0][id] @ weights[place]
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_numbers_of_the_model_are_no_table():
+    """Edges choose among the vectors of nodes: these are made by the model, and depend on the nodes."""
+    keras.utils.set_random_seed(1)
+    nodes, edges = keras.Input((3,), dtype="int32"), keras.Input((2,), dtype="int32")
+    words, inner, head = layers.Embedding(11, 4), layers.Dense(5, "tanh"), layers.Dense(2)
+    chosen = layers.Lambda(lambda parts: tf.gather(tf.reshape(parts[0], [-1, 5]), parts[1]), output_shape=(2, 5))
+    model = keras.Model([nodes, edges], head(layers.Flatten()(chosen([inner(words(nodes)), edges]))))
+    given = [np.array([[3, 8, 5]]), np.array([[2, 0]])]
+    with pytest.warns(UserWarning, match="rows of a batch depend on each other"):
+        explanation = tfs.Gradient(model).explain(given, 1)
+    with tf.GradientTape() as tape:
+        vectors = words(given[0])
+        tape.watch(vectors)
+        score = head(tf.reshape(tf.gather(inner(vectors)[0], given[1][0]), [1, -1]))[:, 1]
+    slopes = tape.gradient(score, vectors).numpy()
+    np.testing.assert_allclose(explanation.values[0], np.linalg.norm(slopes, axis=-1), rtol=1e-4)
+    assert (explanation.values[1] == 0).all()
+    (reason,) = explanation.provenance["held"].values()
+    assert "chooses by it among numbers that the model makes" in reason

@@ -140,16 +140,16 @@ class Score(ABC):
         """Numbers in the structure of ``x`` that stand for nothing: zeros, or the vectors of padding or a mean id."""
         return tf.nest.map_structure(tf.zeros_like, x)
 
-    def padding_kept(self, altered: Any, x: Any) -> Any:
-        """Altered copies of the inputs, with the padding of series that the model masks as it was.
+    def is_read(self, x: Any) -> list[tf.Tensor | None]:
+        """For each tensor of ``x`` which of its numbers are no padding that the model masks; None where it masks none.
 
-        A step that is masked would count as one that is not where noise or a baseline changes it.
+        Padding is what the model compares with a number that it is equal to, and has no gradient. Noise or a baseline
+        would make it a step that counts.
 
         Args:
-            altered: in the structure of ``x``: ``(copies, *x.shape)``, or ``x.shape``.
             x: the inputs, or copies of them.
         """
-        return altered
+        return [None] * len(tf.nest.flatten(x))
 
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         """Numbers for the places of an explanation's values, laid over copies of ``x``.
@@ -351,7 +351,8 @@ class TracedScore(Score):
     def reading(self, instead: dict[int, tf.Tensor]) -> "TracedScore":
         other = copy.copy(self)
         other._model, other._at_inputs = cast(Point, self._model.reading(instead)), {}
-        other.__dict__.pop("_fused", None)
+        for derived in ("_fused", "_is_read"):
+            other.__dict__.pop(derived, None)
         return other
 
     @cached_property
@@ -412,14 +413,18 @@ class TracedScore(Score):
     def neutral(self, x: Any) -> Any:
         return self._model.neutral(x, self._entered)
 
-    def padding_kept(self, altered: Any, x: Any) -> Any:
-        are_given = self._model.are_given(self._inputs)
-        parts = zip(*map(tf.nest.flatten, (altered, x)), are_given, strict=True)
-        kept = [
-            after if is_given is None else tf.where(self._copies(is_given, x), after, before)
-            for after, before, is_given in parts
-        ]
-        return tf.nest.pack_sequence_as(x, kept)
+    def is_read(self, x: Any) -> list[tf.Tensor | None]:
+        return [None if each is None else self._copies(each, x) for each in self._is_read]
+
+    @cached_property
+    def _is_read(self) -> list[tf.Tensor | None]:
+        with self._graph.as_default():
+            candidates = self._model.may_be_padding(self._inputs)
+            if all(each is None for each in candidates):
+                return candidates
+            _, slopes = self.gradient(self._inputs)
+            pairs = zip(candidates, tf.nest.flatten(slopes), strict=True)
+            return [None if each is None else ~each | tf.not_equal(slope, 0) for each, slope in pairs]
 
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         return self._model.over(shares, self._entered)

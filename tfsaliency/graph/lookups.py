@@ -19,6 +19,7 @@ from tfsaliency.graph.operations import (
     DISTINCT,
     GATHERS,
     IDENTITIES,
+    LISTINGS,
     NUMBERS_TO_IDS,
     REARRANGEMENTS,
     REDUCTIONS,
@@ -34,6 +35,7 @@ LookupKind = Literal["vectors", "one-hot", "bag", "number"]
 # Why nothing is explained of a part of the inputs.
 UNUSED = "no output depends on it"
 COMPARED = "it has no gradient: {name!r}, an operation of type {type}, compares it or counts with it"
+CHOOSES = "it has no gradient: {name!r}, an operation of type {type}, chooses by it among numbers that the model makes"
 ROUNDED = "it is rounded or chosen from, and has no gradient"
 BESIDE = "it is a mask, positions or segments of the ids beside it, and says not what they are"
 UNKNOWN = (
@@ -136,12 +138,15 @@ class _Walk:
             part.ref(): _Seen(frozenset([place]), "raw" if part.dtype.is_floating else "category")
             for place, part in enumerate(inputs)
         }
+        self._dependent = {part.ref() for part in inputs}
         self.lookups: list[Lookup] = []
         self.reasons: dict[int, str] = {}
         self.read: set[int] = set()
 
     def see(self, op: tf.Operation) -> None:
         """Notes what an operation makes of the inputs."""
+        if any(source.ref() in self._dependent for source in op.inputs):
+            self._dependent |= {result.ref() for result in op.outputs}
         sources = [self._seen[source.ref()] for source in op.inputs if source.ref() in self._seen]
         if not sources or op.type in SHAPE_READERS:
             return
@@ -161,7 +166,9 @@ class _Walk:
 
     def _found(self, op: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> None:
         lookup = _lookup(op, result, parts, self._seen)
-        if lookup is None:
+        if op.type in GATHERS and op.inputs[0].ref() in self._dependent:
+            self._give_up(parts, CHOOSES, op)
+        elif lookup is None:
             self._give_up(parts, UNKNOWN, op)
         else:
             self.lookups.append(lookup)
@@ -270,16 +277,24 @@ def _pad(index: tf.Tensor, order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Ten
         same.add(tensor.ref())
     if tensor.op.type == "RaggedTensorToTensor":
         return tensor, tensor.op.inputs[2]
+    whole = tensor
+    while whole.op.type in (*IDENTITIES, *LISTINGS):
+        whole = whole.op.inputs[0]
+        same.add(whole.ref())
     comparisons = [op for op in order if op.type in ("NotEqual", "Equal")]
     pairs = [pair for op in comparisons for pair in (op.inputs, op.inputs[::-1])]
-    return next(((ids, id) for ids, id in pairs if before(ids, IDENTITIES).ref() in same and _is_masked(id)), None)
+    found = next(((ids, id) for ids, id in pairs if before(ids, IDENTITIES).ref() in same and _is_masked(id)), None)
+    if found is None or found[0].shape.rank == index.shape.rank:
+        return found
+    # Ids are compared before they are listed. What is no id, as -1 for a missing category, is not looked up.
+    return (index, found[1]) if tf.get_static_value(found[1]).min() >= 0 else None
 
 
 def _is_masked(id: tf.Tensor) -> bool:
     """Whether ids are compared with one that is masked: an id that others differ from, or 0."""
     value = tf.get_static_value(id)
     is_other = any(op.type == "NotEqual" for op in id.consumers())
-    return value is not None and value.size == 1 and (is_other or not value.any())
+    return value is not None and value.size == 1 and value.dtype.kind in "fiu" and bool(is_other or not value.any())
 
 
 def _rows(lookup: Lookup) -> int | None:

@@ -128,6 +128,7 @@ REARRANGEMENTS = (
     *JOINS,
     "GatherNd",
     "GatherV2",
+    "ReverseSequence",
     "ReverseV2",
     "Roll",
     "Slice",
@@ -165,10 +166,30 @@ MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "Re
 NUMBERS_TO_IDS = ("Bucketize", "Cast")
 # A row of a table for each id.
 GATHERS = ("Gather", "GatherV2", "ResourceGather")
+# Put ids in a list, all of them or some.
+LISTINGS = (*RESHAPES, "GatherNd", "GatherV2")
 # Each of some ids once, and for every id the place where it then is.
 DISTINCT = ("Unique",)
 # An id for each number, letter or word.
-HASHES = ("LookupTableFind", "LookupTableFindV2", "StringToHashBucketFast", "StringToHashBucketStrong")
+HASHES = (
+    "LookupTableFind",
+    "LookupTableFindV2",
+    "StringToHashBucket",
+    "StringToHashBucketFast",
+    "StringToHashBucketStrong",
+)
+# A text for each number or text.
+SPELLINGS = (
+    "AsString",
+    "RegexReplace",
+    "StaticRegexReplace",
+    "StringJoin",
+    "StringLower",
+    "StringStrip",
+    "StringUpper",
+    "Substr",
+    "UnicodeTranscode",
+)
 # Put ids into rows, and one of its own where a row has none: which sources are the ids and that one.
 FILLED_UP = {"RaggedTensorToTensor": (1, 2), "SparseFillEmptyRows": (1, 3), "SparseToDense": (2, 3)}
 # Make words, letters or groups of words of texts.

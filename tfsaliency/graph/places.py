@@ -5,10 +5,24 @@ from typing import Any
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
-from tfsaliency.graph.operations import FILLED_UP, IDENTITIES, JOINS, PADS, REARRANGEMENTS, SPLITS
+from tfsaliency.graph.operations import (
+    ELEMENTWISE,
+    FILLED_UP,
+    GATHERS,
+    HASHES,
+    IDENTITIES,
+    JOINS,
+    NUMBER_BY_NUMBER,
+    PADS,
+    REARRANGEMENTS,
+    SPELLINGS,
+    SPLITS,
+)
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Values
 
+# Number by number: a table of words, a hash, a shift, a comparison.
+ONE_BY_ONE = {*ELEMENTWISE, *NUMBER_BY_NUMBER, *GATHERS, *HASHES, *SPELLINGS}
 # The place of a number that no input has, such as a token that a model adds.
 NOWHERE = -1
 
@@ -108,23 +122,35 @@ class Origins:
             is_single = all(each.shape.rank == 2 and each.shape[1] == 1 for each in op.inputs)
             columns = [tf.reshape(each, [-1]) for each in origins if each is not None]
             return columns[0] if is_single and tensor.value_index == 1 else None
-        if op.type in REARRANGEMENTS and not (op.type == "GatherV2" and origins[1] is not None):
-            filled = [
-                origin if origin is not None else tf.fill(tf.shape(self._values[source]), empty) if joins else value
-                for source, origin, value, joins in (
-                    (source, origin, self._values[source], op.type in JOINS and source.dtype == tensor.dtype)
-                    for source, origin in zip(op.inputs, origins, strict=True)
-                )
-            ]
-            if op.type == "ConcatV2":
-                filled[-1] = self._values[op.inputs[-1]]
-            return replay(op, *filled)[tensor.value_index]
+        if op.type == "TopKV2" and origins[0] is not None:
+            chosen = self._values[op.outputs[1]]
+            return tf.gather(origins[0], chosen, batch_dims=op.outputs[1].shape.rank - 1)
+        by_table = op.type in GATHERS and origins[1] is not None
+        if op.type in REARRANGEMENTS and not by_table:
+            return self._rearranged(op, origins, empty)[tensor.value_index]
         if op.type in PADS:
             return None if origins[0] is None else tf.pad(origins[0], self._values[op.inputs[1]], constant_values=empty)
-        # Number by number: a table of words, a hash, a shift, a comparison.
-        same = [
-            origin
+        if op.type not in ONE_BY_ONE:
+            return None
+        pairs = list(zip(op.inputs, origins, strict=True))[by_table:]
+        return next((origin for source, origin in pairs if origin is not None and _alike(source, tensor)), None)
+
+    def _rearranged(self, op: tf.Operation, origins: list[tf.Tensor | None], empty: tf.Tensor) -> list[tf.Tensor]:
+        """The origins of the numbers of a rearrangement: they are rearranged likewise."""
+        joins = op.type in JOINS
+        filled = [
+            self._values[source]
+            if origin is None and not (joins and source.dtype == op.outputs[0].dtype)
+            else tf.fill(tf.shape(self._values[source]), empty)
+            if origin is None
+            else origin
             for source, origin in zip(op.inputs, origins, strict=True)
-            if origin is not None and (op.type in IDENTITIES or repr(source.shape) == repr(tensor.shape))
         ]
-        return same[0] if same else None
+        if op.type == "ConcatV2":
+            filled[-1] = self._values[op.inputs[-1]]
+        return replay(op, *filled)
+
+
+def _alike(source: tf.Tensor, result: tf.Tensor) -> bool:
+    """Whether an operation that treats each number alone makes one number of each of a source."""
+    return result.op.type in IDENTITIES or repr(source.shape) == repr(result.shape)

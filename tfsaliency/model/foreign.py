@@ -113,14 +113,14 @@ def _check_is_no_predict(function: Any) -> None:
     owner: Any = getattr(function, "__self__", None)
     if is_layer(owner) and function.__name__ in ("predict", "predict_on_batch"):
         raise TypeError(
-            f"{function.__name__} answers with NumPy arrays, which have no gradient. Received: that of the model "
-            f"{owner.name!r}. Explain the model itself; Occlusion and RISE take both."
+            f"{function.__name__} answers with NumPy arrays, which have no gradient. Explain the model "
+            f"{owner.name!r} itself; Occlusion and RISE take both."
         )
 
 
 def _is_of_tensorflow(explained: Any) -> bool:
-    # A layer alone that is new can be asked all the same.
-    is_model = is_layer(explained) and (hasattr(explained, "predict") or explained.built)
+    # A layer alone may be as new, or compute outside of TensorFlow, and be asked all the same.
+    is_model = is_layer(explained) and hasattr(explained, "predict")
     is_loaded = isinstance(explained, tuple) or _is_loaded(explained)
     return is_loaded or is_model or isinstance(explained, tf.Module | TRACED | FUNCTION)
 

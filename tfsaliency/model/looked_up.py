@@ -1,11 +1,12 @@
 """The numbers of a network that stand for inputs: a part that is numbers itself, or what is looked up for ids."""
 
+import functools
 from abc import ABC, abstractmethod
 
 import tensorflow as tf
 
 from tfsaliency.graph.lookups import Lookup, table_of
-from tfsaliency.graph.padding import filler
+from tfsaliency.graph.padding import fillers
 from tfsaliency.graph.places import Origins
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Pairs, Values
@@ -43,8 +44,8 @@ class Leaf(ABC):
             values: of the tensors of `order`, for the same inputs.
         """
 
-    def is_given(self, numbers: tf.Tensor) -> tf.Tensor | None:
-        """Whether each number is no padding, to broadcast against them; None where the model masks no numbers."""
+    def may_be_padding(self, numbers: tf.Tensor) -> tf.Tensor | None:
+        """Which of the numbers the model may mask; None where it masks no numbers."""
         return None
 
     @abstractmethod
@@ -56,19 +57,21 @@ class Number(Leaf):
     """A part of the inputs.
 
     Attributes:
-        filler: the number that steps of padding are made of; None where the model masks none.
+        fillers: the numbers that padding may be made of: the model compares with them.
     """
 
     def __init__(self, part: tf.Tensor):
         self.traced, self.shape = part, tuple(part.shape[1:])
-        self.filler = filler(part)
+        self.fillers = fillers(part)
 
     def entered(self, values: Values) -> tf.Tensor:
         return values[self.traced]
 
-    def is_given(self, numbers: tf.Tensor) -> tf.Tensor | None:
-        is_filled = None if self.filler is None else tf.equal(numbers, self.filler)
-        return None if is_filled is None else ~tf.reduce_all(is_filled, axis=-1, keepdims=True)
+    def may_be_padding(self, numbers: tf.Tensor) -> tf.Tensor | None:
+        if not self.fillers:
+            return None
+        equal = [tf.equal(tf.cast(numbers, each.dtype), tf.constant(each)) for each in self.fillers]
+        return functools.reduce(tf.logical_or, equal)
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         return [(self.traced, numbers)]

@@ -159,8 +159,10 @@ class Point(Traced):
 
     def pairs(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Pairs:
         beside = list(zip(self.held, held, strict=True))
-        values = self.trace.run(beside, self._order) if self.reorders else Values(beside)
-        explained = zip(self._leaves, tf.nest.flatten(x), strict=True)
+        explained = list(zip(self._leaves, tf.nest.flatten(x), strict=True))
+        # Numbers may say where ids are looked up, and may be ids themselves.
+        numbers = [(leaf.traced, each) for leaf, each in explained if isinstance(leaf, Number)]
+        values = self.trace.run([*beside, *numbers], self._order) if self.reorders else Values(beside)
         return [*(pair for leaf, each in explained for pair in leaf.pairs(each, values)), *beside]
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
@@ -183,12 +185,12 @@ class Point(Traced):
         leaves = zip(self._leaves, tf.nest.flatten(x), strict=True)
         return self._structure([leaf.neutral(each, entered.values) for leaf, each in leaves])
 
-    def are_given(self, x: Any) -> list[tf.Tensor | None]:
-        """For each number that a method sees whether it is no padding; None where the model masks no numbers.
+    def may_be_padding(self, x: Any) -> list[tf.Tensor | None]:
+        """Which numbers of each tensor of ``x`` the model may mask; None where it masks no numbers.
 
         Padding of ids is told by the ids.
         """
-        return [leaf.is_given(each) for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)]
+        return [leaf.may_be_padding(each) for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)]
 
     def over(self, shares: list[tf.Tensor], entered: Entered) -> Any:
         """Numbers for the places that `folded` tells of, laid over copies of ``x``.

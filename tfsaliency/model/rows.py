@@ -123,7 +123,10 @@ def _compared(model: TracedModel, outputs: list[tf.Tensor], x: Any, met: list[Me
     suspects = [tensor for each in met if (tensor := _number(each.operation)) is not None]
     run = model.answering([*outputs, *suspects])
     first = tf.nest.map_structure(lambda part: part[:1], x)
-    other = tf.nest.map_structure(_other_row, x)
+    parts = tf.nest.flatten(x)
+    # The row that differs from the first in most parts: parts of a row belong together.
+    row = max(range(len(parts[0])), key=lambda row: sum(not np.array_equal(part[row], part[0]) for part in parts))
+    other = tf.nest.map_structure(lambda part: _other_row(part, row), x)
     try:
         together, alone = run(first, first, other), [run(first), run(other)]
     except tf.errors.OpError:
@@ -144,11 +147,10 @@ def _number(operation: tf.Operation) -> tf.Tensor | None:
     return next((each for each in operation.outputs if each.dtype.is_floating or each.dtype.is_integer), None)
 
 
-def _other_row(part: tf.Tensor) -> tf.Tensor:
-    """A row that differs from the first: the next such one, or the first with its numbers in another order."""
-    other = next((row for row in range(1, len(part)) if not np.array_equal(part[row], part[0])), None)
-    if other is not None:
-        return part[other : other + 1]
+def _other_row(part: tf.Tensor, row: int) -> tf.Tensor:
+    """A row that differs from the first: one of the batch, or the first with its numbers in another order."""
+    if not np.array_equal(part[row], part[0]):
+        return part[row : row + 1]
     axes = list(range(1, part.shape.rank))
     mirrored = tf.reverse(part[:1], axes)
     if not part.dtype.is_floating:

@@ -1,4 +1,4 @@
-"""What a model looks up for the ids of a whole batch in one list, where no axis is the batch.
+"""What a model looks up for the ids of a whole batch in one list, where the first axis is not the batch.
 
 Ids are put into one list where padding is cut out (`tf.boolean_mask`, ragged and sparse tensors), where each different
 id is looked up once (`tf.nn.embedding_lookup_sparse`), and where all axes are made one. A method sees the vectors at
@@ -60,15 +60,16 @@ class Unbatched(LookedUp):
 
     def entered(self, values: Values) -> tf.Tensor:
         vectors = tf.cast(self._vectors(values), tf.float32)
-        found = self._at_places(vectors, tf.zeros([tf.shape(vectors)[1]]), values)
+        found = self._at_places(vectors, tf.zeros([]), values)
         return tf.ensure_shape(found, [None, *self.shape])
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         places, own = self._grid(values)[0], tf.cast(self._vectors(values), numbers.dtype)
-        flat = tf.reshape(numbers, [-1, tf.shape(own)[1]])
+        flat = tf.reshape(numbers, [-1, own.shape[1]])
         at = tf.where(places >= 0, places, tf.shape(flat)[0] + tf.range(tf.shape(own)[0]))
         listed = tf.cast(tf.gather(tf.concat([flat, own], 0), at), self.traced.dtype)
-        pairs = [(self.traced, tf.ensure_shape(listed, self.traced.shape))]
+        axes = tf.concat([tf.shape(values[self.lookup.index]), [own.shape[1]]], 0)
+        pairs = [(self.traced, tf.ensure_shape(tf.reshape(listed, axes), self.traced.shape))]
         if self.lookup.distinct is not None:
             # Each id has a vector of its own, so that equal ids at two places can be told apart.
             repeats = self.lookup.distinct.outputs[1]
@@ -95,7 +96,8 @@ class Unbatched(LookedUp):
 
     def _vectors(self, values: Values) -> tf.Tensor:
         """``(ids, D)``, in the order of the list."""
-        return values[self.traced] if self.lookup.distinct is None else self._of(values[self.lookup.index], values)
+        found = values[self.traced] if self.lookup.distinct is None else self._of(values[self.lookup.index], values)
+        return tf.reshape(found, [-1, self.shape[-1]])
 
     def told(self, numbers: tf.Tensor, values: Values, *, squared: bool) -> tf.Tensor:
         return tf.reduce_sum(tf.square(numbers) if squared else numbers, axis=-1)

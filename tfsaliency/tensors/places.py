@@ -22,9 +22,9 @@ def spatial_shape(part: tf.Tensor) -> tf.TensorShape:
     if None in shape:
         raise ValueError(
             "This method hides places of the inputs and has to know how many there are. Received: an axis whose length "
-            "the model does not declare. Give it one, such as keras.Input((100, 3)), "
-            "TextVectorization(output_sequence_length=100), or CategoryEncoding(num_tokens, output_mode='count') for "
-            "tf.math.bincount; or pass ids."
+            "the model does not declare. Give it one: keras.Input((100, 3)), for texts "
+            "TextVectorization(output_sequence_length=100), for tf.math.bincount CategoryEncoding(num_tokens, "
+            "output_mode='count'); or explain the model behind them, which takes ids."
         )
     return shape
 

@@ -93,14 +93,12 @@ class NoisyCopies(Sampled, Wrapper):
 
     def _noisy(self, x: Any, score: Score, first: tf.Tensor, count: tf.Tensor) -> Any:
         """Copies ``first`` to ``first + count`` of the inputs, stacked in blocks: ``(count * N, ...)``."""
-        noisy = []
-        for place, part in enumerate(tf.nest.flatten(x)):
-            axes = inner_axes(part)
-            extent = tf.reduce_max(part, axes, keepdims=True) - tf.reduce_min(part, axes, keepdims=True)
-            draws = self._draws(place, part, first, count)
-            noisy.append(part + self.noise * extent * draws[:, None])
-        copies = score.padding_kept(tf.nest.pack_sequence_as(x, noisy), x)
-        return tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *sizes_of(part)[1:]]), copies)
+        parts = []
+        for place, (part, is_read) in enumerate(zip(tf.nest.flatten(x), score.is_read(x), strict=True)):
+            noise = self.noise * _extent(part, is_read) * self._draws(place, part, first, count)[:, None]
+            copies = part + (noise if is_read is None else tf.where(is_read, noise, 0.0))
+            parts.append(tf.reshape(copies, [-1, *sizes_of(part)]))
+        return tf.nest.pack_sequence_as(x, parts)
 
     def _draws(self, place: int, part: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Standard normal draws in the shape of a sample, ``(count, ...)``; each depends only on its own number."""
@@ -110,6 +108,15 @@ class NoisyCopies(Sampled, Wrapper):
         return drawn(
             lambda number: tf.random.stateless_normal(sizes, tf.stack([seed, number])), first, count, part.shape[1:]
         )
+
+
+def _extent(part: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
+    """``max - min`` of each sample, of what is no padding; zero where all of it is."""
+    axes = inner_axes(part)
+    low, high = (
+        (part, part) if is_read is None else (tf.where(is_read, part, end) for end in (part.dtype.max, part.dtype.min))
+    )
+    return tf.nn.relu(tf.reduce_max(high, axes, keepdims=True) - tf.reduce_min(low, axes, keepdims=True))
 
 
 @dataclass(frozen=True, eq=False)
