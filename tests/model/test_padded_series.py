@@ -128,3 +128,16 @@ def test_noise_reaches_no_padding(kind):
     variances = tfs.VarGrad(model, samples=6).explain(PADDED, 1).values
     assert (variances[:, STEPS:] == 0).all()
     assert (variances[:, :STEPS] > 0).any()
+
+
+def test_a_model_without_a_gradient_can_be_asked():
+    """It counts the steps of which a rounded mean is above zero; nothing shows which are padding."""
+    x = keras.Input((LENGTH, CHANNELS))
+    kept = layers.Lambda(lambda x: ops.cast(ops.any(ops.not_equal(x, FILLER), axis=-1), x.dtype))(x)
+    votes = layers.Lambda(lambda x: tf.math.ceil(tf.tanh(tf.reduce_mean(x, axis=-1))))(x)
+    model = keras.Model(
+        x, layers.Lambda(lambda parts: ops.sum(parts[0] * parts[1], axis=1, keepdims=True))([kept, votes])
+    )
+    values = tfs.Occlusion(model, window=1, stride=1).explain(PADDED, 0).values
+    expected = (PADDED != FILLER).any(axis=-1) * (np.ceil(np.tanh(PADDED.mean(axis=-1))))
+    np.testing.assert_allclose(values[..., 0], expected)

@@ -120,8 +120,8 @@ def _extremes(part: np.ndarray) -> np.ndarray:
 # What is no array, and what to do about it.
 _MADE_DENSE = {
     tf.RaggedTensor: (
-        "Explain rows of one length, such as ragged[:1].to_tensor(). Rows of several lengths are filled up by "
-        "ragged.to_tensor(), where the model masks what fills them up: another answers for other inputs"
+        "Explain rows of one length, such as ragged[:1].to_tensor(). Rows of several lengths can be filled up, "
+        "ragged.to_tensor(), if the model masks what fills them up"
     ),
     tf.SparseTensor: "Make it dense: tf.sparse.to_dense(sparse)",
     type(None): (

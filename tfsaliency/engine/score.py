@@ -422,7 +422,11 @@ class TracedScore(Score):
             candidates = self._model.may_be_padding(self._inputs)
             if all(each is None for each in candidates):
                 return candidates
-            _, slopes = self.gradient(self._inputs)
+            try:
+                _, slopes = self.gradient(self._inputs)
+            except ValueError:
+                # An operation without a gradient is on the way: methods that only ask need none.
+                return [None] * len(candidates)
             pairs = zip(candidates, tf.nest.flatten(slopes), strict=True)
             return [None if each is None else ~each | tf.not_equal(slope, 0) for each, slope in pairs]
 

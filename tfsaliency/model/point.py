@@ -188,8 +188,10 @@ class Point(Traced):
     def may_be_padding(self, x: Any) -> list[tf.Tensor | None]:
         """Which numbers of each tensor of ``x`` the model may mask; None where it masks no numbers.
 
-        Padding of ids is told by the ids.
+        Padding of ids is told by the ids. Where nothing has a gradient, nothing shows what is masked.
         """
+        if not self.is_reached:
+            return [None] * len(self._leaves)
         return [leaf.may_be_padding(each) for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)]
 
     def over(self, shares: list[tf.Tensor], entered: Entered) -> Any:
