@@ -80,6 +80,23 @@ def test_a_policy_of_a_recurrent_layer(layer, policy):
 
 
 @pytest.mark.filterwarnings("ignore:The values of the samples")
+@pytest.mark.parametrize("name", ["LRP", "DeepLIFT"])
+def test_what_a_choice_loses_in_float64(name):
+    """Of a series whose end is masked: the rules count what the choice between steps loses."""
+    keras.utils.set_random_seed(0)
+    plain, other = (
+        keras.Sequential(
+            [keras.Input((6, 4)), layers.Masking(), layers.GRU(5, dtype=dtype), layers.Dense(3, dtype=dtype)]
+        )
+        for dtype in (None, "float64")
+    )
+    with_weights_of(other, plain)
+    padded = np.concatenate([SERIES[:, :4], 0 * SERIES[:, 4:]], axis=1)
+    found, expected = (METHODS[name](model).explain(padded, 1).values for model in (other, plain))
+    close(found, expected, TOLERANCE["float64"])
+
+
+@pytest.mark.filterwarnings("ignore:The values of the samples")
 def test_channels_in_front():
     """What TensorFlow runs on this processor; it says itself where it has no kernel."""
 

@@ -42,7 +42,7 @@ def unspread(flow: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
 
 
 def sum_of_flows(flows: list[tf.Tensor | None], samples: tf.Tensor) -> tf.Tensor:
-    """``(N,)``: what flows carry for each sample.
+    """``(N,)`` float32: what flows carry for each sample.
 
     A sample may have several entries of the first axis, one after the other. What belongs to no sample is spread evenly
     over all.
@@ -52,11 +52,12 @@ def sum_of_flows(flows: list[tf.Tensor | None], samples: tf.Tensor) -> tf.Tensor
         if flow is None:
             continue
         is_batch = flow.shape.rank is None or (flow.shape.rank and flow.shape[0] is None)
-        whole += (
+        sums = (
             tf.reduce_sum(tf.reshape(flow, [samples, -1]), axis=1)
             if is_batch
-            else tf.reduce_sum(flow) / tf.cast(samples, tf.float32)
+            else tf.reduce_sum(flow) / tf.cast(samples, flow.dtype)
         )
+        whole += tf.cast(sums, tf.float32)
     return whole
 
 
