@@ -130,6 +130,18 @@ def test_noise_reaches_no_padding(kind):
     assert (variances[:, :STEPS] > 0).any()
 
 
+def test_a_baseline_that_is_all_padding_is_told_as_a_jump():
+    """Of a trained model that masks zeros: at zeros it reads nothing, and just beside them all steps."""
+    keras.utils.set_random_seed(2)
+    masked = [keras.Input((STEPS, CHANNELS)), layers.Masking(), layers.LSTM(6, bias_initializer="ones")]
+    model = keras.Sequential([*masked, layers.Dense(2)])
+    with pytest.warns(UserWarning, match=r"the model jumps on the way from the baseline, as at a mask.*baseline=0.1"):
+        tfs.IntegratedGradients(model).explain(SERIES, 1)
+    explanation = tfs.IntegratedGradients(model, 0.1, tolerance=0.01).explain(SERIES, 1)
+    change = (model(SERIES) - model(0 * SERIES[:1] + 0.1))[:, 1]
+    np.testing.assert_allclose(explanation.values.sum(axis=(1, 2)), change, rtol=0.05, atol=1e-3)
+
+
 def test_a_model_without_a_gradient_can_be_asked():
     """It counts the steps of which a rounded mean is above zero; nothing shows which are padding."""
     x = keras.Input((LENGTH, CHANNELS))

@@ -107,7 +107,7 @@ def ask(
     explained.check_told(result.told)
     check_values(result.values)
     check_gaps(result.diagnostics, result.scores)
-    check_converged(result.diagnostics)
+    check_converged(result.diagnostics, result.values)
     check_left_out(result.diagnostics, result.values)
     return Answer(result, batch, explained, function)
 

@@ -112,24 +112,39 @@ def check_scores(scores: np.ndarray, samples: int) -> None:
         )
 
 
-def check_converged(diagnostics: dict[str, np.ndarray]) -> None:
+# How many times more than the error of a map its sum misses, where the model jumps between two gradients.
+OF_A_JUMP = 10
+
+
+def check_converged(diagnostics: dict[str, np.ndarray], values: Any) -> None:
     """Warns where a method reports in ``diagnostics["converged"]`` that it has not converged."""
     open_ = np.flatnonzero(~np.asarray(diagnostics.get("converged", []), bool))
     if not open_.size:
         return
     which = f"for the samples {open_[:5].tolist()}"
-    if "relative_error" in diagnostics:
-        worst = diagnostics["relative_error"][open_].max()
-        off = f"{worst:.1%}" if worst < 1 else "100% or more"
+    if "relative_error" not in diagnostics:
+        warnings.warn(f"The method reports that its values have not converged {which}.", stacklevel=4)
+        return
+    errors, is_sum = diagnostics["relative_error"][open_], "completeness_gap" in diagnostics
+    gaps = np.abs(diagnostics["completeness_gap"][open_]) if is_sum else np.zeros(len(open_))
+    sizes = sum(np.abs(part[open_]).reshape(len(open_), -1).sum(axis=1) for part in tf.nest.flatten(values))
+    worst = errors.max()
+    off = f"{worst:.1%}" if worst < 1 else "100% or more"
+    if (gaps > OF_A_JUMP * errors * sizes).all() and is_sum:
+        message = (
+            f"The values miss the change of the score {which} by up to {gaps.max():.3g} (completeness_gap), and more "
+            f"gradients would change little of them ({off}, relative_error): the model jumps on the way from the "
+            "baseline, as at a mask, a choice or a rounding. Another baseline may be without: baseline=0.1 where the "
+            "model masks zeros."
+        )
+    else:
         message = f"The map has not converged {which}: it is off by an estimated {off} (relative_error)"
         message += (
             ", or misses the change of the score by more (completeness_gap). Take more gradients, such as steps=200, a "
             "larger tolerance, or where steps_used reaches the budget a larger one."
-            if "completeness_gap" in diagnostics and "samples_used" not in diagnostics
+            if is_sum and "samples_used" not in diagnostics
             else ". Allow a larger budget or a larger tolerance."
         )
-    else:
-        message = f"The method reports that its values have not converged {which}."
     warnings.warn(message, stacklevel=4)
 
 
