@@ -65,6 +65,12 @@ def time_first(table, ids):
     return tf.reduce_sum(tf.gather(table, tf.transpose(ids)) * tf.transpose(mask, [1, 0, 2]), axis=0)
 
 
+def filled_up(table, ids):
+    """Rows of vectors, filled up behind the table."""
+    rows = tf.RaggedTensor.from_tensor(ids, padding=0)
+    return tf.reduce_sum(tf.nn.embedding_lookup(table, rows).to_tensor(), axis=1)
+
+
 def one_hot_without_axes(table, ids):
     vectors = tf.reshape(tf.matmul(tf.one_hot(tf.reshape(ids, [-1]), SIZE), table), [-1, LENGTH, SIZE // 2])
     return tf.reduce_sum(vectors * tf.cast(ids > 0, tf.float32)[..., None], axis=1)
@@ -72,7 +78,7 @@ def one_hot_without_axes(table, ids):
 
 # Each with the power of the number of ids that its sums are divided by.
 WAYS = [(cut_out, 0), (ragged, 1), (sparse, 0), (safe_sparse, 0.5), (weighted, 1)]
-WAYS += [(without_axes, 0), (in_windows, 0), (time_first, 0)]
+WAYS += [(filled_up, 0), (without_axes, 0), (in_windows, 0), (time_first, 0)]
 METHODS = [
     lambda model: tfs.Gradient(model),
     lambda model: tfs.GradientTimesInput(model),

@@ -190,7 +190,7 @@ SPELLINGS = (
     "Substr",
     "UnicodeTranscode",
 )
-# Put ids into rows, and one of its own where a row has none: which sources are the ids and that one.
+# Put a list into rows, and a number of their own where a row has none: which sources are the list and that number.
 FILLED_UP = {"RaggedTensorToTensor": (1, 2), "SparseFillEmptyRows": (1, 3), "SparseToDense": (2, 3)}
 # Make words, letters or groups of words of texts.
 SPLITS = ("StringNGrams", "StringSplitV2", "UnicodeEncode")

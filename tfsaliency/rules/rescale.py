@@ -18,6 +18,7 @@ from tfsaliency.graph.operations import (
     BENDS_OF_TWO,
     CHOICES,
     CURVES,
+    FILLED_UP,
     INVERSES,
     MAXIMA,
     MOVES,
@@ -296,6 +297,7 @@ RULES: dict[str, PairRule] = {
     **dict.fromkeys((ACTIVATION, *CURVES, *INVERSES, "Abs", "Square"), rescale),
     **dict.fromkeys(
         (
+            *FILLED_UP,
             *MOVES,
             *SUMS,
             *TRANSPOSED_CONVOLUTIONS,
