@@ -147,8 +147,8 @@ TO_WORDS = {
 
 
 @pytest.mark.parametrize("method", [tfs.Gradient, tfs.GradientTimesInput, tfs.IntegratedGradients, tfs.DeepLIFT])
-@pytest.mark.parametrize("name", TO_WORDS)
-def test_words_in_a_list(name, method):
+@pytest.mark.parametrize("name, is_sparse", [*((name, False) for name in TO_WORDS), ("words", True)])
+def test_words_in_a_list(name, is_sparse, method):
     """Of texts split into rows of different lengths, against the ids of their words, filled up."""
     to_words, first = TO_WORDS[name]
 
@@ -156,9 +156,13 @@ def test_words_in_a_list(name, method):
         words = to_words(texts)
         return words.with_values(1 + tf.strings.to_hash_bucket_fast(words.values, SIZE - 1))
 
-    def pooled(table, ids):
+    def ragged_sum(table, ids):
         return tf.reduce_sum(ids.with_values(tf.gather(table, ids.values)), axis=1)
 
+    def sparse_sum(table, ids):
+        return tf.nn.safe_embedding_lookup_sparse(table, ids.to_sparse(), combiner="sum")
+
+    pooled = sparse_sum if is_sparse else ragged_sum
     explanation = method(made(pooled, tf.constant(TEXTS), to_ids=to_ids)).explain(TEXTS, 1)
     ids = to_ids(tf.constant(TEXTS)).to_tensor().numpy()
     expected = method(made(lambda table, ids: by_row(table, ids, 0), ids)).explain(ids, 1)

@@ -21,8 +21,8 @@ from tfsaliency.graph.operations import (
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Values
 
-# Number by number: a table of words, a hash, a shift, a comparison.
-ONE_BY_ONE = {*ELEMENTWISE, *NUMBER_BY_NUMBER, *GATHERS, *HASHES, *SPELLINGS}
+# Number by number: a table of words, a hash, a shift, a comparison; and a list that stays one.
+ONE_BY_ONE = {*ELEMENTWISE, *NUMBER_BY_NUMBER, *GATHERS, *HASHES, *SPELLINGS, "RaggedTensorToSparse"}
 # The place of a number that no input has, such as a token that a model adds.
 NOWHERE = -1
 
