@@ -172,7 +172,7 @@ def forgotten_option():
     return keras.Sequential([keras.Input((5,)), Forgetful(2.0), layers.Dense(3)])
 
 
-@breaks("a path", "has not converged")
+@breaks("a path", "miss the change of the score .* the model jumps")
 def jumping():
     return around(inside=lambda x: x + tf.cast(x > 0.01, tf.float32) * 5)
 

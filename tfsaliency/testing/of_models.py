@@ -349,7 +349,7 @@ def _answered(case: _Case, explainer: Explainer, gap: str, remedy: str) -> str:
 
 
 def _is_of_a_sum(message: str) -> bool:
-    return "miss their sum" in message or "has not converged" in message
+    return any(said in message for said in ("miss their sum", "has not converged", "miss the change of the score"))
 
 
 def an_activation_map(case: _Case) -> str:
