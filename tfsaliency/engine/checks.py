@@ -130,7 +130,7 @@ def check_converged(diagnostics: dict[str, np.ndarray], values: Any) -> None:
     sizes = sum(np.abs(part[open_]).reshape(len(open_), -1).sum(axis=1) for part in tf.nest.flatten(values))
     worst = errors.max()
     off = f"{worst:.1%}" if worst < 1 else "100% or more"
-    if (gaps > OF_A_JUMP * errors * sizes).all() and is_sum:
+    if (gaps > OF_A_JUMP * errors * sizes).all():
         message = (
             f"The values miss the change of the score {which} by up to {gaps.max():.3g} (completeness_gap), and more "
             f"gradients would change little of them ({off}, relative_error): the model jumps on the way from the "

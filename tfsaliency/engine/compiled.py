@@ -67,7 +67,7 @@ class Compiled:
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)
         meant.check(self.logits, of_samples.target)
-        found = cautions(model, meant.read(model.logits), inputs.rows(0, LOOKED_AT, self.specs))
+        found = cautions(model, meant.read(model.logits), lambda: inputs.rows(0, LOOKED_AT, self.specs))
         asked: list[TracedScore] = []
 
         def advance(share: tf.Tensor) -> None:

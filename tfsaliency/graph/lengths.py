@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.step import replay
+from tfsaliency.graph.step import replayed_now
 
 ShapeOf = Callable[[tf.Tensor], list[int]]
 
@@ -46,10 +46,6 @@ class Lengths:
             return np.asarray(_OF_SHAPE[op.type](self._shape_of(op.inputs[0])), tensor.dtype.as_numpy_dtype)
         if not op.inputs or op.op_def.is_stateful or not all(each.dtype.is_integer for each in op.inputs):
             raise NotFromShapesError
-        read = [self[source] for source in op.inputs]
-        # Out of the graph that is under construction.
-        with tf.init_scope():
-            constants = [tf.constant(each, source.dtype) for each, source in zip(read, op.inputs, strict=True)]
-            results = [each.numpy() for each in replay(op, *constants)]
+        results = replayed_now(op, [self[source] for source in op.inputs])
         self._known |= {result.ref(): value for result, value in zip(op.outputs, results, strict=True)}
         return self._known[tensor.ref()]

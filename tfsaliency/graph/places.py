@@ -137,15 +137,12 @@ class Origins:
 
     def _rearranged(self, op: tf.Operation, origins: list[tf.Tensor | None], empty: tf.Tensor) -> list[tf.Tensor]:
         """The origins of the numbers of a rearrangement: they are rearranged likewise."""
-        joins = op.type in JOINS
-        filled = [
-            self._values[source]
-            if origin is None and not (joins and source.dtype == op.outputs[0].dtype)
-            else tf.fill(tf.shape(self._values[source]), empty)
-            if origin is None
-            else origin
-            for source, origin in zip(op.inputs, origins, strict=True)
-        ]
+        filled = []
+        for source, origin in zip(op.inputs, origins, strict=True):
+            value = self._values[source]
+            is_joined = op.type in JOINS and source.dtype == op.outputs[0].dtype
+            others = tf.fill(tf.shape(value), empty) if is_joined else value
+            filled.append(others if origin is None else origin)
         if op.type == "ConcatV2":
             filled[-1] = self._values[op.inputs[-1]]
         return replay(op, *filled)

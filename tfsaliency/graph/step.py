@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Self
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, descendants
@@ -258,6 +259,13 @@ def replay(op: tf.Operation, *inputs: tf.Tensor) -> list[tf.Tensor]:
     }
     results: list[tf.Tensor] = tf.nest.flatten(function(**arguments, **attributes))
     return results
+
+
+def replayed_now(op: tf.Operation, known: list[Any]) -> list[np.ndarray]:
+    """What an operation makes of numbers that are known now, out of the graph that is under construction."""
+    with tf.init_scope():
+        constants = [tf.constant(each, source.dtype) for each, source in zip(known, op.inputs, strict=True)]
+        return [each.numpy() for each in replay(op, *constants)]
 
 
 def _shaped(slope: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ from tfsaliency.graph.bodies import body_of
 from tfsaliency.graph.custom_gradients import CustomGradients
 from tfsaliency.graph.operations import CONDITIONS, REARRANGEMENTS
 from tfsaliency.graph.replay import Pairs, Replay, branches_of
-from tfsaliency.graph.step import replay
+from tfsaliency.graph.step import replayed_now
 
 # The length of an axis that is not declared.
 UNKNOWN = -1
@@ -119,10 +119,7 @@ def _counted(op: tf.Operation, inputs: list[Any]) -> list[tf.Tensor] | None:
         known[0] = _declared_shape(inputs[0])
     if any(each is None for each in known):
         return None
-    # Out of the graph that is under construction.
-    with tf.init_scope():
-        constants = [tf.constant(each, source.dtype) for each, source in zip(known, op.inputs, strict=True)]
-        results = [each.numpy() for each in replay(op, *constants)]
+    results = replayed_now(op, known)
     if is_part and any((each == UNKNOWN).any() for each in results):
         return None
     return [tf.constant(each) for each in results]

@@ -122,15 +122,13 @@ class LookedUp(Leaf):
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """The vector of the id that fills up short rows; where there is none, the mean of the table."""
         kind, pad = self.lookup.kind, self.lookup.pad
+        # A single id, without axes.
+        id = None if pad is None else tf.reshape(values[pad[1]], [])
         if kind == "one-hot":
             length = numbers.shape[-1]
-            vector = (
-                tf.fill([length], 1 / length)
-                if pad is None
-                else tf.one_hot(tf.cast(_id(values[pad[1]]), tf.int32), length)
-            )
+            vector = tf.fill([length], 1 / length) if id is None else tf.one_hot(tf.cast(id, tf.int32), length)
         elif kind == "vectors":
-            vector = tf.cast(self._mean(values) if pad is None else self._of(_id(values[pad[1]]), values), tf.float32)
+            vector = tf.cast(self._mean(values) if id is None else self._of(id, values), tf.float32)
         else:
             vector = tf.zeros([])
         return vector + tf.zeros_like(numbers)
@@ -276,8 +274,3 @@ class LookedUp(Leaf):
 def _name_of_pad(pad: tf.Tensor) -> str:
     id = tf.get_static_value(pad)
     return "the id that fills up short rows" + ("" if id is None else f", {id.item()}")
-
-
-def _id(value: tf.Tensor) -> tf.Tensor:
-    """A single id, without axes."""
-    return tf.reshape(value, [])

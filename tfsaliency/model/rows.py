@@ -1,6 +1,7 @@
 """Whether the answer for a row of a batch is that row's own: what its neighbours and chance change is warned of."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,13 @@ RESTLESS = (
 )
 
 
-def cautions(model: TracedModel, read: Logits, x: Any) -> list[str]:
+def cautions(model: TracedModel, read: Logits, rows: Callable[[], Any]) -> list[str]:
     """What a user has to know before trusting the map of a single row, one sentence each. Found out once.
 
     Args:
         model: the traced model.
         read: those of its logits that are explained.
-        x: some rows of the inputs, in the structure of the model's inputs.
+        rows: gives some rows of the inputs, in the structure of the model's inputs.
 
     Raises:
         ValueError: the model does not give one row for each row of the inputs.
@@ -35,7 +36,7 @@ def cautions(model: TracedModel, read: Logits, x: Any) -> list[str]:
     outputs = tf.nest.flatten(read.outputs)
     names = tuple(each.name for each in outputs)
     if names not in model.cautions:
-        model.cautions[names] = _cautions(model, read.floats, outputs, x)
+        model.cautions[names] = _cautions(model, read.floats, outputs, rows())
     return model.cautions[names]
 
 

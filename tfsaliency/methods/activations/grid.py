@@ -66,9 +66,7 @@ def grid_of(
     activations = tf.TensorShape(sizes)
     if in_front:
         return _behind_channels(activations, part)
-    if activations[-1] is None:
-        return None
-    if None in activations[1:-1] or activations[1:-1].num_elements() == 1:
+    if None in activations[1:] or activations[1:-1].num_elements() == 1:
         return None
     found = (_over(axes[1:-1], tuple(activations[1:-1]), extent) for extent in _extents(part))
     return next((grid for grid in found if grid is not None), None)
