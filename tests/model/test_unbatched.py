@@ -17,9 +17,9 @@ TEXTS = np.array([["a good film"], ["bad bad film indeed"], ["film noir"]])
 SIZE, LENGTH = 12, 4
 
 
-def by_row(table, ids, power):
+def by_row(table, ids, power, kept=None):
     """Sums of vectors over as many of them to a power, the ids with a row each."""
-    mask = tf.cast(ids > 0, tf.float32)[..., None]
+    mask = tf.cast(ids > 0 if kept is None else kept, tf.float32)[..., None]
     return tf.reduce_sum(tf.gather(table, ids) * mask, 1) / tf.reduce_sum(mask, 1) ** power
 
 
@@ -80,14 +80,14 @@ def one_hot_without_axes(table, ids):
 WAYS = [(cut_out, 0), (ragged, 1), (sparse, 0), (safe_sparse, 0.5), (weighted, 1)]
 WAYS += [(filled_up, 0), (without_axes, 0), (in_windows, 0), (time_first, 0)]
 METHODS = [
-    lambda model: tfs.Gradient(model),
-    lambda model: tfs.GradientTimesInput(model),
-    lambda model: tfs.SmoothGrad(model, samples=4, noise=0.2),
-    lambda model: tfs.IntegratedGradients(model, OTHER, steps=20),
-    lambda model: tfs.LRP(model, "epsilon"),
-    lambda model: tfs.DeepLIFT(model, OTHER),
-    lambda model: tfs.Occlusion(model, window=1, stride=1, baseline=OTHER),
-    lambda model: tfs.RISE(model, samples=20, cells=2, baseline=OTHER),
+    lambda model, other=OTHER: tfs.Gradient(model),
+    lambda model, other=OTHER: tfs.GradientTimesInput(model),
+    lambda model, other=OTHER: tfs.SmoothGrad(model, samples=4, noise=0.2),
+    lambda model, other=OTHER: tfs.IntegratedGradients(model, other, steps=20),
+    lambda model, other=OTHER: tfs.LRP(model, "epsilon"),
+    lambda model, other=OTHER: tfs.DeepLIFT(model, other),
+    lambda model, other=OTHER: tfs.Occlusion(model, window=1, stride=1, baseline=other),
+    lambda model, other=OTHER: tfs.RISE(model, samples=20, cells=2, baseline=other),
 ]
 
 
@@ -121,11 +121,10 @@ def test_a_list_of_ids_is_explained_as_rows_are(pooled, power, make):
     explanation = explainer.explain(IDS, 1)
     # LRP divides by sums, which it moves away from zero by 1e-6: here by several, in the twin by one.
     close(explanation.values, expected.values, 1e-2 if isinstance(explainer, tfs.LRP) else 1e-4)
-    if not isinstance(explainer, tfs.RISE):
-        assert (explanation.values[IDS == 0] == 0).all()
-        # A row does not depend on those beside it, draws aside.
-        if not isinstance(explainer, tfs.SmoothGrad):
-            close(explainer.explain(IDS[1:2], 1).values, explanation.values[1:2], 1e-5)
+    assert (explanation.values[IDS == 0] == 0).all()
+    # A row does not depend on those beside it, draws aside.
+    if not isinstance(explainer, tfs.SmoothGrad | tfs.RISE):
+        close(explainer.explain(IDS[1:2], 1).values, explanation.values[1:2], 1e-5)
 
 
 @pytest.mark.parametrize("make", METHODS[1:2] + METHODS[3:5], ids=lambda make: type(make(Bag(cut_out))).__name__)
@@ -133,6 +132,38 @@ def test_encodings_in_a_list(make):
     values = make(made(one_hot_without_axes, IDS)).explain(IDS, 1).values
     expected = make(made(lambda table, ids: by_row(table, ids, 0), IDS)).explain(IDS, 1).values
     close(values, expected, 1e-4)
+
+
+def both_in_one_batch(table, ids):
+    """One encoder of two inputs, called once."""
+    first, second = tf.split(by_row(table, tf.concat(ids, axis=0), 1), 2)
+    return first * second - first
+
+
+def both_cut_out(table, ids):
+    """Ids of two inputs of different lengths, without padding."""
+    rows = [tf.where(each > 0)[:, 0] for each in ids]
+    vectors = tf.gather(table, tf.concat([tf.boolean_mask(each, each > 0) for each in ids], 0))
+    first, second = map(tf.math.segment_mean, tf.split(vectors, [tf.size(each) for each in rows]), rows)
+    return first * second - first
+
+
+def both_apart(table, ids):
+    first, second = (by_row(table, each, 1) for each in ids)
+    return first * second - first
+
+
+# The noise of SmoothGrad is drawn for each tensor.
+@pytest.mark.parametrize("make", METHODS[:2] + METHODS[3:], ids=lambda make: type(make(Bag(cut_out))).__name__)
+@pytest.mark.parametrize(("pooled", "length"), [(both_in_one_batch, LENGTH), (both_cut_out, LENGTH - 1)])
+def test_ids_of_two_inputs_in_one_list(pooled, length, make):
+    inputs = [IDS, IDS[::-1, :length]]
+    expected, values = (
+        make(made(each, inputs), [OTHER, OTHER[:length]]).explain(inputs, 1).values for each in (both_apart, pooled)
+    )
+    for of_part, twin, ids in zip(values, expected, inputs, strict=True):
+        close(of_part, twin, 1e-2 if make is METHODS[4] else 1e-4)
+        assert (of_part[ids == 0] == 0).all()
 
 
 def in_rows(texts):
@@ -165,7 +196,8 @@ def test_words_in_a_list(name, is_sparse, method):
     pooled = sparse_sum if is_sparse else ragged_sum
     explanation = method(made(pooled, tf.constant(TEXTS), to_ids=to_ids)).explain(TEXTS, 1)
     ids = to_ids(tf.constant(TEXTS)).to_tensor().numpy()
-    expected = method(made(lambda table, ids: by_row(table, ids, 0), ids)).explain(ids, 1)
+    # Not compared with 0, which shows that it is padding and makes it the baseline.
+    expected = method(made(lambda table, ids: by_row(table, ids, 0, tf.sign(ids)), ids)).explain(ids, 1)
     assert [word for word in explanation.tokens[0] if word] == first
     close(explanation.values, expected.values, 1e-4)
 
@@ -184,6 +216,23 @@ def test_columns_of_features():
         explanation = explainer.explain(inputs)
         np.testing.assert_allclose(explanation.values["c"].reshape(-1), expected[:, 0], rtol=1e-4)
         assert "held" not in explanation.provenance
+
+
+def test_columns_that_are_crossed():
+    """One id is made of two categories; the advice is followed."""
+    tf_keras.utils.set_random_seed(0)
+    pair = tf.feature_column.crossed_column(["first", "second"], 5)
+    columns = [tf.feature_column.embedding_column(pair, 4)]
+    model = tf_keras.Sequential([tf_keras.layers.DenseFeatures(columns), tf_keras.layers.Dense(1)])
+    inputs = {"first": np.array([["a"], ["b"]]), "second": np.array([["c"], ["d"]])}
+    features = model.layers[0]({name: tf.constant(part) for name, part in inputs.items()})
+    model({name: tf.constant(part) for name, part in inputs.items()})
+    with pytest.raises(ValueError, match=r"SparseCross, makes one id of several parts.*explain that model"):
+        tfs.Gradient(model).explain(inputs)
+    behind = tf_keras.Sequential(model.layers[1:])
+    behind.build(features.shape)
+    values = tfs.GradientTimesInput(behind).explain(features.numpy()).values
+    np.testing.assert_allclose(values, features * model.get_weights()[1][:, 0], rtol=1e-5)
 
 
 def test_two_places_of_a_sparse_table():

@@ -17,13 +17,17 @@ from tfsaliency.graph.operations import (
     BAGS,
     CHOICES,
     DISTINCT,
+    EQUALITIES,
+    FIRST_IS_ABOVE,
     GATHERS,
     IDENTITIES,
     LISTINGS,
     NUMBERS_TO_IDS,
     REARRANGEMENTS,
     REDUCTIONS,
+    REORDERS,
     ROUNDINGS,
+    SECOND_IS_ABOVE,
     SHAPE_READERS,
     STOPS,
 )
@@ -277,17 +281,25 @@ def _pad(index: tf.Tensor, order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Ten
         same.add(tensor.ref())
     if tensor.op.type == "RaggedTensorToTensor":
         return tensor, tensor.op.inputs[2]
-    whole = tensor
-    while whole.op.type in (*IDENTITIES, *LISTINGS):
-        whole = whole.op.inputs[0]
-        same.add(whole.ref())
-    comparisons = [op for op in order if op.type in ("NotEqual", "Equal")]
-    pairs = [pair for op in comparisons for pair in (op.inputs, op.inputs[::-1])]
-    found = next(((ids, id) for ids, id in pairs if before(ids, IDENTITIES).ref() in same and _is_masked(id)), None)
-    if found is None or found[0].shape.rank == index.shape.rank:
+    pairs = [pair for op in order for pair in _compared(op) if _is_masked(pair[1])]
+    found = next(((ids, id) for ids, id in pairs if before(ids, IDENTITIES).ref() in same), None)
+    if found is not None:
         return found
-    # Ids are compared before they are listed. What is no id, as -1 for a missing category, is not looked up.
-    return (index, found[1]) if tf.get_static_value(found[1]).min() >= 0 else None
+    # Ids are compared before they are listed, or moved otherwise. What is no id, as -1 for a missing category, is not
+    # looked up.
+    passed = before(tensor, (*IDENTITIES, *LISTINGS, *REORDERS))
+    of_passed = (id for ids, id in pairs if before(ids, (*IDENTITIES, *REORDERS)) is passed)
+    return next(((index, id) for id in of_passed if tf.get_static_value(id).min() >= 0), None)
+
+
+def _compared(op: tf.Operation) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Ids and the one among them that an operation may tell apart from the others, which it differs from or is below.
+
+    ``ids < 0`` tells no id apart.
+    """
+    sources = tuple(op.inputs)
+    pairs = [sources] if op.type in (*EQUALITIES, *FIRST_IS_ABOVE) else []
+    return pairs + ([sources[::-1]] if op.type in (*EQUALITIES, *SECOND_IS_ABOVE) else [])
 
 
 def _is_masked(id: tf.Tensor) -> bool:

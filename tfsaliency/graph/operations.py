@@ -74,27 +74,28 @@ ROUNDINGS = ("Ceil", "Floor", "Rint", "Round")
 QUOTIENTS = ("DivNoNan", "RealDiv")
 BENDS_OF_TWO = ("Atan2", "Xdivy", "Xlogy")
 BINARY_CURVES = ("Maximum", "Minimum", *QUOTIENTS, "SquaredDifference", *BENDS_OF_TWO)
+# Whether two sources are equal; whether the first is above the second; whether the second is above the first.
+EQUALITIES = ("Equal", "NotEqual")
+FIRST_IS_ABOVE = ("Greater", "LessEqual")
+SECOND_IS_ABOVE = ("GreaterEqual", "Less")
 # More functions that treat every number by itself.
 NUMBER_BY_NUMBER = (
     *BENDS_OF_TWO,
     "Bucketize",
     "CheckNumerics",
+    *EQUALITIES,
+    *FIRST_IS_ABOVE,
+    *SECOND_IS_ABOVE,
     "DivNoNan",
     "EnsureShape",
-    "Equal",
     "FloorDiv",
     "FloorMod",
-    "Greater",
-    "GreaterEqual",
     "IsFinite",
     "IsNan",
-    "Less",
-    "LessEqual",
     "LogicalAnd",
     "LogicalNot",
     "LogicalOr",
     "MulNoNan",
-    "NotEqual",
     "OnesLike",
     "PreventGradient",
     *ROUNDINGS,
@@ -167,7 +168,7 @@ NUMBERS_TO_IDS = ("Bucketize", "Cast")
 # A row of a table for each id.
 GATHERS = ("Gather", "GatherV2", "ResourceGather")
 # Put ids in a list, all of them or some.
-LISTINGS = (*RESHAPES, "GatherNd", "GatherV2")
+LISTINGS = ("GatherNd", "GatherV2")
 # Each of some ids once, and for every id the place where it then is.
 DISTINCT = ("Unique",)
 # An id for each number, letter or word.

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.operations import IDENTITIES, REARRANGEMENTS
+from tfsaliency.graph.operations import EQUALITIES, IDENTITIES, REARRANGEMENTS
 
 
 def fillers(part: tf.Tensor) -> list[np.generic]:
@@ -16,7 +16,7 @@ def fillers(part: tf.Tensor) -> list[np.generic]:
     # Grows while it is read.
     for tensor in same:
         for op in tensor.consumers():
-            if op.type in ("Equal", "NotEqual"):
+            if op.type in EQUALITIES:
                 known = (tf.get_static_value(each) for each in op.inputs)
                 values = [np.ravel(each)[0] for each in known if each is not None and np.size(each) == 1]
                 found |= {float(each): each for each in values}

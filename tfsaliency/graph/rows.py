@@ -66,6 +66,10 @@ class _UnknownError(Exception):
     """The tables do not say what happens to the rows."""
 
 
+class _LongerError(_UnknownError):
+    """The axis of the batch holds more than the rows."""
+
+
 def meetings(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Meeting]:
     """The operations between traced inputs and outputs at which rows meet or may meet, in the order of the trace.
 
@@ -100,6 +104,8 @@ def begins_with_rows(tensor: tf.Tensor, part: tf.Tensor) -> bool | None:
     for op in ancestors(tensor, known=[part]):
         try:
             results = _results(op, [places.get(source.ref(), _APART) for source in op.inputs])
+        except _LongerError:
+            return False
         except (_MetError, _UnknownError):
             return None
         places |= {output.ref(): place for output, place in zip(op.outputs, results, strict=True)}
@@ -238,7 +244,7 @@ def _joined(op: tf.Operation, places: list[Place]) -> Batch:
         raise _UnknownError
     place = found.pop()
     if place.axis == _positive(_constant(op.inputs[-1]), op.outputs[0].shape.rank):
-        raise _UnknownError
+        raise _LongerError
     return place
 
 

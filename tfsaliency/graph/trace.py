@@ -42,6 +42,12 @@ class Values:
             )
         return tf.constant(constant, traced.dtype)
 
+    def but_for(self, pairs: Pairs) -> "Values":
+        """The same values, with others for some of the traced tensors."""
+        other = Values(pairs)
+        other._values = self._values | other._values
+        return other
+
     def structure(self, traced: Any) -> Any:
         """The values of traced tensors, in the structure that these come in."""
         return tf.nest.map_structure(self.__getitem__, traced)

@@ -159,10 +159,15 @@ class LookedUp(Leaf):
             return tf.square(shares) if squared else shares
         numbers = tf.square(numbers) if squared else numbers
         numbers = tf.reshape(tf.reduce_sum(numbers, axis=-1) if self.adds else numbers, tf.shape(index))
+        is_pad = self._is_pad(values)
+        return numbers if is_pad is None else tf.where(is_pad, 0.0, numbers)
+
+    def _is_pad(self, values: Values) -> tf.Tensor | None:
+        """Which ids fill up short rows, in the shape of the ids; None where none is masked."""
         if self.lookup.pad is None:
-            return numbers
-        ids, pad = self.lookup.pad
-        return tf.where(tf.equal(values[ids], values[pad]), 0.0, numbers)
+            return None
+        ids, pad = (values[each] for each in self.lookup.pad)
+        return tf.equal(ids, tf.cast(pad, ids.dtype))
 
     def _of_occurrences(self, numbers: tf.Tensor, index: tf.Tensor, values: Values) -> tf.Tensor:
         """The numbers of a bag, each shared by all places where its id occurs in the row."""

@@ -16,7 +16,7 @@ from tfsaliency.model.black_box import of_words
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import Leaf, LookedUp, Number
 from tfsaliency.model.traced import Traced, TracedModel
-from tfsaliency.model.unbatched import Unbatched, is_unbatched
+from tfsaliency.model.unbatched import is_unbatched, unbatched
 from tfsaliency.tensors.places import over_part
 
 
@@ -82,11 +82,12 @@ class Point(Traced):
                 f"Nothing of the inputs becomes a real number that the output depends on, so nothing has a gradient "
                 f"({told}). Occlusion and RISE need none. {self._without_gradient()}"
             )
+        looked_up = [leaf for lookup in found.lookups for leaf in self._looked_up_by(lookup)]
         # A lookup of several parts has the place of the first.
         self._at: list[list[Leaf]] = [
             [
                 *([Number(part)] if place in found.numbers else []),
-                *(self._looked_up_by(each) for each in found.lookups if min(each.parts) == place),
+                *(leaf for leaf in looked_up if min(leaf.lookup.parts) == place),
             ]
             for place, part in enumerate(self._parts)
         ]
@@ -99,10 +100,8 @@ class Point(Traced):
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
 
-    def _looked_up_by(self, lookup: Lookup) -> LookedUp:
-        if is_unbatched(lookup, self._parts):
-            return Unbatched(lookup, self._parts[min(lookup.parts)])
-        return LookedUp(lookup)
+    def _looked_up_by(self, lookup: Lookup) -> Sequence[LookedUp]:
+        return unbatched(lookup, self._parts) if is_unbatched(lookup, self._parts) else [LookedUp(lookup)]
 
     def _without_gradient(self) -> str:
         """How Occlusion is asked about such inputs, in words."""
@@ -163,7 +162,13 @@ class Point(Traced):
         # Numbers may say where ids are looked up, and may be ids themselves.
         numbers = [(leaf.traced, each) for leaf, each in explained if isinstance(leaf, Number)]
         values = self.trace.run([*beside, *numbers], self._order) if self.reorders else Values(beside)
-        return [*(pair for leaf, each in explained for pair in leaf.pairs(each, values)), *beside]
+        pairs = list(beside)
+        for leaf, each in explained:
+            of_leaf = leaf.pairs(each, values)
+            # Another leaf may be a part of the same list.
+            values = values.but_for(of_leaf)
+            pairs += of_leaf
+        return pairs
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
         return self.trace.run(self.pairs(x, held), None if self.is_inputs else tf.nest.flatten(self._wanted))

@@ -1,15 +1,16 @@
 """What a model looks up for the ids of a whole batch in one list, where the first axis is not the batch.
 
 Ids are put into one list where padding is cut out (`tf.boolean_mask`, ragged and sparse tensors), where each different
-id is looked up once (`tf.nn.embedding_lookup_sparse`), and where all axes are made one. A method sees the vectors at
-the places that the ids have in the inputs, as many for each sample.
+id is looked up once (`tf.nn.embedding_lookup_sparse`), where all axes are made one, and where one encoder reads two
+inputs as one batch (``tf.concat([a, b], 0)``). A method sees the vectors at the places that the ids have in the
+inputs, as many for each sample.
 """
 
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.lookups import Lookup
-from tfsaliency.graph.operations import SPLITS
+from tfsaliency.graph.operations import JOINS, SPLITS
 from tfsaliency.graph.places import Origins
 from tfsaliency.graph.rows import begins_with_rows
 from tfsaliency.graph.trace import Pairs, Values
@@ -24,17 +25,39 @@ def is_unbatched(lookup: Lookup, parts: list[tf.Tensor]) -> bool:
         lookup: how it is looked up.
         parts: all parts of the inputs.
     """
-    if lookup.kind not in ("vectors", "one-hot") or len(lookup.parts) > 1:
+    if lookup.kind not in ("vectors", "one-hot"):
         return False
-    (part,) = (parts[place] for place in lookup.parts)
-    if lookup.distinct is not None:
-        return True
-    leads = begins_with_rows(lookup.index, part)
+    return lookup.distinct is not None or any(_is_list(lookup.index, parts[place]) for place in lookup.parts)
+
+
+def _is_list(index: tf.Tensor, part: tf.Tensor) -> bool:
+    """Whether ids that are made of a part are in one list."""
+    leads = begins_with_rows(index, part)
     if leads is not None:
         return not leads
     # Where the tables say nothing, several axes are those of the part, and a single one that was more is a list.
-    is_of_words = any(op.type in SPLITS for op in ancestors(lookup.index, known=[part]))
-    return lookup.index.shape.rank == 1 and (is_of_words or part.shape.rank != 1)
+    is_of_words = any(op.type in SPLITS for op in ancestors(index, known=[part]))
+    return bool(index.shape.rank == 1 and (is_of_words or part.shape.rank != 1))
+
+
+def unbatched(lookup: Lookup, parts: list[tf.Tensor]) -> list["Unbatched"]:
+    """What is looked up in one list, for each part of the inputs that ids of the list come from.
+
+    Raises:
+        ValueError: an id is made of several parts.
+    """
+    places = sorted(lookup.parts)
+    made_of = {parts[place].ref(): {place} for place in places}
+    for op in ancestors(lookup.index, known=[parts[place] for place in places]):
+        of_sources = [found for source in op.inputs if (found := made_of.get(source.ref()))]
+        if op.type not in JOINS and any(each != of_sources[0] for each in of_sources):
+            raise ValueError(
+                f"{op.name!r}, an operation of type {op.type}, makes one id of several parts of the inputs, in one "
+                "list for all rows of the batch. Nothing shows which part the id is there for. Pass what it makes to "
+                "the model behind it, and explain that model."
+            )
+        made_of |= {result.ref(): set().union(*of_sources) for result in op.outputs}
+    return [Unbatched(lookup._replace(parts=frozenset([place])), parts[place]) for place in places]
 
 
 class Unbatched(LookedUp):
@@ -55,6 +78,11 @@ class Unbatched(LookedUp):
         self.shape = (*places, self.traced.shape[-1])
 
     @property
+    def read(self) -> list[tf.Tensor]:
+        distinct = self.lookup.distinct
+        return super().read + ([] if distinct is None else [distinct.outputs[1]])
+
+    @property
     def order(self) -> list[tf.Tensor]:
         return self.read
 
@@ -64,6 +92,7 @@ class Unbatched(LookedUp):
         return tf.ensure_shape(found, [None, *self.shape])
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
+        # Ids of other parts of the inputs keep their vectors.
         places, own = self._grid(values)[0], tf.cast(self._vectors(values), numbers.dtype)
         flat = tf.reshape(numbers, [-1, own.shape[1]])
         at = tf.where(places >= 0, places, tf.shape(flat)[0] + tf.range(tf.shape(own)[0]))
@@ -96,11 +125,15 @@ class Unbatched(LookedUp):
 
     def _vectors(self, values: Values) -> tf.Tensor:
         """``(ids, D)``, in the order of the list."""
-        found = values[self.traced] if self.lookup.distinct is None else self._of(values[self.lookup.index], values)
+        vectors, distinct = values[self.traced], self.lookup.distinct
+        found = vectors if distinct is None else tf.gather(vectors, values[distinct.outputs[1]])
         return tf.reshape(found, [-1, self.shape[-1]])
 
     def told(self, numbers: tf.Tensor, values: Values, *, squared: bool) -> tf.Tensor:
-        return tf.reduce_sum(tf.square(numbers) if squared else numbers, axis=-1)
+        sums = tf.reduce_sum(tf.square(numbers) if squared else numbers, axis=-1)
+        is_pad = self._is_pad(values)
+        is_read = tf.ones(tf.shape(values[self.lookup.index]), tf.bool) if is_pad is None else ~is_pad
+        return tf.where(self._at_places(tf.reshape(is_read, [-1]), tf.constant(False), values), sums, 0.0)
 
     def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tuple[tf.Tensor, tf.Tensor | None]:
         words = Origins(part, values).words(self.lookup.index) if part.dtype == tf.string else None
