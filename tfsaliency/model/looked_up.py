@@ -183,7 +183,7 @@ class LookedUp(Leaf):
             rows = tf.cast(tf.RaggedTensor.from_row_splits(index, values[self.lookup.splits]).value_rowids(), tf.int32)
         return rows * tf.shape(numbers)[1] + tf.cast(index, tf.int32)
 
-    def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tf.Tensor:
         """One number for each id, put where the id came from.
 
         Args:
@@ -192,24 +192,30 @@ class LookedUp(Leaf):
             values: of the traced tensors.
 
         Returns:
-            Numbers in the shape of the part, and None; or for a text one for each word, ``(N, T)``, and the words.
+            Numbers in the shape of the part; for a text that is split one for each word, ``(N, T)``.
 
         Raises:
             ValueError: the ids are made of the part in a way that does not show where each came from.
         """
-        origins, index = Origins(part, values), self.lookup.index
-        places = origins.places(index)
+        places = Origins(part, values).places(self.lookup.index)
         if places is not None:
             shape = tf.shape(values[part])
             flat = tf.math.unsorted_segment_sum(tf.reshape(told, [-1]), tf.reshape(places, [-1]), tf.reduce_prod(shape))
-            return tf.reshape(flat, shape), None
-        words = origins.words(index)
-        if words is None:
+            return tf.reshape(flat, shape)
+        if self.words(part, values) is None:
             raise self.lost()
-        if self.lookup.splits is not None:
-            splits = values[self.lookup.splits]
-            told, words = (tf.RaggedTensor.from_row_splits(each, splits).to_tensor() for each in (told, words))
-        return told, words
+        return self._in_rows(told, values)
+
+    def words(self, part: tf.Tensor, values: Values) -> tf.Tensor | None:
+        """The words of a text, ``(N, T)``; None where a part is not split into words."""
+        words = Origins(part, values).words(self.lookup.index)
+        return None if words is None else self._in_rows(words, values)
+
+    def _in_rows(self, of_words: tf.Tensor, values: Values) -> tf.Tensor:
+        """``(N, T)``, of words which may be in one row."""
+        if self.lookup.splits is None:
+            return of_words
+        return tf.RaggedTensor.from_row_splits(of_words, values[self.lookup.splits]).to_tensor()
 
     def lost(self) -> ValueError:
         """The error of ids whose places in the inputs are not known."""

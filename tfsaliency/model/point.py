@@ -15,6 +15,7 @@ from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import Leaf, LookedUp, Number
+from tfsaliency.model.readings import Readings
 from tfsaliency.model.traced import Traced, TracedModel
 from tfsaliency.model.unbatched import is_unbatched, unbatched
 from tfsaliency.tensors.places import over_part
@@ -93,6 +94,10 @@ class Point(Traced):
         ]
         self._leaves = [leaf for leaves in self._at for leaf in leaves]
         self._looked_up = [leaf for leaf in self._leaves if isinstance(leaf, LookedUp)]
+        self._readings = {
+            place: Readings(part, [leaf for leaf in self._looked_up if place in leaf.lookup.parts])
+            for place, part in enumerate(self._parts)
+        }
         self._order = [each for leaf in self._leaves for each in leaf.order]
         self.reorders = bool(self._order)
         self.is_inputs = not found.lookups and not found.held
@@ -216,8 +221,11 @@ class Point(Traced):
         if not isinstance(leaf, LookedUp):
             place = next(place for place, part in enumerate(self._parts) if part is leaf.traced)
             return over_part(shares[place], numbers)
-        parts = {place: (self._parts[place], shares[place]) for place in sorted(leaf.lookup.parts)}
-        return leaf.over(list(parts.values()), numbers, entered.values)
+        of_parts = [
+            (self._parts[place], self._readings[place].share_of(leaf, shares[place], entered.values))
+            for place in sorted(leaf.lookup.parts)
+        ]
+        return leaf.over(of_parts, numbers, entered.values)
 
     def folded(self, values: Any, entered: Entered, *, by_norm: bool) -> Folded:
         """What a method says about ``x``, about the inputs as they were passed.
@@ -232,7 +240,6 @@ class Point(Traced):
         given = tf.nest.flatten(entered.given)
         summed: dict[int, tf.Tensor] = {}
         squares: dict[int, tf.Tensor] = {}
-        words: dict[int, tf.Tensor] = {}
         told = iter(tf.nest.flatten(values))
         for place, leaves in enumerate(self._at):
             for leaf in leaves:
@@ -247,14 +254,15 @@ class Point(Traced):
                     parts = [self._parts[part] for part in leaf.lookup.parts]
                     of_ids = leaf.shared(of_ids, parts, entered.values)
                 for part in sorted(leaf.lookup.parts):
-                    onto, words_of_part = leaf.onto(self._parts[part], of_ids, entered.values)
+                    onto = leaf.onto(self._parts[part], of_ids, entered.values)
+                    onto = self._readings[part].laid_out(leaf, onto, entered.values)
                     sums[part] = sums[part] + onto if part in sums else onto
-                    words |= {} if words_of_part is None else {part: words_of_part}
         for part, square in squares.items():
             summed[part] = summed.get(part, 0.0) + tf.sqrt(square)
         nothing = [tf.zeros(tf.shape(each)) for each in given]
         parts = [summed.get(place, nothing[place]) for place in range(len(given))]
-        return Folded(tf.nest.pack_sequence_as(entered.given, parts), words)
+        read = {place: each.words(entered.values) for place, each in self._readings.items() if each.has_words}
+        return Folded(tf.nest.pack_sequence_as(entered.given, parts), read)
 
     def _structure(self, leaves: list[Any]) -> Any:
         """What belongs to each number that a method sees, in the structure that it sees."""
