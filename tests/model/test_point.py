@@ -358,6 +358,46 @@ def test_one_table_for_two_inputs():
         np.testing.assert_allclose(part, explanation.scores, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model, other: tfs.Gradient(model),
+        lambda model, other: tfs.IntegratedGradients(model, other, steps=20),
+        lambda model, other: tfs.Occlusion(model, window=[2, 1], stride=[1, 1], baseline=other),
+        lambda model, other: tfs.RISE(model, samples=40, cells=3, baseline=other),
+    ],
+    ids=["Gradient", "IntegratedGradients", "Occlusion", "RISE"],
+)
+def test_two_tables_for_one_input(make):
+    """As a recommender has; against a twin with one table, of whose vectors each branch reads a half."""
+    keras.utils.set_random_seed(3)
+    wide, left, right = layers.Embedding(9, 8), layers.Embedding(9, 4), layers.Embedding(9, 4)
+    dense, top = layers.Dense(4, "relu"), layers.Dense(2)
+    user, item = keras.Input((4,), dtype="int32"), keras.Input((1,), dtype="int32")
+
+    def halves(part):
+        vectors = wide(part)
+        return vectors[..., :4], vectors[..., 4:]
+
+    def network(read):
+        (user0, user1), (item0, item1) = read(user), read(item)
+        gate = dense(layers.Flatten()(layers.Concatenate(axis=1)([user1, item1])))
+        return keras.Model([user, item], top(gate * keras.ops.mean(user0, axis=1) * item0[:, 0]))
+
+    model, twin = network(lambda part: (left(part), right(part))), network(halves)
+    wide.set_weights([np.random.default_rng(0).normal(size=(9, 8))])
+    for table, half in ((left, wide.embeddings[:, :4]), (right, wide.embeddings[:, 4:])):
+        table.set_weights([half])
+    given = [IDS[:, :4] % 9, np.array([[2], [8]])]
+    other = [np.array([8, 7, 6, 5]), np.array([3])]
+    values, expected = (make(each, other).explain(given, 1).values for each in (model, twin))
+    for part, of_twin in zip(values, expected, strict=True):
+        np.testing.assert_allclose(part, of_twin, rtol=1e-3, atol=1e-6)
+    if isinstance(make(model, other), tfs.Occlusion):
+        changed = [given[0], np.full((2, 1), 3)]
+        np.testing.assert_allclose(values[1][:, 0], (model(given) - model(changed))[:, 1], rtol=1e-3, atol=1e-6)
+
+
 # --- what is held ---
 
 

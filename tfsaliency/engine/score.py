@@ -151,6 +151,11 @@ class Score(ABC):
         """
         return [None] * len(tf.nest.flatten(x))
 
+    @property
+    def together(self) -> list[int]:
+        """For each tensor of ``x`` the number of the first one that stands for the same ids, at the same places."""
+        return list(range(len(tf.nest.flatten(self._inputs))))
+
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         """Numbers for the places of an explanation's values, laid over copies of ``x``.
 
@@ -429,6 +434,10 @@ class TracedScore(Score):
                 return [None] * len(candidates)
             pairs = zip(candidates, tf.nest.flatten(slopes), strict=True)
             return [None if each is None else ~each | tf.not_equal(slope, 0) for each, slope in pairs]
+
+    @property
+    def together(self) -> list[int]:
+        return self._model.together
 
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         return self._model.over(shares, self._entered)

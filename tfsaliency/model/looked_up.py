@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 
 import tensorflow as tf
 
+from tfsaliency.graph.ancestry import alike
 from tfsaliency.graph.lookups import Lookup, table_of
 from tfsaliency.graph.padding import fillers
 from tfsaliency.graph.places import Origins
@@ -47,6 +48,10 @@ class Leaf(ABC):
     def may_be_padding(self, numbers: tf.Tensor) -> tf.Tensor | None:
         """Which of the numbers the model may mask; None where it masks no numbers."""
         return None
+
+    def stands_with(self, other: "Leaf") -> bool:
+        """Whether another leaf is this one, or stands for the same ids at the same places."""
+        return self is other
 
     @abstractmethod
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
@@ -96,6 +101,12 @@ class LookedUp(Leaf):
         self.shape = (1, *inner) if self.adds and len(inner) == 1 else inner
         if self.adds:
             self.nothing = "the mean of all ids" if lookup.pad is None else _name_of_pad(lookup.pad[1])
+
+    def stands_with(self, other: Leaf) -> bool:
+        if self is other:
+            return True
+        is_alike = isinstance(other, LookedUp) and self.adds and other.adds and self.lookup.parts == other.lookup.parts
+        return is_alike and self.shape[:-1] == other.shape[:-1] and alike(self.lookup.index, other.lookup.index)
 
     @property
     def read(self) -> list[tf.Tensor]:

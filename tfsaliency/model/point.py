@@ -5,6 +5,7 @@ is folded back onto what was passed.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -203,6 +204,13 @@ class Point(Traced):
         if not self.is_reached:
             return [None] * len(self._leaves)
         return [leaf.may_be_padding(each) for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)]
+
+    @cached_property
+    def together(self) -> list[int]:
+        """For each tensor that a method sees the number of the first one that stands for the same ids."""
+        return [
+            next(first for first, other in enumerate(self._leaves) if leaf.stands_with(other)) for leaf in self._leaves
+        ]
 
     def over(self, shares: list[tf.Tensor], entered: Entered) -> Any:
         """Numbers for the places that `folded` tells of, laid over copies of ``x``.

@@ -27,7 +27,9 @@ def is_unbatched(lookup: Lookup, parts: list[tf.Tensor]) -> bool:
     """
     if lookup.kind not in ("vectors", "one-hot"):
         return False
-    return lookup.distinct is not None or any(_is_list(lookup.index, parts[place]) for place in lookup.parts)
+    if lookup.distinct is not None:
+        return True
+    return _crossing(lookup, parts) is None and any(_is_list(lookup.index, parts[place]) for place in lookup.parts)
 
 
 def _is_list(index: tf.Tensor, part: tf.Tensor) -> bool:
@@ -46,18 +48,25 @@ def unbatched(lookup: Lookup, parts: list[tf.Tensor]) -> list["Unbatched"]:
     Raises:
         ValueError: an id is made of several parts.
     """
-    places = sorted(lookup.parts)
-    made_of = {parts[place].ref(): {place} for place in places}
-    for op in ancestors(lookup.index, known=[parts[place] for place in places]):
+    crossing = _crossing(lookup, parts)
+    if crossing is not None:
+        raise ValueError(
+            f"{crossing.name!r}, an operation of type {crossing.type}, makes one id of several parts of the inputs, in "
+            "one list for all rows of the batch. Nothing shows which part the id is there for. Pass what it makes to "
+            "the model behind it, and explain that model."
+        )
+    return [Unbatched(lookup._replace(parts=frozenset([place])), parts[place]) for place in sorted(lookup.parts)]
+
+
+def _crossing(lookup: Lookup, parts: list[tf.Tensor]) -> tf.Operation | None:
+    """The operation that makes one id of several parts of the inputs; None where each id comes from one of them."""
+    made_of = {parts[place].ref(): {place} for place in lookup.parts}
+    for op in ancestors(lookup.index, known=[parts[place] for place in lookup.parts]):
         of_sources = [found for source in op.inputs if (found := made_of.get(source.ref()))]
         if op.type not in JOINS and any(each != of_sources[0] for each in of_sources):
-            raise ValueError(
-                f"{op.name!r}, an operation of type {op.type}, makes one id of several parts of the inputs, in one "
-                "list for all rows of the batch. Nothing shows which part the id is there for. Pass what it makes to "
-                "the model behind it, and explain that model."
-            )
+            return op
         made_of |= {result.ref(): set().union(*of_sources) for result in op.outputs}
-    return [Unbatched(lookup._replace(parts=frozenset([place])), parts[place]) for place in places]
+    return None
 
 
 class Unbatched(LookedUp):

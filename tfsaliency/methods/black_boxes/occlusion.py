@@ -72,28 +72,39 @@ class Occlusion(Explainer):
         covers = self._covers(x)
 
         def against(x0: Any) -> Any:
-            given = list(zip(tf.nest.flatten(x), tf.nest.flatten(x0), covers, strict=True))
-            return [self._of_part(place, given, x, at_x, score) for place in range(len(given))]
+            values = []
+            for first, part in enumerate(tf.nest.flatten(x)):
+                group = [place for place, each in enumerate(score.together) if each == first]
+                # What stands for the same ids is hidden together, and the drop told of the first.
+                of_group = self._of_group(group, covers[first], x, x0, at_x, score) if group else one_per_place(part)
+                values.append(of_group)
+            return values
 
         like = [one_per_place(part) for part in tf.nest.flatten(x)]
         values = baselines(self.baseline, x, score).mean_of(against, like)
         return Attribution(tf.nest.pack_sequence_as(x, values))
 
-    def _of_part(self, place: int, given: list[Any], x: Any, at_x: tf.Tensor, score: Score) -> tf.Tensor:
-        part, part0, covers = given[place]
+    def _of_group(
+        self, group: list[int], covers: list[np.ndarray], x: Any, x0: Any, at_x: tf.Tensor, score: Score
+    ) -> tf.Tensor:
+        """The drop for each place of some tensors, which have the same places and are hidden together."""
+        parts, parts0 = tf.nest.flatten(x), tf.nest.flatten(x0)
+        rank = parts[group[0]].shape.rank
         counts = [len(cover) for cover in covers]
 
         def ask(block: Block) -> tf.Tensor:
             first, count = block
             numbers = tf.unravel_index(tf.range(first, first + count), counts)
-            mask = tf.ones([count] + [1] * (part.shape.rank - 1))
+            mask = tf.ones([count] + [1] * (rank - 1))
             for axis, cover in enumerate(covers, start=1):
                 hidden = tf.gather(tf.constant(cover, tf.float32), numbers[axis - 1])
-                mask *= tf.reshape(hidden, [count, *_on_axis(axis, part.shape.rank - 1)])
-            # (count, 1, ...) with (N, ...): the copies in blocks, all samples of the first window first.
-            seen = tf.reshape(part + mask[:, None] * (part0 - part), [-1, *part.shape[1:]])
-            copies = tf.nest.flatten(repeated(x, count))
-            return score.at(tf.nest.pack_sequence_as(x, [*copies[:place], seen, *copies[place + 1 :]]))
+                mask *= tf.reshape(hidden, [count, *_on_axis(axis, rank - 1)])
+            seen = tf.nest.flatten(repeated(x, count))
+            for place in group:
+                part, part0 = parts[place], parts0[place]
+                # (count, 1, ...) with (N, ...): the copies in blocks, all samples of the first window first.
+                seen[place] = tf.reshape(part + mask[:, None] * (part0 - part), [-1, *part.shape[1:]])
+            return score.at(tf.nest.pack_sequence_as(x, seen))
 
         lost = at_x - scores_of_copies(math.prod(counts), x, score, ask)
         values = tf.reshape(tf.transpose(lost), [-1, *counts])
@@ -102,7 +113,7 @@ class Occlusion(Explainer):
             values = spread(values, cover, axis)
             covered = covered * cover.sum(axis=0).reshape([1, *_on_axis(axis, len(counts))])
         values /= tf.constant(covered, tf.float32)
-        return values[..., None] if part.shape.rank > 2 else values
+        return values[..., None] if rank > 2 else values
 
     def _covers(self, x: Any) -> list[list[np.ndarray]]:
         """For each part and axis, the places that each window covers: ``(windows, places)``."""
@@ -140,9 +151,12 @@ def _per_part(name: str, option: Any, x: Any) -> list[Any]:
         return [option] * len(parts)
     values = [option[key] for key in sorted(option)] if isinstance(option, dict) else list(option)
     fits = sorted(option) == sorted(x) if isinstance(option, dict) and isinstance(x, dict) else isinstance(option, list)
-    if not fits or len(values) != len(parts):
-        raise ValueError(f"{name} has one entry for each input. Received: {option!r} for {len(parts)} inputs")
-    return values
+    inputs = [x[key] for key in sorted(x)] if isinstance(x, dict) else list(x) if isinstance(x, list) else parts
+    if not fits or len(values) != len(inputs):
+        raise ValueError(f"{name} has one entry for each input. Received: {option!r} for {len(inputs)} inputs")
+    # Several tensors may stand for one input.
+    pairs = zip(values, inputs, strict=True)
+    return [value for value, of_input in pairs for _ in tf.nest.flatten(of_input)]
 
 
 def _per_axis(name: str, option: Any, default: list[int]) -> list[int]:

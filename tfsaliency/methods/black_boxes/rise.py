@@ -14,6 +14,7 @@ from tfsaliency.methods.black_boxes.masks import Gains, Masks
 from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import stream
+from tfsaliency.tensors.places import one_per_place
 from tfsaliency.tensors.sums import samples_of
 
 
@@ -84,10 +85,11 @@ class RISE(Sampled):
         references = baselines(self.baseline, x, score)
         if references.number != 1:
             raise ValueError(f"RISE hides behind one baseline. Received: {references.number}")
-        parts = tf.nest.flatten(x)
+        # What stands for the same ids has one mask.
+        firsts = sorted(set(score.together))
         masks = [
-            Masks.of(part, self.cells, self.probability, stream("rise", self.seed, place))
-            for place, part in enumerate(parts)
+            Masks.of(tf.nest.flatten(x)[first], self.cells, self.probability, stream("rise", self.seed, number))
+            for number, first in enumerate(firsts)
         ]
         gains = Gains(masks, self.most)
         # Traced once for all blocks: a black box is asked in a loop in Python, where a mask's small steps take longer
@@ -98,8 +100,10 @@ class RISE(Sampled):
             shown, hidden = shown_and_hidden
             masks = [draw(*block) for draw in draws]
             seen = [
-                tf.reshape(part0 + mask[:, None] * (part - part0), [-1, *part.shape[1:]])
-                for part, part0, mask in zip(tf.nest.flatten(shown), tf.nest.flatten(hidden), masks, strict=True)
+                tf.reshape(part0 + masks[firsts.index(first)][:, None] * (part - part0), [-1, *part.shape[1:]])
+                for part, part0, first in zip(
+                    tf.nest.flatten(shown), tf.nest.flatten(hidden), score.together, strict=True
+                )
             ]
             scores = score.at(tf.nest.pack_sequence_as(x, seen))
             masks = [tf.repeat(mask, samples_of(shown), axis=0) for mask in masks]
@@ -110,7 +114,9 @@ class RISE(Sampled):
 
         found, used = self.find((x, references.at(0)), score, values_of, terms_of)
         told = {"mean_score": found.centre["scores"], **self.told(found.terms, used)}
-        return Attribution(tf.nest.pack_sequence_as(x, found.terms.of("map").without_first(used).mean), told)
+        means = dict(zip(firsts, found.terms.of("map").without_first(used).mean, strict=True))
+        values = [means.get(place, one_per_place(part)) for place, part in enumerate(tf.nest.flatten(x))]
+        return Attribution(tf.nest.pack_sequence_as(x, values), told)
 
     def error(self, moments: Moments, copies: Any) -> tf.Tensor:
         return moments.without_first(copies).relative_error(copies - 1)
