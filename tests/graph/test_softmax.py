@@ -25,6 +25,7 @@ BY_HAND = {
     "shifted": lambda z: quotient(z - largest(z)),
     "shifted without a gradient": lambda z: quotient(z - tf.stop_gradient(largest(z))),
     "shifted by a constant": lambda z: quotient(z - 2.0),
+    "exp of log_softmax": lambda z: tf.exp(tf.nn.log_softmax(z)),
     "divide_no_nan": lambda z: quotient(z - largest(z), divide=tf.math.divide_no_nan),
     "summed without its axis": lambda z: tf.exp(z) / tf.reduce_sum(tf.exp(z), axis=-1)[..., None],
     "two exponentials": lambda z: tf.exp(z - largest(z)) / tf.reduce_sum(tf.exp(z - largest(z)), -1, keepdims=True),

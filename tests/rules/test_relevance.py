@@ -167,6 +167,52 @@ def test_gates_get_nothing_and_signals_share():
     np.testing.assert_allclose(explanation.values, gradient.values / 2, rtol=1e-3, atol=1e-4)
 
 
+# A gate ``(N, 4)`` for the channels of ``(N, 6, 4)``, from numbers ``(N, 4)``.
+GATES = {
+    "reshape": lambda y, z: y * layers.Reshape((1, 4))(tf.sigmoid(z)),
+    "new axis": lambda y, z: y * tf.sigmoid(z)[:, None, :],
+    "einsum": lambda y, z: tf.einsum("ntc,nc->ntc", y, tf.sigmoid(z)),
+    "repeated": lambda y, z: y * layers.RepeatVector(6)(tf.sigmoid(z)),
+    "tiled": lambda y, z: y * tf.tile(tf.sigmoid(z)[:, None], [1, 6, 1]),
+    "transposed": lambda y, z: tf.transpose(tf.transpose(y, [0, 2, 1]) * tf.sigmoid(z)[..., None], [0, 2, 1]),
+    "enlarged": lambda y, z: y * layers.UpSampling1D(6)(tf.sigmoid(z)[:, None]),
+    "resized": lambda y, z: y * tf.image.resize(tf.sigmoid(z)[:, None, None], (6, 1))[:, :, 0],
+    "split": lambda y, z: y * tf.split(tf.sigmoid(tf.concat([z, -z], 1)), 2, 1)[0][:, None],
+    "joined": lambda y, z: y * tf.concat([tf.sigmoid(z[:, :2]), tf.sigmoid(z[:, 2:])], 1)[:, None],
+    "clipped": lambda y, z: y * tf.clip_by_value(tf.sigmoid(z), 0.1, 0.9)[:, None],
+    "hard, clipped": lambda y, z: y * tf.clip_by_value(0.5 + z / 6, 0, 1)[:, None],
+    "hard": lambda y, z: y * keras.activations.hard_sigmoid(z)[:, None],
+    "inverse": lambda y, z: y * (1 / (1 + tf.exp(-z)))[:, None],
+    "quotient": lambda y, z: y / (1 + tf.exp(-z))[:, None],
+    "power": lambda y, z: y * tf.pow(1 + z**2, -0.5)[:, None],
+    "norm": lambda y, z: keras.ops.normalize(y, axis=(1, 2)) * tf.sigmoid(z)[:, None],
+    "layer of norms": lambda y, z: layers.UnitNormalization(axis=2)(y),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates_get_nothing_however_they_are_written(name):
+    """LRP is the gradient times the input of a network in which the gate, or the norm, is a constant."""
+    keras.utils.set_random_seed(0)
+    inputs = np.random.default_rng(0).normal(size=(3, 6, 5)).astype("float32")
+    first, second, last = (layers.Dense(units, use_bias=False) for units in (4, 4, 2))
+
+    def network(gated):
+        x = keras.Input((6, 5))
+        y = first(x)
+        gate = second(layers.GlobalAveragePooling1D()(x))
+        return keras.Model(x, last(layers.Flatten()(layers.Lambda(lambda pair: gated(*pair))([y, gate]))))
+
+    def held(y, z):
+        """``y`` times a constant."""
+        return y * tf.stop_gradient(tf.math.divide_no_nan(GATES[name](y, z), y))
+
+    explanation = tfs.LRP(network(GATES[name]), "epsilon").explain(inputs, 1)
+    expected = tfs.GradientTimesInput(network(held)).explain(inputs, 1)
+    np.testing.assert_allclose(explanation.scores, expected.scores, rtol=1e-4)
+    np.testing.assert_allclose(explanation.values, expected.values, rtol=2e-3, atol=1e-5)
+
+
 def test_softmax_follows_its_taylor_expansion():
     x = keras.Input((6,))
     p = keras.ops.softmax(x)

@@ -47,6 +47,8 @@ CURVES = (
 CHOICES = ("Select", "SelectV2")
 # A function of one number that contains one of these is more than a scale and a shift.
 BENDS = (*CURVES, "Abs", "Maximum", "Minimum", *CHOICES)
+# With a number beside them, they bound the other source.
+CLIPS = ("Maximum", "Minimum")
 # The result is one over the input, or one over its root.
 INVERSES = ("Inv", "Reciprocal", "Rsqrt")
 # The rest of the vocabulary of functions that treat every number by itself.
@@ -158,8 +160,6 @@ MOVES = (
 # May stand between an affine operation and the scales and shifts that belong to it: behind it, and in front of it.
 MOVES_AFTER_AFFINE = ("BatchToSpaceND", "Squeeze", "Reshape", "Identity")
 MOVES_BEFORE_AFFINE = ("Pad", "SpaceToBatchND", "ExpandDims", "Identity")
-# May stand between a gate and the product that it gates.
-MOVES_OF_GATES = (*RESHAPES, *IDENTITIES, "IdentityN", "BroadcastTo", "Mul", "RealDiv", "Neg")
 
 # --- ids and categories ---
 
@@ -203,6 +203,8 @@ BAGS = ("DenseBincount", "RaggedBincount")
 AVERAGE_POOLS = ("AvgPool", "AvgPool3D")
 RESIZES = ("ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor")
 MAX_POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D")
+# May stand between a gate and the product that it gates: scaled, clipped, moved or enlarged, it is a gate still.
+MOVES_OF_GATES = (*MOVES, *RESIZES, *IDENTITIES, "EnsureShape", "IdentityN", *CLIPS, "Mul", "RealDiv", "Neg")
 # The sum of two sources, number by number.
 ADDITIONS = ("Add", "AddV2")
 # Each number of the result is a sum of numbers of the sources, with fixed weights.

@@ -13,7 +13,7 @@ SOFTMAX = "Softmax"
 
 
 class WrittenSoftmax(Step):
-    """``exp(z) / sum exp(z)`` or ``exp(z - log sum exp(z))``, as one step that reads the logits.
+    """``exp(z) / sum exp(z)``, ``exp(z - log sum exp(z))`` or ``exp(log_softmax(z))``, as one step that reads ``z``.
 
     Args:
         logits: ``z``, or more by a common number.
@@ -54,6 +54,8 @@ def joined_softmaxes(steps: list[Step]) -> list[Step]:
 
 def _power(exponential: Step, sums: dict[Any, LogSumExp]) -> WrittenSoftmax | None:
     difference = exponential.source.op
+    if difference.type == "LogSoftmax":
+        return WrittenSoftmax(difference.inputs[0], (-1,), [difference, exponential.results[0].op], exponential)
     if difference.type != "Sub":
         return None
     z, subtracted = difference.inputs

@@ -4,6 +4,7 @@ Sources: Bach et al. 2015 (sums and pooling), Arras et al. 2017 (gates), Achtiba
 products, normalization).
 """
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.activation import ACTIVATION
@@ -13,10 +14,12 @@ from tfsaliency.graph.network import Rule, late
 from tfsaliency.graph.operations import (
     BINARY_CURVES,
     CHOICES,
+    CLIPS,
     CURVES,
     FILLED_UP,
     GATES,
     INVERSES,
+    JOINS,
     MAXIMA,
     MOVES,
     MOVES_OF_GATES,
@@ -104,10 +107,8 @@ class Redistribution:
 
     def rule(self, step: Step) -> Rule | None:
         """The rule for a step, None if there is none."""
-        if step.type in ("Mul", *QUOTIENTS, "SquaredDifference") and step.depends.count(True) == 2:
+        if step.type in ("Mul", *QUOTIENTS, "SquaredDifference", *PRODUCTS) and step.depends.count(True) == 2:
             return self._product
-        if step.type in PRODUCTS and step.depends.count(True) == 2:
-            return halved
         if step.type == "Pow" and step.depends.count(True) == 2:
             return None
         if step.type in BINARY_CURVES and step.depends.count(True) == 1:
@@ -119,16 +120,39 @@ class Redistribution:
         if step.type in QUOTIENTS:
             gates = [False, True]
         if gates.count(True) == 1:
-            # The signal gets all the relevance, in proportion where it was broadcast.
-            shares = in_proportion(step, relevance) if step.spreads else [relevance[0], relevance[0]]
+            # The signal gets all the relevance, in proportion where it was broadcast or summed.
+            is_shared = step.spreads or step.type in PRODUCTS
+            shares = in_proportion(step, relevance) if is_shared else [relevance[0], relevance[0]]
             return [None if gate else flow for gate, flow in zip(gates, shares, strict=True)]
         return halved(step, relevance)
 
     def _is_gate(self, traced: tf.Tensor) -> bool:
         step = self._readers.maker(traced)
-        while step is not None and step.type in (NORMALIZATION, *MOVES_OF_GATES) and step.depends.count(True) == 1:
-            step = self._readers.maker(step.source)
-        return step is not None and step.type in GATES
+        if step is None:
+            return False
+        read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
+        if step.type in GATES or _is_root_or_inverse(step) or self._is_clipped(step):
+            return True
+        is_moved = step.type in (NORMALIZATION, *MOVES_OF_GATES) and (len(read) == 1 or step.type in JOINS)
+        return is_moved and all(self._is_gate(source) for source in read)
+
+    def _is_clipped(self, step: Step) -> bool:
+        """Whether numbers end at 0 and at a bound above, as those of a hard sigmoid do."""
+        below = self._readers.maker(step.source)
+        pair = [
+            each for each in (step, below) if each is not None and each.type in CLIPS and each.depends.count(True) == 1
+        ]
+        bounds = {each.type: tf.get_static_value(each.sources[1 - each.depends.index(True)]) for each in pair}
+        low = bounds.get("Maximum")
+        return len(bounds) == len(CLIPS) and low is not None and not low.any()
+
+
+def _is_root_or_inverse(step: Step) -> bool:
+    """Whether a step is one over its source, or a power of it below 1."""
+    if step.type in QUOTIENTS:
+        return not step.depends[0]
+    exponent = tf.get_static_value(step.sources[1]) if step.type == "Pow" and not step.depends[1] else None
+    return exponent is not None and bool(np.all(exponent < 1))
 
 
 RULES: dict[str, Rule] = {
