@@ -36,6 +36,10 @@ X = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
         (np.where(X == X[3, 0, 0, 0], np.inf, X), r"NaN or infinity in the samples \[3\]"),
         ("photo.jpg", r"batch first. Received: the text photo.jpg. A text alone is a batch of one"),
         (np.array(["a"]), r"The model takes numbers for input .*Received: dtype <U1"),
+        (
+            np.array([b"\x89PNG"], object),
+            r"Texts are in UTF-8. Received: bytes that begin with b'\\x89PNG'.*explain that model",
+        ),
         ({"a": object()}, r"Inputs are numbers, or texts. Received: object of dtype object"),
     ],
 )
@@ -53,7 +57,8 @@ def test_inputs(model, inputs, message):
         ([0, 1], r"holds 2 numbers of 'class' for 4 samples"),
         (1.0, r"target is None, a class index.*Received: float of dtype float64"),
         ("cat", r"Received: str of dtype"),
-        (np.eye(4), r"argmax"),
+        (np.eye(4), r"For one-hot labels pass labels.argmax\(axis=-1\)"),
+        (np.zeros((4, 1), int), r"shape \(4, 1\). Of a column of labels pass labels\[:, 0\]"),
         (
             lambda z: z,
             r"function returned shape \(None, 3\) for logits of shape \(None, 3\).*shape \(N,\)",
@@ -121,6 +126,12 @@ def test_target(model, target, message):
 def test_options(model, make, error, message):
     with pytest.raises(error, match=message):
         make(model)
+
+
+@pytest.mark.parametrize(("winner", "loser"), [(1, 1), ([0, 2], 2), ([0, 1], [1, 1])])
+def test_a_class_is_not_compared_with_itself(winner, loser):
+    with pytest.raises(ValueError, match=r"A class is compared with another one. Received: winner"):
+        tfs.target.contrast(winner, loser)
 
 
 def test_lists_of_numbers_are_told_apart_from_several_inputs():

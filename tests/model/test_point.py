@@ -205,6 +205,30 @@ def test_ids_under_a_mask_belong_to_the_ids():
     assert (explanation.values["ids"] != 0).all()
 
 
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda y: tf.signal.dct(y),
+        lambda y: tf.math.real(tf.signal.fft(tf.cast(y, tf.complex64))),
+        lambda y: tf.math.imag(tf.complex(y[..., :2], y[..., 2:]) * tf.exp(tf.constant(0.3j, tf.complex64))),
+    ],
+    ids=["cosines", "fourier", "rotation"],
+)
+def test_ids_before_complex_numbers(transform):
+    """Each transform is linear: its matrix is that of a dense layer."""
+    keras.utils.set_random_seed(1)
+    ids, table = keras.Input((7,), dtype="int32"), layers.Embedding(11, 4)
+    head = keras.Sequential([layers.Flatten(), layers.Dense(6, "tanh"), layers.Dense(3)])
+    model = keras.Model(ids, head(layers.Lambda(transform)(table(ids))))
+    matrix = transform(tf.eye(4)).numpy()
+    dense = layers.Dense(matrix.shape[1], use_bias=False)
+    twin = keras.Model(ids, head(dense(table(ids))))
+    dense.set_weights([matrix])
+    for explainer in (tfs.Gradient, tfs.IntegratedGradients):
+        values, expected = (explainer(each).explain(IDS, 1).values for each in (model, twin))
+        np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_a_bag_is_linear_in_its_words():
     """Of a linear model, each occurrence of a word gets its share of the word's weight."""
     text = keras.Input((1,), dtype="string")
@@ -215,6 +239,30 @@ def test_a_bag_is_linear_in_its_words():
     for row, text in zip(values, TEXTS[:, 0], strict=True):
         expected = [weights.get(word, weights["[UNK]"]) for word in text.split()]
         np.testing.assert_allclose(row[: len(expected)], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        layers.CategoryEncoding(5, output_mode="multi_hot"),
+        layers.CategoryEncoding(5, output_mode="count"),
+        layers.IntegerLookup(vocabulary=[0, 1, 2, 3], output_mode="multi_hot"),
+        layers.CategoryEncoding(5, output_mode="one_hot"),
+    ],
+    ids=["multi_hot", "count", "lookup", "one_hot"],
+)
+def test_a_bag_of_one_category_is_a_category(encode):
+    """Of a linear model by hand: the change from another category belongs to the category."""
+    ids = keras.Input((1,), dtype="int32")
+    model = keras.Model(ids, layers.Dense(2)(encode(ids)))
+    given, other = np.array([[1], [2]]), np.array([3])
+    change = (model(given) - model(np.array([[3], [3]])))[:, 1:]
+    for explainer in (
+        tfs.IntegratedGradients(model, other),
+        tfs.DeepLIFT(model, other),
+        tfs.Occlusion(model, window=1, stride=1, baseline=other),
+    ):
+        np.testing.assert_allclose(explainer.explain(given, 1).values, change, rtol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["multi_hot", "count", "tf_idf"])

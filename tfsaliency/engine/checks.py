@@ -174,8 +174,8 @@ def check_left_out(diagnostics: dict[str, np.ndarray], values: Any) -> None:
         warnings.warn(
             f"The values of the samples {missed[:5].tolist()} leave out up to {left_out[worst]:.3g} "
             "(diagnostics['left_out']): it belongs to padding, or to words or categories that the sample does not have "
-            "and the baseline does. Rules that share evenly ('flat', 'w_square') give to all words of a vocabulary; "
-            "'epsilon' gives to those of the text.",
+            "and the baseline does. The default baseline has none. Of the rules of LRP, 'flat' and 'w_square' give to "
+            "all words of a vocabulary, and 'epsilon' to those of the text.",
             stacklevel=4,
         )
 

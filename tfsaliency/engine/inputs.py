@@ -152,10 +152,21 @@ def _as_array(part: Any) -> np.ndarray:
 
 
 def as_texts(array: Any) -> Any:
-    """An array of texts, or of bytes of texts, as an array of texts; anything else as it is."""
+    """An array of texts, or of bytes of texts, as an array of texts; anything else as it is.
+
+    Raises:
+        ValueError: bytes are no text.
+    """
     if array is None:
         return None
-    flat = [each.decode() if isinstance(each, bytes) else each for each in array.reshape(-1)]
+    try:
+        flat = [each.decode() if isinstance(each, bytes) else each for each in array.reshape(-1)]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Texts are in UTF-8. Received: bytes that begin with {error.object[:8]!r}. Decode texts of another "
+            "encoding with bytes.decode(encoding). Of a picture in a file, or of other bytes, pass what the model "
+            "makes of them to the model behind that, and explain that model."
+        ) from None
     return np.array(flat, str).reshape(array.shape) if all(isinstance(each, str) for each in flat) else array
 
 

@@ -214,7 +214,10 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
     if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
         return Lookup(parts, "one-hot", result, maker.inputs[0])
     if maker.type in BAGS:
-        return Lookup(parts, "bag", result, maker.inputs[1 if maker.type == "RaggedBincount" else 0])
+        index = maker.inputs[1 if maker.type == "RaggedBincount" else 0]
+        # Of a single place the whole row is about its id.
+        is_single = index.shape.rank == 2 and index.shape[1] == 1
+        return Lookup(parts, "one-hot" if is_single else "bag", result, index)
     if op.type == "Cast":
         return Lookup(parts, "number", result, op.inputs[0])
     return None

@@ -23,11 +23,15 @@ def read_as_numbers(*tensors: tf.Tensor, stops: Sequence[str] = ()) -> set[Any]:
         tensor = stack.pop()
         if tensor.op.type in stops:
             continue
-        # Lists of a loop are variants.
-        numbers = [each for each in _sources(tensor, stops) if each.dtype.is_floating or each.dtype == tf.variant]
+        numbers = [each for each in _sources(tensor, stops) if _holds_numbers(each)]
         stack += [each for each in numbers if each.ref() not in seen]
         seen |= {each.ref() for each in numbers}
     return seen
+
+
+def _holds_numbers(tensor: tf.Tensor) -> bool:
+    """Whether a tensor may have a gradient: floats, complex numbers, and the lists of a loop, which are variants."""
+    return bool(tensor.dtype.is_floating or tensor.dtype.is_complex or tensor.dtype == tf.variant)
 
 
 def _sources(tensor: tf.Tensor, stops: Sequence[str]) -> list[tf.Tensor]:

@@ -103,10 +103,10 @@ class LookedUp(Leaf):
             self.nothing = "the mean of all ids" if lookup.pad is None else _name_of_pad(lookup.pad[1])
 
     def stands_with(self, other: Leaf) -> bool:
-        if self is other:
-            return True
-        is_alike = isinstance(other, LookedUp) and self.adds and other.adds and self.lookup.parts == other.lookup.parts
-        return is_alike and self.shape[:-1] == other.shape[:-1] and alike(self.lookup.index, other.lookup.index)
+        if not isinstance(other, LookedUp) or self is other:
+            return self is other
+        is_beside = self.lookup.parts == other.lookup.parts and self.shape[:-1] == other.shape[:-1]
+        return self.adds and other.adds and is_beside and alike(self.lookup.index, other.lookup.index)
 
     @property
     def read(self) -> list[tf.Tensor]:

@@ -136,7 +136,7 @@ def contrast(winner: Any = None, loser: Any = None, *, position: Any = None) -> 
     The choice is in the explanation: ``target`` is the winner, and ``diagnostics["foil"]`` the loser.
 
     Raises:
-        ValueError: on ``explain``, if the output has no such class or position.
+        ValueError: a class is compared with itself; or on ``explain``, if the output has no such class or position.
 
     Source:
         Yin & Neubig 2022, Interpreting Language Models with Contrastive Explanations.
@@ -149,11 +149,17 @@ def contrast(winner: Any = None, loser: Any = None, *, position: Any = None) -> 
         >>> explanation.target, explanation.diagnostics["foil"], explanation.values
         (array([1], dtype=int32), array([3], dtype=int32), array([[ 2.,  1., -2.]], dtype=float32))
     """
-    return Contrast(
-        whole_numbers_or_none("winner", winner),
-        whole_numbers_or_none("loser", loser),
-        whole_numbers_or_none("position", position),
-    )
+    winners, losers = whole_numbers_or_none("winner", winner), whole_numbers_or_none("loser", loser)
+    if winners is not None and losers is not None and _meet(np.asarray(winners), np.asarray(losers)):
+        raise ValueError(f"A class is compared with another one. Received: winner {winner} and loser {loser}")
+    return Contrast(winners, losers, whole_numbers_or_none("position", position))
+
+
+def _meet(winners: np.ndarray, losers: np.ndarray) -> bool:
+    """Whether a sample has one class for both."""
+    # How many samples there are is checked against the inputs.
+    is_paired = winners.size == losers.size or 1 in (winners.size, losers.size)
+    return is_paired and bool((winners == losers).any())
 
 
 def margin(winner: int, loser: int) -> Target:

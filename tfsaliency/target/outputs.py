@@ -118,7 +118,17 @@ def as_target(target: Any) -> Target:
     if index.dtype.kind not in "iu" or index.ndim > 1:
         raise ValueError(
             "target is None, a class index, one index per sample, or a function of the logits. "
-            f"Received: {type(target).__name__} of dtype {index.dtype} and shape {index.shape}"
-            + (". For one-hot labels pass labels.argmax(axis=-1)" if index.ndim == 2 else "")
+            f"Received: {type(target).__name__} of dtype {index.dtype} and shape {index.shape}" + _advice(index.shape)
         )
     return ClassTarget(whole_numbers("target", target))
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    """What to do about labels of two axes, in words."""
+    if len(shape) != 2:
+        return ""
+    return (
+        ". Of a column of labels pass labels[:, 0]"
+        if shape[1] == 1
+        else ". For one-hot labels pass labels.argmax(axis=-1)"
+    )
