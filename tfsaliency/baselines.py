@@ -77,7 +77,7 @@ class Made(FitsInputs):
         """How many baselines each sample has."""
 
     @abstractmethod
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         """Baselines of the shape of a part of the inputs.
 
         Args:
@@ -85,6 +85,7 @@ class Made(FitsInputs):
             place: index of the part.
             i: index of the baseline.
             numbers: ``(n,)``, the index in the batch of each row's sample.
+            is_read: which numbers of the part are no padding that the model masks; None where it masks none.
         """
 
     def check(self, inputs: Any) -> None:
@@ -97,8 +98,8 @@ class _Blurred(Made):
     sigma: float
     number = 1
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
-        return blur(part, tf.fill([tf.shape(part)[0]], float(self.sigma)))
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
+        return blur(part, tf.fill([tf.shape(part)[0]], float(self.sigma)), is_read)
 
     def __repr__(self) -> str:
         return f"blurred({self.sigma:g})"
@@ -132,8 +133,13 @@ class _Mean(Made):
                 "of a table's columns is that of many rows: baseline=table.mean(axis=0)."
             )
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(part, list(range(1, part.shape.rank - 1)), keepdims=True) + tf.zeros_like(part)
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
+        axes = list(range(1, part.shape.rank - 1))
+        if is_read is None:
+            return tf.reduce_mean(part, axes, keepdims=True) + tf.zeros_like(part)
+        count = tf.reduce_sum(tf.cast(is_read, part.dtype), axes, keepdims=True)
+        total = tf.reduce_sum(tf.where(is_read, part, 0.0), axes, keepdims=True)
+        return tf.math.divide_no_nan(total, count) + tf.zeros_like(part)
 
     def __repr__(self) -> str:
         return "mean()"
@@ -159,7 +165,7 @@ def mean() -> Made:
 class _Zeros(Made):
     number = 1
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         return tf.zeros_like(part)
 
     def __repr__(self) -> str:
@@ -188,7 +194,7 @@ class _Uniform(Made):
     draws: int
     seed: int
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         # Every sample gets the same draw: a map does not depend on the rest of the batch.
         draw = tf.random.stateless_uniform(part.shape[1:], tf.stack([self.seed, place * 1_000_003 + i]))
         return self.low + (self.high - self.low) * draw + tf.zeros_like(part)
@@ -230,9 +236,10 @@ def uniform(low: float, high: float, number: int = 10, seed: int = 0) -> Made:
 class _Extremes(Made):
     number = 2
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         axes = inner_axes(part)
-        low, high = (reduce(part, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+        above, below = (part, part) if is_read is None else (tf.where(is_read, part, end) for end in (np.inf, -np.inf))
+        low, high = tf.reduce_min(above, axes, keepdims=True), tf.reduce_max(below, axes, keepdims=True)
         return tf.where(tf.equal(i, 0), low, high) + tf.zeros_like(part)
 
     def __repr__(self) -> str:
@@ -257,7 +264,7 @@ class _Pixels(Made):
     preprocess: Callable[[np.ndarray], Any]
     number = 1
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         filled = np.broadcast_to(np.asarray(self.value, "float32"), part.shape[1:])
         return tf.cast(np.asarray(self.preprocess(filled[None].copy())), part.dtype) + tf.zeros_like(part)
 
@@ -304,7 +311,7 @@ class _Shuffled(Made):
                     f"{part.shape} of dtype {part.dtype}"
                 )
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         made = tf.numpy_function(self._rows, [part, place, i], part.dtype, stateful=False)
         return tf.ensure_shape(made, part.shape)
 
@@ -358,7 +365,7 @@ class _PerSample(Made):
     number = 1
     as_passed = True
 
-    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor) -> tf.Tensor:
+    def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         rows = tf.gather(tf.constant(tf.nest.flatten(self.values)[place], part.dtype), numbers)
         return tf.reshape(rows, [-1, *sizes_of(part)])
 
@@ -422,11 +429,13 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
 def _baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     if isinstance(baseline, Made):
         seen = score.passed(x) if baseline.as_passed else x
-        parts = tf.nest.flatten(seen)
+        # Padding of ids is told by the ids.
+        is_read = [None] * len(tf.nest.flatten(seen)) if baseline.as_passed else score.is_read(x)
+        parts = list(zip(tf.nest.flatten(seen), is_read, strict=True))
         numbers = tf.tile(score.numbers, [samples_of(x) // tf.size(score.numbers)])
 
         def made(i: Any) -> Any:
-            found = [baseline.at(part, place, i, numbers) for place, part in enumerate(parts)]
+            found = [baseline.at(part, place, i, numbers, is_read) for place, (part, is_read) in enumerate(parts)]
             like = tf.nest.pack_sequence_as(seen, found)
             return score.looked_up(like) if baseline.as_passed else like
 

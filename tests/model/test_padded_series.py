@@ -26,6 +26,27 @@ class ByHand(layers.Layer):
         return ops.sum(ops.tanh(x) * kept, axis=1) / ops.sum(kept, axis=1)
 
 
+class BySize(layers.Layer):
+    """The same, where padding is zeros, told by the size of a step."""
+
+    def __init__(self, is_there):
+        super().__init__()
+        self.is_there = is_there
+
+    def call(self, x):
+        kept = ops.cast(self.is_there(x), x.dtype)[..., None]
+        return ops.sum(ops.tanh(x) * kept, axis=1) / ops.sum(kept, axis=1)
+
+
+SIZES = {
+    "sum of sizes": lambda x: tf.reduce_sum(tf.abs(x), -1) > 0,
+    "sign of the largest": lambda x: tf.sign(tf.reduce_max(tf.abs(x), axis=2)),
+    "norm": lambda x: tf.norm(x, axis=-1) > 1e-6,
+    "sum": lambda x: tf.not_equal(tf.reduce_sum(x, axis=-1), 0.0),
+    "any": lambda x: keras.ops.any(x, axis=-1),
+    "mean square": lambda x: 1e-8 < tf.reduce_mean(x**2, axis=-1),
+    "as a truth": lambda x: tf.cast(tf.reduce_sum(x, axis=-1), tf.bool),
+}
 KINDS = {
     "LSTM": lambda: [layers.Masking(FILLER), layers.LSTM(6)],
     "by hand": lambda: [ByHand(), layers.Dense(6, "tanh")],
@@ -56,6 +77,17 @@ def test_a_baseline_fills_no_padding(kind, make):
     close(values[:, :STEPS], make(cut, OTHERS[:, :STEPS]).explain(SERIES, 1).values, 1e-4)
     # Scores that Occlusion compares are rounded.
     assert np.abs(values[:, STEPS:]).max() <= 1e-7
+
+
+@pytest.mark.parametrize("baseline", [tfs.baselines.mean(), tfs.baselines.blurred(2), tfs.baselines.extremes()])
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_is_no_part_of_a_baseline_that_is_made_of_the_series(kind, baseline):
+    model, cut = model_of(kind, LENGTH), model_of(kind, STEPS)
+    # No step has the filler in a single channel here: it would be read, by the layer that masks steps.
+    given = np.where(np.arange(LENGTH)[:, None] < STEPS, np.where(PADDED == FILLER, 0.5, PADDED), FILLER)
+    values = tfs.IntegratedGradients(model, baseline, steps=20).explain(given, 1).values
+    expected = tfs.IntegratedGradients(cut, baseline, steps=20).explain(given[:, :STEPS], 1).values
+    close(values[:, :STEPS], expected, 1e-4)
 
 
 def test_a_number_that_says_something_is_no_padding():
@@ -153,3 +185,27 @@ def test_a_model_without_a_gradient_can_be_asked():
     values = tfs.Occlusion(model, window=1, stride=1).explain(PADDED, 0).values
     expected = (PADDED != FILLER).any(axis=-1) * (np.ceil(np.tanh(PADDED.mean(axis=-1))))
     np.testing.assert_allclose(values[..., 0], expected)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_steps_that_are_told_by_their_size(name):
+    """Against the same model of the series without zeros."""
+    padded = np.where(PADDED == FILLER, 0, PADDED)
+    series, others = padded[:, :STEPS], OTHERS + 0.1
+
+    def model_of(length):
+        keras.utils.set_random_seed(2)
+        return keras.Sequential([keras.Input((length, CHANNELS)), BySize(SIZES[name]), layers.Dense(2)])
+
+    model, cut = model_of(LENGTH), model_of(STEPS)
+    np.testing.assert_allclose(model(padded), cut(series), rtol=1e-5)
+    for make in (
+        lambda model, other: tfs.IntegratedGradients(model, other, steps=20),
+        lambda model, other: tfs.Occlusion(model, window=1, stride=1, baseline=other),
+    ):
+        values = make(model, others[0]).explain(padded, 1).values
+        close(values[:, :STEPS], make(cut, others[0][:STEPS]).explain(series, 1).values, 1e-4)
+        assert np.abs(values[:, STEPS:]).max() <= 1e-7
+    noisy = tfs.VarGrad(model, samples=4).explain(padded, 1).values
+    assert (noisy[:, STEPS:] == 0).all()
+    assert (noisy[:, :STEPS] > 0).any()

@@ -80,6 +80,8 @@ BINARY_CURVES = ("Maximum", "Minimum", *QUOTIENTS, "SquaredDifference", *BENDS_O
 EQUALITIES = ("Equal", "NotEqual")
 FIRST_IS_ABOVE = ("Greater", "LessEqual")
 SECOND_IS_ABOVE = ("GreaterEqual", "Less")
+# Tell small numbers from large ones.
+JUDGEMENTS = (*EQUALITIES, *FIRST_IS_ABOVE, *SECOND_IS_ABOVE, "Sign")
 # More functions that treat every number by itself.
 NUMBER_BY_NUMBER = (
     *BENDS_OF_TWO,
@@ -229,6 +231,8 @@ SUMS = (
 )
 # Each number of the result is made of all numbers along some axes.
 REDUCTIONS = ("All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum")
+# Zero for zeros, and for some also elsewhere: how large the numbers along some axes are.
+SIZES = ("Abs", "EuclideanNorm", "Max", "Mean", "Pow", "Sqrt", "Square", "Sum")
 # Each number of the result is made of the numbers before it.
 RUNNING = ("Cumprod", "Cumsum")
 # Each number of the result is the largest of some numbers of the source.

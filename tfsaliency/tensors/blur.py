@@ -6,7 +6,7 @@ import tensorflow as tf
 LEAST = 1e-3
 
 
-def blur(x: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+def blur(x: tf.Tensor, sigma: tf.Tensor, is_read: tf.Tensor | None = None) -> tf.Tensor:
     """Blurs ``x`` along every axis between the first and the last.
 
     Near a border the weights inside are scaled to sum to one, so a constant stays unchanged.
@@ -14,7 +14,12 @@ def blur(x: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
     Args:
         x: ``(N, ..., channels)``. A table ``(N, F)`` has no space and is returned unchanged.
         sigma: ``(N,)`` standard deviations, in steps of the axes. A sample with 0 is returned unchanged.
+        is_read: which numbers are no padding, of the shape of ``x``. Padding stays as it is, and has no weight in the
+            means of what is around it.
     """
+    if is_read is not None:
+        weights = blur(tf.cast(is_read, x.dtype), sigma)
+        return tf.where(is_read, tf.math.divide_no_nan(blur(tf.where(is_read, x, 0.0), sigma), weights), x)
     shape = x.shape
     for axis in range(1, shape.rank - 1):
         places = tf.range(tf.shape(x)[axis])

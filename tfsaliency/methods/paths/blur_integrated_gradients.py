@@ -62,20 +62,11 @@ class BlurIntegratedGradients(PathIntegral):
         parts = list(zip(tf.nest.flatten(x), score.is_read(x), strict=True))
 
         def at(samples: tf.Tensor, position: tf.Tensor) -> Any:
-            blurred = [_blurred(part, is_read, samples, self.sigma * (1 - position)) for part, is_read in parts]
-            return tf.nest.pack_sequence_as(x, blurred)
+            sigma = self.sigma * (1 - position)
+            rows = [[each if each is None else tf.gather(each, samples) for each in pair] for pair in parts]
+            return tf.nest.pack_sequence_as(x, [blur(part, sigma, is_read) for part, is_read in rows])
 
         def move(samples: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> Any:
             return tf.nest.map_structure(tf.subtract, at(samples, end), at(samples, start))
 
         return Paths(1, at, move)
-
-
-def _blurred(part: tf.Tensor, is_read: tf.Tensor | None, samples: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
-    """Some samples after a blur. Padding stays as it is, and has no weight in the means of what is around it."""
-    rows = tf.gather(part, samples)
-    if is_read is None:
-        return blur(rows, sigma)
-    read = tf.gather(is_read, samples)
-    weights = blur(tf.cast(read, rows.dtype), sigma)
-    return tf.where(read, tf.math.divide_no_nan(blur(tf.where(read, rows, 0.0), sigma), weights), rows)
