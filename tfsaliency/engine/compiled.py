@@ -14,10 +14,11 @@ from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
+from tfsaliency.engine.shared import Found, Shared, forget_shared, share, shared
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.logits import Logits
-from tfsaliency.model.point import point_of
+from tfsaliency.model.point import Point, point_of
 from tfsaliency.model.rows import cautions
 from tfsaliency.model.traced import TracedModel, forget_trace, traced_model
 from tfsaliency.target.base import Rows, Target
@@ -59,7 +60,15 @@ class Compiled:
         on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
 
-    def __init__(self, question: Question, target: Target, inputs: Inputs, of_samples: PerSample, progress: bool):
+    def __init__(
+        self,
+        question: Question,
+        target: Target,
+        inputs: Inputs,
+        of_samples: PerSample,
+        progress: bool,
+        kind: Hashable,
+    ):
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
         check_integers(question.model, model, inputs, self.specs)
@@ -68,6 +77,24 @@ class Compiled:
         self.logits = specs_of(model.logits)
         meant.check(self.logits, of_samples.target)
         found = cautions(model, meant.read(model.logits), lambda: inputs.rows(0, LOOKED_AT, self.specs))
+        self._model, self.is_coarse = model, model.trace.is_coarse
+        self.anatomy = model.anatomy
+        self.cautions = [*meant.cautions(model.logits), *found]
+        self.explained = model.logits.describe()
+        self.is_of_ids, self.held = point.is_of_ids, point.why_held
+        self.on_progress: Callable[[float], None] = lambda share: None
+        key = kind, model.structure
+        # A progress bar belongs to one call.
+        function = None if progress else shared(key)
+        if function is None:
+            function = self._traced(question, meant, of_samples, progress, point)
+            if not progress:
+                share(key, function, model.trace)
+        self._graph = function.reading(model.trace.captured)
+        self.notes, self.rows = function.found.notes, rows_for(function.found.row_bytes)
+
+    def _traced(self, question: Question, meant: Target, of_samples: PerSample, progress: bool, point: Point) -> Shared:
+        """``attribute``, compiled for this model."""
         asked: list[TracedScore] = []
 
         def advance(share: tf.Tensor) -> None:
@@ -93,15 +120,8 @@ class Compiled:
 
         given = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), of_samples)
         signature = [self.specs, given, *[tf.TensorSpec([], tf.int32)] * 2]
-        self._graph = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
-        self._model, self.is_coarse = model, model.trace.is_coarse
-        self.notes = asked[0].notes
-        self.anatomy = model.anatomy
-        self.cautions = [*meant.cautions(model.logits), *found]
-        self.explained = model.logits.describe()
-        self.is_of_ids, self.held = point.is_of_ids, point.why_held
-        self.rows = rows_for(asked[0].row_bytes)
-        self.on_progress: Callable[[float], None] = lambda share: None
+        function = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
+        return Shared(function, point.trace.captured, Found(asked[0].notes, asked[0].row_bytes))
 
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
@@ -210,7 +230,7 @@ def compiled(question: Question, target: Target, inputs: Inputs, given: PerSampl
     key = (*kind, anatomy(question.model))
     found = functions.get(key)
     if found is None:
-        found = Compiled(question, target, inputs, given, progress)
+        found = Compiled(question, target, inputs, given, progress, kind)
         key = (*kind, found.anatomy)
     keep(functions, key, found, KEPT)
     return found
@@ -231,3 +251,4 @@ def forget(model: keras.Model) -> None:
     """
     _kept.pop(model, None)
     forget_trace(model)
+    forget_shared()

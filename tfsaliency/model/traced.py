@@ -2,6 +2,7 @@
 
 import bisect
 import copy
+import hashlib
 import threading
 import weakref
 from collections import OrderedDict
@@ -150,6 +151,15 @@ class TracedModel(Traced):
         self.point: Any = None
         (self.inputs,) = self.trace.inputs
         self.logits = self.trace.outputs.doubted(self.trace.definition)
+
+    @cached_property
+    def structure(self) -> bytes:
+        """Equal for models that compute the same with the same weights, and whose layers have the same names."""
+        tensors = tf.nest.flatten((self.inputs, self.logits.values, self.logits.outputs))
+        calls = [(call.name, call.in_builtin, call.operations, call.output is None) for call in self.calls]
+        digest = hashlib.sha256(self.trace.definition.SerializeToString(deterministic=True))
+        digest.update(repr(([each.name for each in tensors], self.logits.links, calls)).encode())
+        return digest.digest()
 
     @contextmanager
     def state_put_back(self) -> Iterator[None]:
