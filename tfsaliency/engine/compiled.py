@@ -14,7 +14,7 @@ from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
-from tfsaliency.engine.shared import Found, Shared, forget_shared, share, shared
+from tfsaliency.engine.shared import Shared, forget_shared, share, shared
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.logits import Logits
@@ -83,15 +83,14 @@ class Compiled:
         self.explained = model.logits.describe()
         self.is_of_ids, self.held = point.is_of_ids, point.why_held
         self.on_progress: Callable[[float], None] = lambda share: None
-        key = kind, model.structure
         # A progress bar belongs to one call.
-        function = None if progress else shared(key)
+        function = None if progress else shared(kind, model.structure)
         if function is None:
             function = self._traced(question, meant, of_samples, progress, point)
             if not progress:
-                share(key, function, model.trace)
+                share(kind, model.structure, function)
         self._graph = function.reading(model.trace.captured)
-        self.notes, self.rows = function.found.notes, rows_for(function.found.row_bytes)
+        self.notes, self.rows = function.notes, rows_for(function.row_bytes)
 
     def _traced(self, question: Question, meant: Target, of_samples: PerSample, progress: bool, point: Point) -> Shared:
         """``attribute``, compiled for this model."""
@@ -121,7 +120,8 @@ class Compiled:
         given = tf.nest.map_structure(lambda part: tf.TensorSpec([None, *part.shape[1:]], part.dtype), of_samples)
         signature = [self.specs, given, *[tf.TensorSpec([], tf.int32)] * 2]
         function = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
-        return Shared(function, point.trace.captured, Found(asked[0].notes, asked[0].row_bytes))
+        _, _, _, diagnostics, _ = function.structured_outputs
+        return Shared(function, point.trace, asked[0].notes, asked[0].row_bytes, [*diagnostics])
 
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))

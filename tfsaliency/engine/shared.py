@@ -1,32 +1,21 @@
 """Functions that were compiled for one model and serve others of equal structure, each with its own weights.
 
-A model that is loaded again is such a model, and so is that of another fold of a cross-validation, where its layers
-have the same names.
+A model that is loaded again is such a model, and so is that of another fold of a cross-validation.
 """
 
 import copy
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterator
+from typing import Any
 
+from tfsaliency.graph.bodies import all_bodies
 from tfsaliency.graph.operations import PYTHON_CODE
 from tfsaliency.graph.trace import Pairs, Trace
 from tfsaliency.model.kept import keep
+from tfsaliency.model.traced import Structure
 
 # Functions kept for models to come. They hold no weights, but what a method embeds in them, such as baselines.
 KEPT = 8
-
-
-class Found(NamedTuple):
-    """What tracing a method found out about a model.
-
-    Attributes:
-        notes: for the explanation's provenance, name -> text.
-        row_bytes: how many bytes one row writes, at most.
-    """
-
-    notes: dict[str, str]
-    row_bytes: int
 
 
 class Shared:
@@ -34,44 +23,77 @@ class Shared:
 
     Args:
         function: the function.
-        captured: what the trace of the model reads from outside, by the placeholders in that trace.
-        found: what was found out.
+        trace: of the model that it was traced for.
+        notes: what the method found out about the model, name -> text.
+        row_bytes: how many bytes one row writes, at most.
+        names: what the function calls its results.
+
+    Attributes:
+        said: all texts that tell of the model.
+        is_of_one_model: whether no other model can be served.
     """
 
-    def __init__(self, function: Any, captured: Pairs, found: Found):
-        self._function, self.found = function, found
-        names = {id(outside): traced.name for traced, outside in captured}
+    def __init__(self, function: Any, trace: Trace, notes: dict[str, str], row_bytes: int, names: list[str]):
+        self._function, self.notes, self.row_bytes = function, notes, row_bytes
+        self.said = [*notes.values(), *names]
+        # It calls back to Python, which may keep the model alive.
+        self.is_of_one_model = any(op.type in PYTHON_CODE for op in trace.operations)
+        places = {id(outside): place for place, (_, outside) in enumerate(trace.captured)}
         # What the method alone reads is the same for all models.
-        self._read = [names.get(id(each), each) for each in function.captured_inputs]
+        self._read = [places.get(id(each), each) for each in function.captured_inputs]
         function.set_external_captures([])
-        # The graph would keep the weights of the first model.
-        function.graph.function_captures.clear()
+        of_model = {id(body) for body in all_bodies(trace.graph)}
+        for graph in (function.graph, *all_bodies(function.graph)):
+            if id(graph) not in of_model:
+                _forget_captured(graph)
 
     def reading(self, captured: Pairs) -> Any:
-        """The function, with what the trace of a model reads."""
-        outside = {traced.name: each for traced, each in captured}
+        """The function, with what the trace of a model of equal structure reads."""
+        read = [captured[each][1] if isinstance(each, int) else each for each in self._read]
         function = copy.copy(self._function)
-        function.set_external_captures([outside[each] if isinstance(each, str) else each for each in self._read])
+        function.set_external_captures(read)
         return function
+
+
+def _forget_captured(graph: Any) -> None:
+    """Drops what a graph was traced with, which would keep the weights of the first model."""
+    graph.function_captures.clear()
+    # The graph also keeps a list, which it makes anew when it is asked for it.
+    assert not graph.captures
 
 
 _kept: OrderedDict[Hashable, Shared] = OrderedDict()
 
 
-def shared(key: Hashable) -> Shared | None:
-    """The function that was compiled for an equal question about a model of equal structure, if there is one."""
-    return _kept.get(key)
+def shared(kind: Hashable, structure: Structure) -> Shared | None:
+    """What was compiled for an equal question about a model of equal structure; None where nothing was.
 
-
-def share(key: Hashable, function: Shared, trace: Trace) -> None:
-    """Lets other models find a function.
-
-    A function of Python within the model may keep the model alive, and is that of no other model.
+    Args:
+        kind: of the question.
+        structure: of the model. Its names have to be equal too where the question or the answer has some of them.
     """
-    if not any(op.type in PYTHON_CODE for op in trace.operations):
-        keep(_kept, key, function, KEPT)
+    named = _kept.get((kind, structure.computation, structure.names))
+    return named or (None if structure.is_named_in(_texts(kind)) else _kept.get((kind, structure.computation)))
+
+
+def share(kind: Hashable, structure: Structure, function: Shared) -> None:
+    """Lets other models find a function."""
+    if function.is_of_one_model:
+        return
+    is_named = structure.is_named_in([*_texts(kind), *function.said])
+    key = (kind, structure.computation, structure.names) if is_named else (kind, structure.computation)
+    keep(_kept, key, function, KEPT)
 
 
 def forget_shared() -> None:
     """Drops all functions that are kept for models to come."""
     _kept.clear()
+
+
+def _texts(key: Hashable) -> Iterator[str]:
+    """All texts within a key."""
+    if isinstance(key, str):
+        yield key
+    elif isinstance(key, tuple | frozenset):
+        for each in key:
+            yield from _texts(each)

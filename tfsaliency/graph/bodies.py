@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.operations import NESTED
 
 
 def body_of(op: tf.Operation, name: str) -> Any:
@@ -17,6 +18,21 @@ def body_of(op: tf.Operation, name: str) -> Any:
 def bodies_of(op: tf.Operation, name: str) -> list[Any]:
     """The traced graphs that an attribute names, one for each branch."""
     return [_traced(op, function.name) for function in op.get_attr(name)]
+
+
+def all_bodies(graph: Any) -> list[Any]:
+    """The traced graphs within a graph, at any depth, each once; without those that TensorFlow keeps no trace of."""
+    found: dict[int, Any] = {}
+    graphs = [graph]
+    # Grows while it is read.
+    for outer in graphs:
+        nested = [op for op in outer.get_operations() if op.type in NESTED]
+        attributes = [(op, value) for op in nested for value in op.node_def.attr.values()]
+        called = [(op, each.name) for op, value in attributes for each in (value.func, *value.list.func) if each.name]
+        inner = [body for op, name in called if (body := _known(op, name)) is not None and id(body) not in found]
+        found |= {id(body): body for body in inner}
+        graphs += {id(body): body for body in inner}.values()
+    return [*found.values()]
 
 
 def operations_of(graph: Any) -> list[tf.Operation]:
@@ -37,7 +53,8 @@ def captured(graph: Any, instead: Mapping[int, Any] = MappingProxyType({})) -> l
     return [(traced, tf.convert_to_tensor(instead.get(id(outside), outside))) for outside, traced in graph.captures]
 
 
-def _traced(op: tf.Operation, name: str) -> Any:
+def _known(op: tf.Operation, name: str) -> Any:
+    """The traced graph of a function that an operation calls; None where TensorFlow keeps no trace of it."""
     graph = op.graph
     while graph is not None:
         # TensorFlow has no public way from the name of a function to its graph.
@@ -45,6 +62,13 @@ def _traced(op: tf.Operation, name: str) -> Any:
         if found is not None:
             return found
         graph = getattr(graph, "outer_graph", None)
+    return None
+
+
+def _traced(op: tf.Operation, name: str) -> Any:
+    found = _known(op, name)
+    if found is not None:
+        return found
     raise ValueError(
         f"{op.name!r}, an operation of type {op.type}, calls the function {name!r}, of which TensorFlow keeps no "
         "trace. A SavedModel in the format of TensorFlow 1 has such functions: save it again with tf.saved_model.save."

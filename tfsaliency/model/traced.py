@@ -2,14 +2,13 @@
 
 import bisect
 import copy
-import hashlib
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.fused import FusedTrace, FusedWeights, fusible
+from tfsaliency.graph.nameless import digest
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.operations import NESTED
 from tfsaliency.graph.trace import Pairs, Trace, Values
@@ -28,6 +28,24 @@ from tfsaliency.model.logits import Logits, logits
 
 # Traces kept per model: one for each kind of input, and for each state of its layers.
 KEPT = 8
+
+
+class Structure(NamedTuple):
+    """What a model computes from weights.
+
+    Attributes:
+        computation: equal for models that compute the same from weights of the same shapes.
+        names: of the operations and the calls of layers.
+        layers: the names of the layers.
+    """
+
+    computation: Hashable
+    names: tuple[str, ...]
+    layers: frozenset[str]
+
+    def is_named_in(self, texts: Iterable[str]) -> bool:
+        """Whether one of some texts has the name of a layer."""
+        return any(name in text for text in texts for name in self.layers)
 
 
 class Traced:
@@ -153,13 +171,17 @@ class TracedModel(Traced):
         self.logits = self.trace.outputs.doubted(self.trace.definition)
 
     @cached_property
-    def structure(self) -> bytes:
-        """Equal for models that compute the same with the same weights, and whose layers have the same names."""
+    def structure(self) -> "Structure":
+        """What the model computes, and the names that it has for it."""
         tensors = tf.nest.flatten((self.inputs, self.logits.values, self.logits.outputs))
-        calls = [(call.name, call.in_builtin, call.operations, call.output is None) for call in self.calls]
-        digest = hashlib.sha256(self.trace.definition.SerializeToString(deterministic=True))
-        digest.update(repr(([each.name for each in tensors], self.logits.links, calls)).encode())
-        return digest.digest()
+        places = [(self.positions[each.op.name], each.value_index) for each in tensors]
+        calls = [(call.number, call.in_builtin, call.operations, call.output is None) for call in self.calls]
+        # The shapes of weights show in what is read of them alone.
+        definition = self.trace.graph.as_graph_def(add_shapes=True)
+        computed = digest(definition), repr((places, calls, self.logits.links))
+        names = [*(op.name for op in self.trace.graph.get_operations()), *(call.name for call in self.calls)]
+        layers = frozenset(name for call in self.calls for name in call.path.split("/"))
+        return Structure(computed, tuple(names), layers)
 
     @contextmanager
     def state_put_back(self) -> Iterator[None]:
