@@ -3,7 +3,8 @@
 The floor is what TensorFlow does once for a model and its gradient, by hand: trace both, optimize the graph, start it.
 Ours is everything that happens once per model and method: the first call less a later one, so that the passes through
 the model that a method makes at every call do not count. For the second column another model object is explained by
-`Gradient` first (by `LRP` for the gradient family): what is left is what a second explainer of the model costs.
+`Gradient` first (by `LRP` for the gradient family): what is left is what a second explainer of the model costs. For the
+third column another model of the same structure was explained by the same method before.
 """
 
 import gc
@@ -45,7 +46,10 @@ RUNS = 1
 def run(runs: int = RUNS) -> None:
     warnings.simplefilter("ignore", UserWarning)
     print("\nfirst_call: seconds that only the first call takes, over those of the bare gradient just before")
-    print(f"  alone: the first explainer of a model; after: the second, of another family; median of {runs}")
+    print(
+        "  alone: the first explainer of a model; after: the second, of another family; again: the first of another "
+        f"model of the same structure; median of {runs}"
+    )
     for name, build in MODELS.items():
         _floor(build())
         print(f"  {name}: the bare gradient takes {_floor(build()):.2f} s once")
@@ -53,20 +57,25 @@ def run(runs: int = RUNS) -> None:
             for method in methods:
                 if method not in LEFT_OUT:
                     rounds = [_ratios(family, method, build) for _ in range(runs)]
-                    alone, after = np.median(rounds, axis=0)
-                    print(f"    {method:28} alone {alone:5.2f}   after {after:5.2f}", flush=True)
+                    alone, after, again = np.median(rounds, axis=0)
+                    print(f"    {method:28} alone {alone:5.2f}   after {after:5.2f}   again {again:5.2f}", flush=True)
 
 
-def _ratios(family: str, method: str, build: Callable[[], keras.Model]) -> tuple[float, float]:
-    """Of the first call as the first explainer of a model, and as the second."""
-    floor, alone = _floor(build()), _once(_explainer(family, method, build()))
+def _ratios(family: str, method: str, build: Callable[[], keras.Model]) -> tuple[float, float, float]:
+    """Of the first call as the first explainer of a model, as the second, and of another model of that structure."""
+    floor, model = _floor(build()), build()
+    alone = _once(_explainer(family, method, model))
+    again = _once(_explainer(family, method, build()))
+    # What was compiled would serve the next model.
+    tfs.forget(model)
     model = build()
     other = tfs.LRP(model) if family == "gradients" else tfs.Gradient(model)
     other.explain(_image(model), 7)
     after = _once(_explainer(family, method, model))
+    tfs.forget(model)
     keras.backend.clear_session()
     gc.collect()
-    return alone / floor, after / floor
+    return alone / floor, after / floor, again / floor
 
 
 def _explainer(family: str, method: str, model: keras.Model) -> tfs.Explainer:
