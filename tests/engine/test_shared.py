@@ -164,6 +164,28 @@ def test_weights_of_other_shapes_are_another_structure(traced):
         np.testing.assert_allclose(values.values, np.repeat(values.scores[:, None] / 5, 5, axis=1), rtol=1e-4)
 
 
+def test_a_function_of_the_users_keeps_what_it_reads():
+    """It is called by the graph of the method, and may be used elsewhere."""
+    factor = tf.Variable([1.0, 2.0])
+
+    @tf.function
+    def scaled(z):
+        return tf.reduce_sum(z * factor, axis=1)
+
+    maps = []
+    for seed in range(2):
+        model = convolutional(seed)
+        maps.append((model, tfs.Gradient(model).explain(PICTURES, scaled).values))
+    factor.assign([3.0, -1.0])
+    np.testing.assert_allclose(scaled(tf.constant([[1.0, 1.0]])), [2.0])
+    with tf.GradientTape() as tape:
+        score = scaled(tf.constant([[2.0, 1.0]]))
+    np.testing.assert_allclose(tape.gradient(score, factor), [2.0, 1.0])
+    for model, _ in maps:
+        expected = 3 * tfs.Gradient(model).explain(PICTURES, 0).values - tfs.Gradient(model).explain(PICTURES, 1).values
+        close(tfs.Gradient(model).explain(PICTURES, scaled).values, expected, 1e-4)
+
+
 @pytest.mark.parametrize("name", ["Gradient", "SmoothGrad"])
 def test_weights_are_not_kept(name):
     """What is kept for models to come; the noise is drawn in a loop, whose body is a graph of its own."""

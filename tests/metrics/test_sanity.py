@@ -72,6 +72,15 @@ def test_layers_are_in_order_from_the_output_and_draws_are_their_own():
     np.testing.assert_array_equal(copied.numpy(), first.numpy())
 
 
+def test_other_copies_of_the_weights_are_another_question():
+    """Python gives the id of an object to another one once the first is gone."""
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(3)])
+    inner = tfs.Gradient(model)
+    trace = traced(model, check_inputs(model, np.ones((1, 6))))[0]
+    keys = [WithWeights(inner, Weights(model, trace)).key() for _ in range(4)]
+    assert all(one != other for place, one in enumerate(keys) for other in keys[:place])
+
+
 def test_the_curve_of_a_cascade_is_that_of_models_randomized_by_hand():
     model, twin = picture_model(), picture_model()
     explainer = tfs.GradientTimesInput(model)

@@ -83,6 +83,7 @@ class Compiled:
         self.explained = model.logits.describe()
         self.is_of_ids, self.held = point.is_of_ids, point.why_held
         self.on_progress: Callable[[float], None] = lambda share: None
+        kind = kind, meant.key
         # A progress bar belongs to one call.
         function = None if progress else shared(kind, model.structure)
         if function is None:

@@ -11,6 +11,9 @@ from tfsaliency.tensors.errors import relative_error
 from tfsaliency.tensors.regression import running_means
 from tfsaliency.tensors.sums import along, of_copies, samples_of, total
 
+# The name of the function that a loop over copies calls: it belongs to the graph that it is called in.
+VALUES_OF_BLOCK = "tfsaliency_values_of_block"
+
 
 class Moments(NamedTuple):
     """Mean and spread over copies of the inputs, float32, in any structure.
@@ -116,8 +119,7 @@ def found_in_copies(
     if start is None and not tf.executing_eagerly():
         # Traced separately: a loop of the graph needs the shape of what it finds before it starts.
         with score.silent():
-            traced = tf.function(lambda *block: values_of(block), autograph=False)
-            ask = traced.get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
+            ask = _of_block(values_of)
         start = _nothing(ask.structured_outputs, terms_of, samples_of(x))
     else:
         # A loop in Python takes the shape of the first block, and a black box cannot be traced.
@@ -132,6 +134,17 @@ def found_in_copies(
         return _merge(so_far, first, _found(values, first, so_far.centre, terms_of), count)
 
     return cast(Found, over_copies(copies, x, score, step, start))
+
+
+def _of_block(values_of: Callable[[Block], Any]) -> Any:
+    """A function of a block, traced on its own."""
+
+    def of_block(*block: tf.Tensor) -> Any:
+        return values_of(block)
+
+    of_block.__name__ = VALUES_OF_BLOCK
+    function = tf.function(of_block, autograph=False)
+    return function.get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
 
 
 # Copies that are drawn before looking again.

@@ -8,6 +8,9 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+import tensorflow as tf
+
+from tfsaliency.engine.moments import VALUES_OF_BLOCK
 from tfsaliency.graph.bodies import all_bodies
 from tfsaliency.graph.operations import PYTHON_CODE
 from tfsaliency.graph.trace import Pairs, Trace
@@ -36,14 +39,15 @@ class Shared:
     def __init__(self, function: Any, trace: Trace, notes: dict[str, str], row_bytes: int, names: list[str]):
         self._function, self.notes, self.row_bytes = function, notes, row_bytes
         self.said = [*notes.values(), *names]
-        # It calls back to Python, which may keep the model alive.
-        self.is_of_one_model = any(op.type in PYTHON_CODE for op in trace.operations)
         places = {id(outside): place for place, (_, outside) in enumerate(trace.captured)}
         # What the method alone reads is the same for all models.
         self._read = [places.get(id(each), each) for each in function.captured_inputs]
+        # It calls back to Python, which may keep the model alive, or it reads other variables than the model's.
+        reads_others = any(not isinstance(each, int) and each.dtype == tf.resource for each in self._read)
+        self.is_of_one_model = reads_others or any(op.type in PYTHON_CODE for op in trace.operations)
         function.set_external_captures([])
         of_model = {id(body) for body in all_bodies(trace.graph)}
-        for graph in (function.graph, *all_bodies(function.graph)):
+        for graph in (function.graph, *all_bodies(function.graph, VALUES_OF_BLOCK)):
             if id(graph) not in of_model:
                 _forget_captured(graph)
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors
-from tfsaliency.graph.operations import NESTED
+from tfsaliency.graph.operations import CALLS, NESTED
 
 
 def body_of(op: tf.Operation, name: str) -> Any:
@@ -20,18 +20,27 @@ def bodies_of(op: tf.Operation, name: str) -> list[Any]:
     return [_traced(op, function.name) for function in op.get_attr(name)]
 
 
-def all_bodies(graph: Any) -> list[Any]:
-    """The traced graphs within a graph, at any depth, each once; without those that TensorFlow keeps no trace of."""
+def all_bodies(graph: Any, called: str = "") -> list[Any]:
+    """The traced bodies of loops and conditions within a graph, at any depth, each once.
+
+    Args:
+        graph: the graph.
+        called: the name of functions of Python whose calls count as well.
+    """
     found: dict[int, Any] = {}
     graphs = [graph]
     # Grows while it is read.
     for outer in graphs:
         nested = [op for op in outer.get_operations() if op.type in NESTED]
         attributes = [(op, value) for op in nested for value in op.node_def.attr.values()]
-        called = [(op, each.name) for op, value in attributes for each in (value.func, *value.list.func) if each.name]
-        inner = [body for op, name in called if (body := _known(op, name)) is not None and id(body) not in found]
-        found |= {id(body): body for body in inner}
-        graphs += {id(body): body for body in inner}.values()
+        named = [(op, each.name) for op, value in attributes for each in (value.func, *value.list.func) if each.name]
+        inner = {
+            id(body): body
+            for op, name in named
+            if (body := _known(op, name)) is not None and (op.type not in CALLS or body.name == called)
+        }
+        graphs += [body for key, body in inner.items() if key not in found]
+        found |= inner
     return [*found.values()]
 
 

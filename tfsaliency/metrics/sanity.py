@@ -19,6 +19,7 @@ from tfsaliency.metrics.places import places_of
 from tfsaliency.metrics.statistics import quotient, rank_correlation
 from tfsaliency.metrics.subject import Subject
 from tfsaliency.model.black_box import BlackBox
+from tfsaliency.model.keys import same_object
 from tfsaliency.model.weights import Weights
 
 Kind = Literal["cascading", "independent", "efficient", "smooth"]
@@ -39,7 +40,7 @@ class WithWeights(Wrapper):
         return self.inner.attribute(x, score.reading(self.weights.instead))
 
     def key(self) -> Any:
-        return WithWeights, self.inner.key(), id(self.weights)
+        return WithWeights, self.inner.key(), same_object(self.weights)
 
 
 @dataclass(frozen=True, eq=False)
