@@ -672,3 +672,26 @@ def test_a_layer_whose_rows_differ_in_length_is_passed_by():
     model(tf.constant(texts))
     with pytest.raises(ValueError, match="no layer with places"):
         tfs.GradCAM(model).explain(texts, 1)
+
+
+def test_a_picture_that_the_model_makes_of_a_sound_is_explained_behind_it():
+    """Places of a spectrogram are none of the sound; the advice is followed."""
+
+    class Spectrogram(layers.Layer):
+        def call(self, sound):
+            return tf.math.log(tf.abs(tf.signal.stft(sound, 32, 16)) + 0.1)[..., None]
+
+    keras.utils.set_random_seed(1)
+    convolution = [layers.Conv2D(4, 3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    model = keras.Sequential([keras.Input((160,)), Spectrogram(), *convolution])
+    sounds = np.random.default_rng(0).normal(size=(2, 160)).astype("float32")
+    with pytest.raises(ValueError, match="nothing to map.*a spectrogram of a sound, explain the model behind that"):
+        tfs.GradCAM(model).explain(sounds, 1)
+    pictures = model.layers[0](sounds)
+    behind = keras.Sequential([keras.Input(pictures.shape[1:]), *model.layers[1:]])
+    explanation = tfs.HiResCAM(behind).explain(pictures.numpy(), 1)
+    np.testing.assert_allclose(explanation.scores, model(sounds)[:, 1], rtol=1e-4)
+    # The convolution is pooled and read by one dense layer: the map sums to its share of the score.
+    bias = model.layers[-1].bias.numpy()[1]
+    coarse = tfs.HiResCAM(behind, upsample=False).explain(pictures.numpy(), 1).values
+    np.testing.assert_allclose(coarse.sum(axis=(1, 2, 3)), np.maximum(explanation.scores - bias, 0), rtol=1e-3)

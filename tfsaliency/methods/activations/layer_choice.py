@@ -110,7 +110,9 @@ class _Usable:
             )
         raise ValueError(
             "The model has no layer with places that lie over its input, so there is nothing to map. A class "
-            "activation map needs a convolution, a sequence or tokens of a picture; use a gradient method."
+            "activation map needs a convolution, a sequence or tokens of a picture that is the input: where the model "
+            "makes a picture of it first, as a spectrogram of a sound, explain the model behind that. Or use a "
+            "gradient method."
         )
 
     def _from_the_last(self) -> Iterator[Activation]:
