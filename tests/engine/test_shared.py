@@ -154,6 +154,24 @@ def test_another_structure_is_traced(first, second, traced):
         close(values, tape.gradient(score, x).numpy(), 1e-5)
 
 
+class Scaled(tfs.Gradient):
+    """The gradient, times what the user has written on the model."""
+
+    def attribute(self, x, score):
+        values, diagnostics = super().attribute(x, score)
+        return tfs.Attribution(values * self.model.factor, diagnostics)
+
+
+@pytest.mark.parametrize("make", [Scaled, lambda model: tfs.SmoothGrad(Scaled(model), samples=2)], ids=["", "within"])
+def test_a_method_of_the_users_may_read_its_model(make):
+    values = []
+    for factor in (1.0, 2.0):
+        model = convolutional()
+        model.factor = factor
+        values.append(make(model).explain(PICTURES, 1).values)
+    close(values[1], 2 * values[0], 1e-5)
+
+
 def test_weights_of_other_shapes_are_another_structure(traced):
     """The flat rule counts the inputs of a layer while it is traced."""
     for count, width in enumerate((3, 4), start=1):

@@ -14,7 +14,7 @@ from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
-from tfsaliency.engine.shared import Shared, forget_shared, share, shared
+from tfsaliency.engine.shared import Shared, forget_shared, is_of_package, share, shared
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.logits import Logits
@@ -85,10 +85,11 @@ class Compiled:
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
         # A progress bar belongs to one call.
-        function = None if progress else shared(kind, model.structure)
+        is_shared = not progress and is_of_package(question)
+        function = shared(kind, model.structure) if is_shared else None
         if function is None:
             function = self._traced(question, meant, of_samples, progress, point)
-            if not progress:
+            if is_shared:
                 share(kind, model.structure, function)
         self._graph = function.reading(model.trace.captured)
         self.notes, self.rows = function.notes, rows_for(function.row_bytes)

@@ -17,6 +17,7 @@ from tfsaliency.graph.trace import Pairs, Trace
 from tfsaliency.model.kept import keep
 from tfsaliency.model.traced import Structure
 
+PACKAGE = __name__.partition(".")[0]
 # Functions kept for models to come. They hold no weights, but what a method embeds in them, such as baselines.
 KEPT = 8
 
@@ -67,6 +68,12 @@ def _forget_captured(graph: Any) -> None:
 
 
 _kept: OrderedDict[Hashable, Shared] = OrderedDict()
+
+
+def is_of_package(question: Any) -> bool:
+    """Whether a question, and all within it, is of this package: another may read more of a model than its trace."""
+    within = [each for each in vars(question).values() if hasattr(each, "attribute")]
+    return type(question).__module__.startswith(f"{PACKAGE}.") and all(map(is_of_package, within))
 
 
 def shared(kind: Hashable, structure: Structure) -> Shared | None:
