@@ -18,3 +18,11 @@ def _seeded() -> None:
     import keras
 
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> None:
+    """No test runs what another has compiled: it may have changed the package for itself."""
+    from tfsaliency.engine.shared import forget_shared
+
+    forget_shared()

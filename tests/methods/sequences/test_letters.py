@@ -76,7 +76,7 @@ def references():
     seen = []
     baseline = tfs.baselines.shuffled(samples=6, seed=3)
     for i in range(6):
-        seen.append(baseline.at(tf.constant(X), tf.constant(0), tf.constant(i), tf.range(3)).numpy())
+        seen.append(baseline.at(tf.constant(X), tf.constant(0), tf.constant(i), tf.range(3), None).numpy())
     return baseline, seen
 
 
@@ -90,7 +90,7 @@ def test_references_keep_pairs(references):
 
 def test_a_reference_does_not_depend_on_batch_mates(references):
     baseline, seen = references
-    alone = baseline.at(tf.constant(X[1:2]), tf.constant(0), tf.constant(4), tf.constant([1])).numpy()
+    alone = baseline.at(tf.constant(X[1:2]), tf.constant(0), tf.constant(4), tf.constant([1]), None).numpy()
     np.testing.assert_array_equal(alone, seen[4][1:2])
 
 
