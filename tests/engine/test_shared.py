@@ -172,6 +172,44 @@ def test_a_method_of_the_users_may_read_its_model(make):
     close(values[1], 2 * values[0], 1e-5)
 
 
+READS_THE_FIRST = {
+    "a target": lambda first: (tfs.Gradient, lambda y: y[:, 0] * tf.reduce_sum(first.layers[-1].kernel)),
+    "a baseline": lambda first: (
+        functools.partial(tfs.IntegratedGradients, baseline=lambda x: x * 0 + tf.reduce_mean(first.layers[0].kernel)),
+        1,
+    ),
+    "a variable": lambda first: (
+        functools.partial(tfs.IntegratedGradients, baseline=first.layers[2].shift.value),
+        1,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", READS_THE_FIRST)
+def test_what_the_user_gives_keeps_the_weights_that_it_reads(name):
+    """A function, or a variable, of the first model is not that of the second."""
+    first, second = (sequential((4,), layers.Dense(3), layers.Dense(3), layers.Dense(4), seed=each) for each in (0, 1))
+    if name == "a variable":
+        first, second = (sequential((3,), layers.Dense(3), layers.Dense(3), Shift(), seed=each) for each in (0, 1))
+    x = SERIES[:, 0, : first.input_shape[1]]
+    make, target = READS_THE_FIRST[name](first)
+    make(first).explain(x, target)
+    found = make(second).explain(x, target)
+    tfs.forget(second)
+    expected = make(second).explain(x, target)
+    np.testing.assert_array_equal(found.values, expected.values)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+class Shift(layers.Layer):
+    def build(self, shape):
+        self.shift = self.add_weight(shape=shape[1:])
+
+    def call(self, y):
+        return y + self.shift
+
+
 def test_weights_of_other_shapes_are_another_structure(traced):
     """The flat rule counts the inputs of a layer while it is traced."""
     for count, width in enumerate((3, 4), start=1):

@@ -14,7 +14,7 @@ from tfsaliency.engine.checks import check_integers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
-from tfsaliency.engine.shared import Shared, forget_shared, is_of_package, share, shared
+from tfsaliency.engine.shared import Shared, forget_shared, may_be_shared, share, shared
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.logits import Logits
@@ -85,7 +85,7 @@ class Compiled:
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
         # A progress bar belongs to one call.
-        is_shared = not progress and is_of_package(question)
+        is_shared = not progress and may_be_shared(question, kind)
         function = shared(kind, model.structure) if is_shared else None
         if function is None:
             function = self._traced(question, meant, of_samples, progress, point)

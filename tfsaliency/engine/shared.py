@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.moments import VALUES_OF_BLOCK
@@ -17,6 +18,8 @@ from tfsaliency.graph.trace import Pairs, Trace
 from tfsaliency.model.kept import keep
 from tfsaliency.model.traced import Structure
 
+# What a key holds of values. Code stands for functions, and objects that are compared by identity may be variables.
+PLAIN = (str, bytes, bool, int, float, type(None), type, np.dtype, tf.TensorSpec)
 PACKAGE = __name__.partition(".")[0]
 # Functions kept for models to come. They hold no weights, but what a method embeds in them, such as baselines.
 KEPT = 8
@@ -70,10 +73,18 @@ def _forget_captured(graph: Any) -> None:
 _kept: OrderedDict[Hashable, Shared] = OrderedDict()
 
 
-def is_of_package(question: Any) -> bool:
-    """Whether a question, and all within it, is of this package: another may read more of a model than its trace."""
+def may_be_shared(question: Any, kind: Hashable) -> bool:
+    """Whether what is compiled for a question says nothing of the model that it was compiled for.
+
+    A method of the user's own may read more of its model than the trace shows, and a function or variable that the user
+    gives may be, or read, a weight of that model.
+    """
+    return _is_of_package(question) and all(isinstance(each, PLAIN) for each in _leaves(kind))
+
+
+def _is_of_package(question: Any) -> bool:
     within = [each for each in vars(question).values() if hasattr(each, "attribute")]
-    return type(question).__module__.startswith(f"{PACKAGE}.") and all(map(is_of_package, within))
+    return type(question).__module__.startswith(f"{PACKAGE}.") and all(map(_is_of_package, within))
 
 
 def shared(kind: Hashable, structure: Structure) -> Shared | None:
@@ -103,8 +114,13 @@ def forget_shared() -> None:
 
 def _texts(key: Hashable) -> Iterator[str]:
     """All texts within a key."""
-    if isinstance(key, str):
-        yield key
-    elif isinstance(key, tuple | frozenset):
+    return (each for each in _leaves(key) if isinstance(each, str))
+
+
+def _leaves(key: Hashable) -> Iterator[Any]:
+    """All that a key is made of."""
+    if isinstance(key, tuple | frozenset):
         for each in key:
-            yield from _texts(each)
+            yield from _leaves(each)
+    else:
+        yield key
