@@ -44,6 +44,14 @@ EXPLAINERS: dict[str, Make] = {
 } | COMBINED
 
 
+def counted(monkeypatch: Any, owner: Any, name: str) -> list[int]:
+    """A list that gets an entry for each call of what an object has under a name."""
+    count: list[int] = []
+    original = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *arguments: count.append(1) or original(*arguments))
+    return count
+
+
 def names_of(family: str) -> tuple[str, ...]:
     """The class names of a family of methods."""
     return tuple(method.__name__ for method in FAMILIES[family].values())

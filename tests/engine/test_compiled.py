@@ -14,7 +14,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from benchmarks.soak import STATM, resident
-from tests.harness import EXPLAINERS
+from tests.harness import EXPLAINERS, counted
 from tfsaliency.engine import compiled
 from tfsaliency.engine.compiled import KEPT, MOST_ROWS, rows_for
 from tfsaliency.model import traced
@@ -35,19 +35,13 @@ def model():
 @pytest.fixture
 def calls(monkeypatch):
     """How often a model was called to trace it."""
-    count = []
-    original = traced.logits
-    monkeypatch.setattr(traced, "logits", lambda *arguments: count.append(1) or original(*arguments))
-    return count
+    return counted(monkeypatch, traced, "logits")
 
 
 @pytest.fixture
 def functions(monkeypatch):
     """How many functions were compiled."""
-    count = []
-    original = compiled.Compiled
-    monkeypatch.setattr(compiled, "Compiled", lambda *arguments: count.append(1) or original(*arguments))
-    return count
+    return counted(monkeypatch, compiled, "Compiled")
 
 
 X = np.random.default_rng(0).normal(size=(10, 6))

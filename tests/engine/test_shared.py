@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import EXPLAINERS, close
+from tests.harness import EXPLAINERS, close, counted
 from tfsaliency.engine.compiled import Compiled
 
 generator = np.random.default_rng(0)
@@ -24,10 +24,7 @@ TEXTS = np.array([["good film"], ["bad film"]])
 @pytest.fixture
 def traced(monkeypatch):
     """How often a method was traced."""
-    count = []
-    original = Compiled._traced
-    monkeypatch.setattr(Compiled, "_traced", lambda *given: count.append(1) or original(*given))
-    return count
+    return counted(monkeypatch, Compiled, "_traced")
 
 
 def sequential(shape, *parts, dtype="float32", seed=0):

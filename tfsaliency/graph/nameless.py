@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# Numbers of one process: which gradient a copy of an operation was given says nothing of the graph.
+# TensorFlow numbers the functions of a process.
 _LAST_NUMBER = re.compile(r"(\d+)$")
 
 

@@ -16,7 +16,7 @@ from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import Leaf, LookedUp, Number
-from tfsaliency.model.readings import Readings
+from tfsaliency.model.readings import Readings, SideBySide
 from tfsaliency.model.traced import Traced, TracedModel
 from tfsaliency.model.unbatched import is_unbatched, unbatched
 from tfsaliency.tensors.places import over_part
@@ -95,10 +95,10 @@ class Point(Traced):
         ]
         self._leaves = [leaf for leaves in self._at for leaf in leaves]
         self._looked_up = [leaf for leaf in self._leaves if isinstance(leaf, LookedUp)]
-        self._readings = {
-            place: Readings(part, [leaf for leaf in self._looked_up if place in leaf.lookup.parts])
+        self._readings = [
+            Readings(part, [leaf for leaf in self._looked_up if place in leaf.lookup.parts])
             for place, part in enumerate(self._parts)
-        }
+        ]
         self._order = [each for leaf in self._leaves for each in leaf.order]
         self.reorders = bool(self._order)
         self.is_inputs = not found.lookups and not found.held
@@ -222,15 +222,30 @@ class Point(Traced):
         Returns:
             In the structure of ``x``: ``(copies * N, ...)``, with axes of length 1 where a place has several numbers.
         """
+        texts = self._texts(entered)
         pairs = zip(self._leaves, tf.nest.flatten(entered.x), strict=True)
-        return self._structure([self._over_leaf(leaf, numbers, shares, entered) for leaf, numbers in pairs])
+        return self._structure([self._over_leaf(leaf, numbers, shares, texts, entered) for leaf, numbers in pairs])
 
-    def _over_leaf(self, leaf: Leaf, numbers: tf.Tensor, shares: list[tf.Tensor], entered: Entered) -> tf.Tensor:
+    def _texts(self, entered: Entered) -> list[SideBySide | None]:
+        """The words of each part of the inputs; None for one that is no text that is split."""
+        return [each.at(entered.values) for each in self._readings]
+
+    def _over_leaf(
+        self,
+        leaf: Leaf,
+        numbers: tf.Tensor,
+        shares: list[tf.Tensor],
+        texts: list[SideBySide | None],
+        entered: Entered,
+    ) -> tf.Tensor:
         if not isinstance(leaf, LookedUp):
             place = next(place for place, part in enumerate(self._parts) if part is leaf.traced)
             return over_part(shares[place], numbers)
         of_parts = [
-            (self._parts[place], self._readings[place].share_of(leaf, shares[place], entered.values))
+            (
+                self._parts[place],
+                shares[place] if (text := texts[place]) is None else text.share_of(leaf, shares[place]),
+            )
             for place in sorted(leaf.lookup.parts)
         ]
         return leaf.over(of_parts, numbers, entered.values)
@@ -245,7 +260,7 @@ class Point(Traced):
                 the vector of slopes counts.
         """
         tf.nest.assert_same_structure(values, entered.x)
-        given = tf.nest.flatten(entered.given)
+        given, texts = tf.nest.flatten(entered.given), self._texts(entered)
         summed: dict[int, tf.Tensor] = {}
         squares: dict[int, tf.Tensor] = {}
         told = iter(tf.nest.flatten(values))
@@ -263,14 +278,14 @@ class Point(Traced):
                     of_ids = leaf.shared(of_ids, parts, entered.values)
                 for part in sorted(leaf.lookup.parts):
                     onto = leaf.onto(self._parts[part], of_ids, entered.values)
-                    onto = self._readings[part].laid_out(leaf, onto, entered.values)
+                    onto = onto if (text := texts[part]) is None else text.laid_out(leaf, onto)
                     sums[part] = sums[part] + onto if part in sums else onto
         for part, square in squares.items():
             summed[part] = summed.get(part, 0.0) + tf.sqrt(square)
         nothing = [tf.zeros(tf.shape(each)) for each in given]
         parts = [summed.get(place, nothing[place]) for place in range(len(given))]
-        read = {place: each.words(entered.values) for place, each in self._readings.items() if each.has_words}
-        return Folded(tf.nest.pack_sequence_as(entered.given, parts), read)
+        words = {place: text.words for place, text in enumerate(texts) if text is not None}
+        return Folded(tf.nest.pack_sequence_as(entered.given, parts), words)
 
     def _structure(self, leaves: list[Any]) -> Any:
         """What belongs to each number that a method sees, in the structure that it sees."""

@@ -17,66 +17,75 @@ class Readings:
     Args:
         part: the traced part.
         leaves: what is looked up for it.
-
-    Attributes:
-        has_words: whether the part is a text that is split.
     """
 
     def __init__(self, part: tf.Tensor, leaves: list[LookedUp]):
-        self._part = part
-        self._leaves = leaves
-        self._splits = [_split(part, leaf.lookup.index) for leaf in leaves]
-        self.has_words = any(split is not None for split in self._splits)
+        self._part, self._leaves = part, leaves
+        splits = [_split(part, leaf.lookup.index) for leaf in leaves]
+        self._is_split = any(split is not None for split in splits)
         # Each way by the first of the leaves that read in it.
-        self._ways = [
-            next(first for first, each in enumerate(self._splits) if _same(each, split)) for split in self._splits
-        ]
+        self._ways = [next(first for first, each in enumerate(splits) if _same(each, split)) for split in splits]
 
-    def laid_out(self, leaf: LookedUp, told: tf.Tensor, values: Values) -> tf.Tensor:
+    def at(self, values: Values) -> "SideBySide | None":
+        """The words of all ways, from the values of a network; None where the part is not split."""
+        return SideBySide(self._part, self._leaves, self._ways, values) if self._is_split else None
+
+
+class SideBySide:
+    """The words of all ways to read a text, one way behind the other.
+
+    Args:
+        part: the traced text.
+        leaves: what is looked up for it.
+        ways: for each leaf the number of the first one that reads as it does.
+        values: of the traced tensors.
+
+    Attributes:
+        words: ``(N, T)``.
+    """
+
+    def __init__(self, part: tf.Tensor, leaves: list[LookedUp], ways: list[int], values: Values):
+        text = values[part]
+        # A text that is read as a whole is its own word.
+        whole = tf.reshape(text, [tf.shape(text)[0], -1])
+        found = [leaf.words(part, values) for leaf in leaves]
+        self._leaves, self._of_text = leaves, tf.shape(text)
+        self._is_whole = [words is None for words in found]
+        of_leaves = [whole if words is None else words for words in found]
+        self._lengths = [tf.shape(words)[1] for words in of_leaves]
+        self._begins: dict[int, tf.Tensor] = {}
+        laid_out: list[tf.Tensor] = []
+        end = tf.constant(0)
+        for way in dict.fromkeys(ways):
+            words, *others = (each for each, own in zip(of_leaves, ways, strict=True) if own == way)
+            for other in others:
+                words = _merged(words, other)
+            self._begins |= {leaf: end for leaf, own in enumerate(ways) if own == way}
+            laid_out.append(words)
+            end += tf.shape(words)[1]
+        self.words, self._total = tf.concat(laid_out, axis=1), end
+
+    def laid_out(self, leaf: LookedUp, told: tf.Tensor) -> tf.Tensor:
         """One number for each word of one leaf as ``(N, T)``, with zeros at the words of other ways."""
-        if not self.has_words:
-            return told
-        begin, total = self._begin(leaf, values), tf.add_n([*self._lengths(values).values()])
+        begin = self._begins[self._leaves.index(leaf)]
         told = tf.reshape(told, [tf.shape(told)[0], -1])
-        return tf.pad(told, [[0, 0], [begin, total - begin - tf.shape(told)[1]]])
+        return tf.pad(told, [[0, 0], [begin, self._total - begin - tf.shape(told)[1]]])
 
-    def share_of(self, leaf: LookedUp, shares: tf.Tensor, values: Values) -> tf.Tensor:
+    def share_of(self, leaf: LookedUp, shares: tf.Tensor) -> tf.Tensor:
         """Of numbers ``(copies, N, T)`` for all words those of one leaf."""
-        if not self.has_words:
-            return shares
-        begin, length = self._begin(leaf, values), tf.shape(self._words(leaf, values))[1]
-        own = shares[:, :, begin : begin + length]
-        is_whole = self._splits[self._leaves.index(leaf)] is None
-        return tf.reshape(own, tf.concat([tf.shape(shares)[:1], tf.shape(values[self._part])], 0)) if is_whole else own
+        number = self._leaves.index(leaf)
+        begin = self._begins[number]
+        own = shares[:, :, begin : begin + self._lengths[number]]
+        return tf.reshape(own, tf.concat([tf.shape(own)[:1], self._of_text], 0)) if self._is_whole[number] else own
 
-    def words(self, values: Values) -> tf.Tensor:
-        """``(N, T)``."""
-        lengths = self._lengths(values)
-        found: dict[int, tf.Tensor] = {}
-        for leaf, way in zip(self._leaves, self._ways, strict=True):
-            words = self._words(leaf, values)
-            words = tf.pad(words, [[0, 0], [0, lengths[way] - tf.shape(words)[1]]], constant_values="")
-            found[way] = tf.where(tf.equal(found[way], ""), words, found[way]) if way in found else words
-        return tf.concat([*found.values()], axis=1)
 
-    def _begin(self, leaf: LookedUp, values: Values) -> tf.Tensor:
-        own = self._ways[self._leaves.index(leaf)]
-        before = [length for way, length in self._lengths(values).items() if way < own]
-        return tf.add_n(before) if before else tf.constant(0)
-
-    def _lengths(self, values: Values) -> dict[int, tf.Tensor]:
-        """How many words there are of each way."""
-        lengths: dict[int, tf.Tensor] = {}
-        for leaf, way in zip(self._leaves, self._ways, strict=True):
-            length = tf.shape(self._words(leaf, values))[1]
-            lengths[way] = tf.maximum(lengths[way], length) if way in lengths else length
-        return lengths
-
-    def _words(self, leaf: LookedUp, values: Values) -> tf.Tensor:
-        """``(N, T)``; the text itself where it is read as a whole."""
-        words = leaf.words(self._part, values)
-        text = values[self._part]
-        return tf.reshape(text, [tf.shape(text)[0], -1]) if words is None else words
+def _merged(words: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """The same words ``(N, T)`` of which each keeps some, as many as the one that keeps most."""
+    length = tf.maximum(tf.shape(words)[1], tf.shape(others)[1])
+    words, others = (
+        tf.pad(each, [[0, 0], [0, length - tf.shape(each)[1]]], constant_values="") for each in (words, others)
+    )
+    return tf.where(tf.equal(words, ""), others, words)
 
 
 def _split(part: tf.Tensor, index: tf.Tensor) -> tf.Tensor | None:

@@ -149,14 +149,18 @@ def _per_part(name: str, option: Any, x: Any) -> list[Any]:
     parts = tf.nest.flatten(x)
     if not isinstance(option, list | dict):
         return [option] * len(parts)
-    values = [option[key] for key in sorted(option)] if isinstance(option, dict) else list(option)
+    values, inputs = _in_order(option), _in_order(x) if isinstance(x, dict | list) else parts
     fits = sorted(option) == sorted(x) if isinstance(option, dict) and isinstance(x, dict) else isinstance(option, list)
-    inputs = [x[key] for key in sorted(x)] if isinstance(x, dict) else list(x) if isinstance(x, list) else parts
     if not fits or len(values) != len(inputs):
         raise ValueError(f"{name} has one entry for each input. Received: {option!r} for {len(inputs)} inputs")
     # Several tensors may stand for one input.
     pairs = zip(values, inputs, strict=True)
     return [value for value, of_input in pairs for _ in tf.nest.flatten(of_input)]
+
+
+def _in_order(entries: Any) -> list[Any]:
+    """The entries of a list, or of a dict in the order in which its structure is flattened."""
+    return [entries[key] for key in sorted(entries)] if isinstance(entries, dict) else list(entries)
 
 
 def _per_axis(name: str, option: Any, default: list[int]) -> list[int]:
