@@ -182,6 +182,11 @@ GATES = {
     "clipped": lambda y, z: y * tf.clip_by_value(tf.sigmoid(z), 0.1, 0.9)[:, None],
     "hard, clipped": lambda y, z: y * tf.clip_by_value(0.5 + z / 6, 0, 1)[:, None],
     "hard": lambda y, z: y * keras.activations.hard_sigmoid(z)[:, None],
+    "hard, divided at last": lambda y, z: y * tf.nn.relu6(z + 3)[:, None] / 6,
+    "hard, of a quotient": lambda y, z: y * tf.clip_by_value((z + 1) / 2, 0, 1)[:, None],
+    "hard, shifted otherwise": lambda y, z: y * tf.clip_by_value(z + 0.7, 0, 1)[:, None],
+    "root of a gate": lambda y, z: y * tf.sqrt(tf.sigmoid(z))[:, None],
+    "square of a gate": lambda y, z: y * tf.sigmoid(z)[:, None] ** 2,
     "inverse": lambda y, z: y * (1 / (1 + tf.exp(-z)))[:, None],
     "quotient": lambda y, z: y / (1 + tf.exp(-z))[:, None],
     "power": lambda y, z: y * tf.pow(1 + z**2, -0.5)[:, None],
@@ -211,6 +216,45 @@ def test_gates_get_nothing_however_they_are_written(name):
     expected = tfs.GradientTimesInput(network(held)).explain(inputs, 1)
     np.testing.assert_allclose(explanation.scores, expected.scores, rtol=1e-4)
     np.testing.assert_allclose(explanation.values, expected.values, rtol=2e-3, atol=1e-5)
+
+
+# Signals that are bounded or roots, of numbers ``(N, 6, 4)``.
+BOUNDED = {
+    "relu6": tf.nn.relu6,
+    "relu6, shifted": lambda y: tf.nn.relu6(y + 1.0),
+    "clipped": lambda y: tf.clip_by_value(y, 0, 255),
+    "clipped at one": lambda y: tf.clip_by_value(y, 0, 1),
+    "root": lambda y: tf.sqrt(tf.abs(y) + 0.1),
+    "power": lambda y: (tf.abs(y) + 0.1) ** 0.5,
+}
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_a_bounded_signal_is_no_gate(name):
+    """A gate that is multiplied with it gets nothing, another signal half; numbers from 0 to 1 gate a signal."""
+    keras.utils.set_random_seed(0)
+    generator = np.random.default_rng(0)
+    inputs = {"a": generator.normal(size=(3, 6, 5)), "b": generator.normal(size=(3, 5))}
+    first, second, last = (layers.Dense(units, use_bias=False) for units in (4, 4, 2))
+
+    def values_of(product):
+        x = {"a": keras.Input((6, 5), name="a"), "b": keras.Input((5,), name="b")}
+        pair = [first(x["a"]), second(x["b"])[:, None]]
+        model = keras.Model(x, last(layers.Flatten()(layers.Lambda(lambda pair: product(*pair))(pair))))
+        return tfs.LRP(model, "epsilon").explain(inputs, 1).values
+
+    signal = BOUNDED[name]
+    gated = values_of(lambda y, z: signal(y) * tf.sigmoid(z))
+    np.testing.assert_array_equal(gated["b"], 0)
+    np.testing.assert_allclose(
+        gated["a"], values_of(lambda y, z: signal(y) * tf.stop_gradient(tf.sigmoid(z)))["a"], rtol=1e-5, atol=1e-7
+    )
+    shares = values_of(lambda y, z: signal(y) * z)
+    of_signal = 0.0 if name == "clipped at one" else 0.5
+    first_alone = values_of(lambda y, z: signal(y) * tf.stop_gradient(z))["a"]
+    other_alone = values_of(lambda y, z: tf.stop_gradient(signal(y)) * z)["b"]
+    np.testing.assert_allclose(shares["a"], of_signal * first_alone, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(shares["b"], (1 - of_signal) * other_alone, rtol=1e-5, atol=1e-7)
 
 
 def test_softmax_follows_its_taylor_expansion():

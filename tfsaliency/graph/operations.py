@@ -111,7 +111,7 @@ NUMBER_BY_NUMBER = (
 RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
 # Make gates: operands of a product that say how much of the other operand passes. The deviation that a normalization
 # divides by is one too.
-GATES = ("Sigmoid", "Relu6", "Sqrt", *INVERSES)
+GATES = ("Sigmoid", *INVERSES)
 # What turns logits into probabilities at the end of a network.
 LINKS = ("Softmax", "LogSoftmax", "Sigmoid")
 
@@ -205,8 +205,22 @@ BAGS = ("DenseBincount", "RaggedBincount")
 AVERAGE_POOLS = ("AvgPool", "AvgPool3D")
 RESIZES = ("ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor")
 MAX_POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D")
-# May stand between a gate and the product that it gates: scaled, clipped, moved or enlarged, it is a gate still.
-MOVES_OF_GATES = (*MOVES, *RESIZES, *IDENTITIES, "EnsureShape", "IdentityN", *CLIPS, "Mul", "RealDiv", "Neg")
+# May stand between a gate and the product that it gates: scaled, clipped, moved or enlarged, it is a gate still, and so
+# is a power of it.
+MOVES_OF_GATES = (
+    *MOVES,
+    *RESIZES,
+    *IDENTITIES,
+    "EnsureShape",
+    "IdentityN",
+    *CLIPS,
+    "Mul",
+    "RealDiv",
+    "Neg",
+    "Pow",
+    "Sqrt",
+    "Square",
+)
 # The sum of two sources, number by number.
 ADDITIONS = ("Add", "AddV2")
 # Each number of the result is a sum of numbers of the sources, with fixed weights.

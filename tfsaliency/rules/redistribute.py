@@ -4,25 +4,19 @@ Sources: Bach et al. 2015 (sums and pooling), Arras et al. 2017 (gates), Achtiba
 products, normalization).
 """
 
-import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.activation import ACTIVATION
-from tfsaliency.graph.affine import NORMALIZATION
 from tfsaliency.graph.log_sum_exp import LOG_SUM_EXP
 from tfsaliency.graph.network import Rule, late
 from tfsaliency.graph.operations import (
     BINARY_CURVES,
     CHOICES,
-    CLIPS,
     CURVES,
     FILLED_UP,
-    GATES,
     INVERSES,
-    JOINS,
     MAXIMA,
     MOVES,
-    MOVES_OF_GATES,
     PRODUCTS,
     QUOTIENTS,
     SUMS,
@@ -30,6 +24,7 @@ from tfsaliency.graph.operations import (
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.softmax import axes_of
 from tfsaliency.graph.step import Flows, Step
+from tfsaliency.rules.gates import gating
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.tensors.sums import unspread
 
@@ -116,43 +111,14 @@ class Redistribution:
         return RULES.get(step.type)
 
     def _product(self, step: Step, relevance: Flows) -> Flows:
-        gates = [self._is_gate(source) for source in step.sources]
-        if step.type in QUOTIENTS:
-            gates = [False, True]
-        if gates.count(True) == 1:
-            # The signal gets all the relevance, in proportion where it was broadcast or summed.
-            is_shared = step.spreads or step.type in PRODUCTS
-            shares = in_proportion(step, relevance) if is_shared else [relevance[0], relevance[0]]
-            return [None if gate else flow for gate, flow in zip(gates, shares, strict=True)]
-        return halved(step, relevance)
-
-    def _is_gate(self, traced: tf.Tensor) -> bool:
-        step = self._readers.maker(traced)
-        if step is None:
-            return False
-        read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
-        if step.type in GATES or _is_root_or_inverse(step) or self._is_clipped(step):
-            return True
-        is_moved = step.type in (NORMALIZATION, *MOVES_OF_GATES) and (len(read) == 1 or step.type in JOINS)
-        return is_moved and all(self._is_gate(source) for source in read)
-
-    def _is_clipped(self, step: Step) -> bool:
-        """Whether numbers end at 0 and at a bound above, as those of a hard sigmoid do."""
-        below = self._readers.maker(step.source)
-        pair = [
-            each for each in (step, below) if each is not None and each.type in CLIPS and each.depends.count(True) == 1
-        ]
-        bounds = {each.type: tf.get_static_value(each.sources[1 - each.depends.index(True)]) for each in pair}
-        low = bounds.get("Maximum")
-        return len(bounds) == len(CLIPS) and low is not None and not low.any()
-
-
-def _is_root_or_inverse(step: Step) -> bool:
-    """Whether a step is one over its source, or a power of it below 1."""
-    if step.type in QUOTIENTS:
-        return not step.depends[0]
-    exponent = tf.get_static_value(step.sources[1]) if step.type == "Pow" and not step.depends[1] else None
-    return exponent is not None and bool(np.all(exponent < 1))
+        first, second = (gating(source, self._readers) for source in step.sources)
+        gates = [False, True] if step.type in QUOTIENTS else [first > second, second > first]
+        if not any(gates):
+            return halved(step, relevance)
+        # The signal gets all the relevance, in proportion where it was broadcast or summed.
+        is_shared = step.spreads or step.type in PRODUCTS
+        shares = in_proportion(step, relevance) if is_shared else [relevance[0], relevance[0]]
+        return [None if gate else flow for gate, flow in zip(gates, shares, strict=True)]
 
 
 RULES: dict[str, Rule] = {

@@ -1,0 +1,89 @@
+"""Which factor of a product is a gate: it says how much of the other one, the signal, goes on.
+
+Source: Arras et al. 2017, who give all relevance of a product to its signal.
+"""
+
+import math
+from enum import IntEnum
+
+import tensorflow as tf
+
+from tfsaliency.graph.affine import NORMALIZATION
+from tfsaliency.graph.operations import ADDITIONS, CLIPS, GATES, JOINS, MOVES_OF_GATES, QUOTIENTS
+from tfsaliency.graph.readers import Readers
+from tfsaliency.graph.step import Step
+
+
+class Gating(IntEnum):
+    """How surely a factor is a gate. Of two factors the surer one is it."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+def gating(traced: tf.Tensor, readers: Readers) -> Gating:
+    """How surely a tensor is a gate, from the steps that make it.
+
+    A sigmoid, hard ones included, one over a number, and roots of that are gates. Other numbers between 0 and 1 may be.
+    """
+    step = readers.maker(traced)
+    if step is None:
+        return Gating.NO
+    if step.type in GATES or _is_inverse(step) or _is_hard_sigmoid(step, readers):
+        return Gating.YES
+    read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
+    is_moved = step.type in (NORMALIZATION, *MOVES_OF_GATES) and (len(read) == 1 or step.type in JOINS)
+    moved = min(gating(source, readers) for source in read) if is_moved else Gating.NO
+    return max(moved, Gating.MAYBE if _bounds(step, readers) == (0, 1) else Gating.NO)
+
+
+def _is_inverse(step: Step) -> bool:
+    """Whether a step is one over its source, or over a power of it."""
+    if step.type in QUOTIENTS:
+        return not step.depends[0]
+    exponent = tf.get_static_value(step.sources[1]) if step.type == "Pow" and not step.depends[1] else None
+    return exponent is not None and bool((exponent < 0).all())
+
+
+def _is_hard_sigmoid(step: Step, readers: Readers) -> bool:
+    """Whether a step cuts numbers at 0 and at twice the constant that was added to them, as ``relu6(x + 3)`` does."""
+    low, high = _bounds(step, readers)
+    below = readers.maker(step.source)
+    cut = below.source if below is not None and step.type in CLIPS and below.type in CLIPS else step.source
+    return low == 0 and high is not None and math.isclose(2 * _shift(cut), high, rel_tol=1e-6)
+
+
+def _bounds(step: Step, readers: Readers) -> tuple[float | None, float | None]:
+    """Where a step cuts numbers of the network below and above, together with a cut right before it."""
+    if step.type == "Relu6":
+        return 0.0, 6.0
+    if step.type not in CLIPS:
+        return None, None
+    below = readers.maker(step.source)
+    pair = [each for each in (step, below) if each is not None and each.type in CLIPS and each.depends.count(True) == 1]
+    bounds = {each.type: _number(each.sources[1 - each.depends.index(True)]) for each in pair}
+    return bounds.get("Maximum"), bounds.get("Minimum")
+
+
+def _shift(traced: tf.Tensor) -> float:
+    """The constant that was added to numbers last, scaled as they were after it; 0 where none was."""
+    op = traced.op
+    constants = [_number(each) for each in op.inputs]
+    if constants.count(None) != 1 or op.type not in (*ADDITIONS, "Sub", "Mul", "RealDiv"):
+        return 0.0
+    place = constants.index(None)
+    (constant,) = (each for each in constants if each is not None)
+    if op.type in ADDITIONS:
+        return constant
+    if op.type == "Sub":
+        return constant if place else -constant
+    if op.type == "Mul":
+        return constant * _shift(op.inputs[place])
+    return 0.0 if place else _shift(op.inputs[0]) / constant
+
+
+def _number(traced: tf.Tensor) -> float | None:
+    """A constant that is one number, None for any other tensor."""
+    value = tf.get_static_value(traced) if traced.shape.num_elements() == 1 else None
+    return None if value is None else float(value.item())
