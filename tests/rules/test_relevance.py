@@ -185,6 +185,8 @@ GATES = {
     "hard, divided at last": lambda y, z: y * tf.nn.relu6(z + 3)[:, None] / 6,
     "hard, of a quotient": lambda y, z: y * tf.clip_by_value((z + 1) / 2, 0, 1)[:, None],
     "hard, shifted otherwise": lambda y, z: y * tf.clip_by_value(z + 0.7, 0, 1)[:, None],
+    "of tanh": lambda y, z: y * (0.5 * tf.tanh(z / 2) + 0.5)[:, None],
+    "of tanh, halved at last": lambda y, z: y * ((1 - tf.tanh(z)) / 2)[:, None],
     "root of a gate": lambda y, z: y * tf.sqrt(tf.sigmoid(z))[:, None],
     "square of a gate": lambda y, z: y * tf.sigmoid(z)[:, None] ** 2,
     "inverse": lambda y, z: y * (1 / (1 + tf.exp(-z)))[:, None],

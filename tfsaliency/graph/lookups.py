@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, before
+from tfsaliency.graph.masks import hides
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
@@ -120,7 +121,8 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
         elif place not in explained:
             other = BESIDE if place in beside else ROUNDED if place in walk.read else UNUSED
             held[place] = other if place in beside else walk.reasons.get(place, other)
-    return Entries(frozenset(numbers), tuple(each._replace(pad=_pad(each.index, order)) for each in lookups), held)
+    padded = tuple(each._replace(pad=_pad(each, lookups, order)) for each in lookups)
+    return Entries(frozenset(numbers), padded, held)
 
 
 class _Walk:
@@ -274,25 +276,28 @@ def _terms(tensor: tf.Tensor, made: dict[Any, Lookup]) -> Iterable[Lookup]:
             yield from _terms(source, made)
 
 
-def _pad(index: tf.Tensor, order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Tensor] | None:
+def _pad(lookup: Lookup, lookups: list[Lookup], order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Tensor] | None:
     """The ids that an index is, and the one among them that fills up short rows or is masked."""
+    tensor = index = lookup.index
     same = {index.ref()}
-    tensor = index
     while tensor.op.type in (*IDENTITIES, *CHOICES):
         # A negative id counts from the end of a table: where it is one, the length is added.
         tensor = tensor.op.inputs[-1]
         same.add(tensor.ref())
     if tensor.op.type == "RaggedTensorToTensor":
         return tensor, tensor.op.inputs[2]
-    pairs = [pair for op in order for pair in _compared(op) if _is_masked(pair[1])]
-    found = next(((ids, id) for ids, id in pairs if before(ids, IDENTITIES).ref() in same), None)
-    if found is not None:
-        return found
+    pairs = [(op, *pair) for op in order for pair in _compared(op) if _is_masked(pair[1])]
     # Ids are compared before they are listed, or moved otherwise. What is no id, as -1 for a missing category, is not
     # looked up.
     passed = before(tensor, (*IDENTITIES, *LISTINGS, *REORDERS))
-    of_passed = (id for ids, id in pairs if before(ids, (*IDENTITIES, *REORDERS)) is passed)
-    return next(((index, id) for id in of_passed if tf.get_static_value(id).min() >= 0), None)
+    found = [(op, ids, id) for op, ids, id in pairs if before(ids, IDENTITIES).ref() in same] + [
+        (op, index, id)
+        for op, ids, id in pairs
+        if before(ids, (*IDENTITIES, *REORDERS)) is passed and tf.get_static_value(id).min() >= 0
+    ]
+    of_same = [each.tensor for each in lookups if each.parts & lookup.parts]
+    chosen = [result for op in ancestors(index) for result in op.outputs]
+    return next(((ids, id) for op, ids, id in found if hides(op.outputs, of_same, chosen)), None)
 
 
 def _compared(op: tf.Operation) -> list[tuple[tf.Tensor, tf.Tensor]]:

@@ -3,29 +3,47 @@
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.graph.masks import has_places, hides
 from tfsaliency.graph.operations import EQUALITIES, IDENTITIES, JUDGEMENTS, REARRANGEMENTS, SIZES
+
+# A step is told from none by a size that is above rounding.
+SMALL = 0.01
 
 
 def fillers(part: tf.Tensor) -> list[np.generic]:
-    """The constants that a part of the inputs of a trace is compared with, as `keras.layers.Masking` does.
+    """The constants that a model masks steps of a part of its inputs by, as `keras.layers.Masking` does.
 
-    They have the type in which the model compares. Zero where the size of steps is compared with a number or taken for
-    true or false, as in ``tf.reduce_sum(tf.abs(x), -1) > 0``.
+    They have the type in which the model compares. Zero where the size of steps is compared with a small number or
+    taken for true or false, as in ``tf.reduce_sum(tf.abs(x), -1) > 0``. What is compared and not masked is no filler.
     """
     # Each with whether it is a size of steps. Grows while it is read.
     made = [(part, False)]
     found: dict[float, np.generic] = {}
     for tensor, is_size in made:
         for op in tensor.consumers():
-            if op.type in EQUALITIES and not is_size:
-                known = (tf.get_static_value(each) for each in op.inputs)
-                values = [np.ravel(each)[0] for each in known if each is not None and np.size(each) == 1]
-                found |= {float(each): each for each in values}
-            elif (op.type == "Cast" and op.outputs[0].dtype == tf.bool) or (is_size and op.type in JUDGEMENTS):
-                found[0.0] = tensor.dtype.as_numpy_dtype(0)
+            value = _compared_with(op, tensor, is_size)
+            if value is not None and float(value) not in found and hides(op.outputs, [part]):
+                found[float(value)] = value
             elif tensor is op.inputs[0] and (_makes_size(op) or op.type in (*IDENTITIES, *REARRANGEMENTS)):
-                made += [(each, is_size or _makes_size(op)) for each in op.outputs if each.dtype.is_floating]
+                made += [
+                    (each, is_size or _makes_size(op))
+                    for each in op.outputs
+                    if each.dtype.is_floating and has_places(each)
+                ]
     return list(found.values())
+
+
+def _compared_with(op: tf.Operation, tensor: tf.Tensor, is_size: bool) -> np.generic | None:
+    """The filler that an operation may tell from other numbers, None if it tells none."""
+    zero: np.generic = tensor.dtype.as_numpy_dtype(0)
+    if op.type == "Cast" and op.outputs[0].dtype == tf.bool:
+        return zero
+    known = (tf.get_static_value(each) for each in op.inputs)
+    numbers = [np.ravel(each)[0] for each in known if each is not None and np.size(each) == 1]
+    if not is_size:
+        return numbers[0] if op.type in EQUALITIES and numbers else None
+    tells = op.type == "Sign" or (op.type in JUDGEMENTS and any(abs(each) <= SMALL for each in numbers))
+    return zero if tells else None
 
 
 def _makes_size(op: tf.Operation) -> bool:

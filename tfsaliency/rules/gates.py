@@ -30,7 +30,7 @@ def gating(traced: tf.Tensor, readers: Readers) -> Gating:
     step = readers.maker(traced)
     if step is None:
         return Gating.NO
-    if step.type in GATES or _is_inverse(step) or _is_hard_sigmoid(step, readers):
+    if step.type in GATES or _is_inverse(step) or _is_hard_sigmoid(step, readers) or _is_sigmoid_of_tanh(traced):
         return Gating.YES
     read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
     is_moved = step.type in (NORMALIZATION, *MOVES_OF_GATES) and (len(read) == 1 or step.type in JOINS)
@@ -51,7 +51,8 @@ def _is_hard_sigmoid(step: Step, readers: Readers) -> bool:
     low, high = _bounds(step, readers)
     below = readers.maker(step.source)
     cut = below.source if below is not None and step.type in CLIPS and below.type in CLIPS else step.source
-    return low == 0 and high is not None and math.isclose(2 * _shift(cut), high, rel_tol=1e-6)
+    _, shift, _ = _line(cut)
+    return low == 0 and high is not None and math.isclose(2 * shift, high, rel_tol=1e-6)
 
 
 def _bounds(step: Step, readers: Readers) -> tuple[float | None, float | None]:
@@ -66,21 +67,30 @@ def _bounds(step: Step, readers: Readers) -> tuple[float | None, float | None]:
     return bounds.get("Maximum"), bounds.get("Minimum")
 
 
-def _shift(traced: tf.Tensor) -> float:
-    """The constant that was added to numbers last, scaled as they were after it; 0 where none was."""
+def _is_sigmoid_of_tanh(traced: tf.Tensor) -> bool:
+    """Whether numbers are a tanh shifted and scaled to end at 0, as ``(1 + tanh(x)) / 2`` is."""
+    slope, shift, below = _line(traced)
+    more, rest, source = _line(below)
+    return shift > 0 and rest == 0 and source.op.type == "Tanh" and math.isclose(abs(slope * more), shift, rel_tol=1e-6)
+
+
+def _line(traced: tf.Tensor) -> tuple[float, float, tf.Tensor]:
+    """``slope * x + shift`` of the operations with one constant number up to the last that adds it, and their ``x``."""
     op = traced.op
     constants = [_number(each) for each in op.inputs]
     if constants.count(None) != 1 or op.type not in (*ADDITIONS, "Sub", "Mul", "RealDiv"):
-        return 0.0
+        return 1.0, 0.0, traced
     place = constants.index(None)
     (constant,) = (each for each in constants if each is not None)
     if op.type in ADDITIONS:
-        return constant
+        return 1.0, constant, op.inputs[place]
     if op.type == "Sub":
-        return constant if place else -constant
-    if op.type == "Mul":
-        return constant * _shift(op.inputs[place])
-    return 0.0 if place else _shift(op.inputs[0]) / constant
+        return (-1.0, constant, op.inputs[1]) if place else (1.0, -constant, op.inputs[0])
+    if op.type == "RealDiv" and place:
+        return 1.0, 0.0, traced
+    factor = constant if op.type == "Mul" else 1 / constant
+    slope, shift, below = _line(op.inputs[place])
+    return factor * slope, factor * shift, below
 
 
 def _number(traced: tf.Tensor) -> float | None:

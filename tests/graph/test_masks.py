@@ -1,0 +1,113 @@
+"""What a model compares its inputs with is padding only where it masks by it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+import tfsaliency as tfs
+
+GENERATOR = np.random.default_rng(0)
+TABLE = GENERATOR.normal(size=(4, 3)).astype("float32")
+
+
+def floats(flags):
+    return ops.cast(flags, "float32")
+
+
+FLAGS = {
+    "above zero": lambda ids: floats(ids > 0),
+    "zero": lambda ids: floats(ops.equal(ids, 0)),
+    "another": lambda ids: floats(ops.not_equal(ids, 2)),
+    "with a weight": lambda ids: layers.Dense(1, kernel_initializer="ones")(floats(ops.not_equal(ids, 2))),
+    "one of two numbers": lambda ids: ops.where(ops.not_equal(ids, 2), 0.3, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_an_id_that_is_compared_as_a_feature_is_no_padding(name):
+    """A category in a table and in a comparison beside it: each id has the sum of its own vector."""
+    ids = keras.Input((1,), dtype="int32")
+    vectors = layers.Embedding(4, 3, weights=[TABLE])(ids)
+    model = keras.Model(ids, ops.sum(vectors, axis=2) + 0.5 * FLAGS[name](ids))
+    inputs = np.arange(4)[:, None]
+    values = tfs.GradientTimesInput(model).explain(inputs).values
+    np.testing.assert_allclose(values[:, 0], TABLE.sum(axis=1), rtol=1e-5)
+    values = tfs.IntegratedGradients(model).explain(inputs).values
+    np.testing.assert_allclose(values[:, 0], (TABLE - TABLE.mean(axis=0)).sum(axis=1), rtol=1e-4)
+
+
+def averaged(vectors, mask):
+    return ops.sum(vectors * mask[..., None], axis=1) / ops.sum(mask, axis=1, keepdims=True)
+
+
+MASKS = {
+    "times": lambda ids, vectors: averaged(vectors, floats(ids > 0)),
+    "chosen": lambda ids, vectors: ops.sum(ops.where(ops.not_equal(ids, 0)[..., None], vectors, 0.0), axis=1),
+    "einsum": lambda ids, vectors: ops.einsum("nt,ntd->nd", floats(ops.not_equal(ids, 0)), vectors),
+    "weights of attention": lambda ids, vectors: ops.einsum(
+        "nt,ntd->nd", ops.softmax(vectors[..., 0] + (1 - floats(ids > 0)) * -1e9), vectors
+    ),
+    "chosen weights": lambda ids, vectors: ops.einsum(
+        "nt,ntd->nd", ops.softmax(vectors[..., 0] + ops.where(ids > 0, 0.0, -1e9)), vectors
+    ),
+    "by length": lambda ids, vectors: averaged(
+        vectors, floats(ops.arange(5)[None] < ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1, keepdims=True))
+    ),
+    "dropped": lambda ids, vectors: tf.math.segment_sum(
+        tf.boolean_mask(vectors, ids > 0), tf.cast(tf.where(ids > 0)[:, 0], tf.int32)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_an_id_that_is_masked_is_padding(name):
+    """The default baseline puts the vector of padding everywhere, and padding gets nothing."""
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((5,), dtype="int32")
+    vectors = layers.Embedding(4, 3, weights=[TABLE])(ids)
+    pooled = layers.Lambda(lambda pair: MASKS[name](*pair), output_shape=(3,))([ids, vectors])
+    model = keras.Model(ids, layers.Dense(2)(pooled))
+    explanation = tfs.IntegratedGradients(model, steps=16).explain(np.array([[1, 2, 3, 0, 0], [2, 1, 0, 0, 0]]), 1)
+    assert explanation.provenance["baseline"] == "the id that fills up short rows, 0"
+    np.testing.assert_array_equal(explanation.values[0, 3:], 0)
+    assert (explanation.values[0, :3] != 0).all()
+
+
+SERIES = np.where(GENERATOR.uniform(size=(2, 6, 2)) < 0.5, 0, GENERATOR.normal(size=(2, 6, 2))).astype("float32")
+
+
+def energy(x):
+    """The energy of steps, and how many steps are loud."""
+    of_steps = ops.sum(ops.square(x), axis=-1)
+    return ops.sum(of_steps, axis=1, keepdims=True) + 0 * ops.sum(floats(of_steps > 0.3), axis=1, keepdims=True)
+
+
+def of_bright(x):
+    """The same for a series of numbers from 0 to 255 as from 0 to 1."""
+    return ops.sum(ops.square(ops.where(ops.max(x, axis=(1, 2), keepdims=True) > 90, x / 255, x)), axis=(1, 2))[:, None]
+
+
+def guarded(x):
+    """A logarithm that is kept from zero."""
+    return ops.sum(ops.log(ops.where(ops.equal(x, 0.0), 1e-3, ops.abs(x))), axis=(1, 2))[:, None]
+
+
+def filled(x):
+    """Zeros stand for what was not measured: the mean is put there, and that it was."""
+    missing = ops.equal(x, 0.0)
+    return ops.sum(ops.where(missing, 0.7, x) + 0.2 * floats(missing), axis=(1, 2))[:, None]
+
+
+@pytest.mark.parametrize("function", [energy, of_bright, guarded, filled])
+def test_a_number_that_is_compared_and_not_masked_is_no_padding(function):
+    """Zeros that the model has no slope at are hidden as all others are."""
+    x = keras.Input((6, 2))
+    model = keras.Model(x, function(x))
+    values = tfs.Occlusion(model, window=1, stride=1, baseline=0.5).explain(SERIES).values
+    for step in range(6):
+        changed = SERIES.copy()
+        changed[:, step] = 0.5
+        lost = (model(SERIES) - model(changed))[:, 0]
+        np.testing.assert_allclose(values[:, step, 0], lost, rtol=1e-4, atol=1e-5)
