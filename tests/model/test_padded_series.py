@@ -104,6 +104,29 @@ def test_a_number_that_says_something_is_no_padding():
         np.testing.assert_allclose(explanation.values[:, step, 0], lost, rtol=1e-3, atol=1e-6)
 
 
+SPARSE = np.where(generator.uniform(size=(2, 6, 3)) < 0.5, 0, generator.normal(size=(2, 6, 3))).astype("float32")
+SPARSE[:, 4:] = 0
+TOLD = {
+    "masking": lambda x: layers.Masking()(ops.square(x)),
+    "all": lambda x: ops.square(x) * (1 - ops.cast(ops.all(ops.equal(x, 0.0), axis=2, keepdims=True), x.dtype)),
+    "norm": lambda x: ops.where(ops.norm(x, axis=-1, keepdims=True) > 1e-6, ops.square(x), 0.0),
+    "channels in front": lambda x: ops.transpose(layers.Masking()(ops.transpose(x, (0, 2, 1))) ** 2, (0, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_step_is_padding_with_all_its_channels_or_not_at_all(name):
+    """Zeros among the channels of a step, where a square has no slope, are moved as all others are."""
+    given = np.swapaxes(SPARSE, 1, 2) if name == "channels in front" else SPARSE
+    x = keras.Input(given.shape[1:])
+    squares = layers.Lambda(TOLD[name], output_shape=given.shape[1:])(x)
+    model = keras.Model(x, ops.sum(squares, axis=(1, 2))[:, None])
+    values = tfs.IntegratedGradients(model, 0.5, steps=32).explain(given).values
+    axis = 1 if name == "channels in front" else 2
+    expected = np.where((given == 0).all(axis=axis, keepdims=True), 0, given**2 - 0.25)
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+
+
 MOVED = {
     "a series of single numbers": (lambda x: ops.expand_dims(x, -1), lambda x: x[..., 0]),
     "channels in front": (layers.Permute((2, 1)), lambda x: np.swapaxes(x, 1, 2)),

@@ -1,8 +1,11 @@
 """The numbers that may fill up short series: a model that masks them compares with them."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.graph.axes import UNKNOWN, Axes, followed_axes
 from tfsaliency.graph.masks import has_places, hides
 from tfsaliency.graph.operations import EQUALITIES, IDENTITIES, JUDGEMENTS, REARRANGEMENTS, SIZES
 
@@ -10,27 +13,49 @@ from tfsaliency.graph.operations import EQUALITIES, IDENTITIES, JUDGEMENTS, REAR
 SMALL = 0.01
 
 
-def fillers(part: tf.Tensor) -> list[np.generic]:
+class Filler(NamedTuple):
+    """What padding is made of.
+
+    Attributes:
+        value: the number, in the type in which the model compares.
+        axes: of the inputs, whose numbers are padding together or not at all, as the channels of a step.
+    """
+
+    value: np.generic
+    axes: tuple[int, ...]
+
+
+def fillers(part: tf.Tensor) -> list[Filler]:
     """The constants that a model masks steps of a part of its inputs by, as `keras.layers.Masking` does.
 
-    They have the type in which the model compares. Zero where the size of steps is compared with a small number or
-    taken for true or false, as in ``tf.reduce_sum(tf.abs(x), -1) > 0``. What is compared and not masked is no filler.
+    Zero where the size of steps is compared with a small number or taken for true or false, as in
+    ``tf.reduce_sum(tf.abs(x), -1) > 0``. What is compared and not masked is no filler.
     """
     # Each with whether it is a size of steps. Grows while it is read.
     made = [(part, False)]
-    found: dict[float, np.generic] = {}
+    found: dict[tf.Operation, np.generic] = {}
     for tensor, is_size in made:
         for op in tensor.consumers():
             value = _compared_with(op, tensor, is_size)
-            if value is not None and float(value) not in found and hides(op.outputs, [part]):
-                found[float(value)] = value
+            if value is not None and hides(op.outputs, [part]):
+                found[op] = value
             elif tensor is op.inputs[0] and (_makes_size(op) or op.type in (*IDENTITIES, *REARRANGEMENTS)):
                 made += [
                     (each, is_size or _makes_size(op))
                     for each in op.outputs
                     if each.dtype.is_floating and has_places(each)
                 ]
-    return list(found.values())
+    axes = followed_axes(part, part.graph.get_operations()) if found else {}
+    return list({Filler(value, tuple(sorted(_told_over(op.outputs[0], axes, part)))) for op, value in found.items()})
+
+
+def _told_over(flag: tf.Tensor, axes: dict[Any, Axes], part: tf.Tensor) -> set[int]:
+    """The axes of the inputs that are gone where what a comparison found is read as a mask."""
+    readers = flag.consumers()
+    if readers and all(op.type in ("All", "Any", "LogicalNot", *IDENTITIES) for op in readers):
+        return set.intersection(*(_told_over(op.outputs[0], axes, part) for op in readers))
+    kept = {factor.axis for axis in axes[flag.ref()] for factor in axis}
+    return set() if UNKNOWN in kept else {*range(1, part.shape.rank)} - kept
 
 
 def _compared_with(op: tf.Operation, tensor: tf.Tensor, is_size: bool) -> np.generic | None:

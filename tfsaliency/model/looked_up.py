@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfsaliency.graph.ancestry import alike
 from tfsaliency.graph.lookups import Lookup, table_of
-from tfsaliency.graph.padding import fillers
+from tfsaliency.graph.padding import Filler, fillers
 from tfsaliency.graph.places import Origins
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Pairs, Values
@@ -62,7 +62,7 @@ class Number(Leaf):
     """A part of the inputs.
 
     Attributes:
-        fillers: the numbers that padding may be made of: the model compares with them.
+        fillers: what padding may be made of: the model masks by it.
     """
 
     def __init__(self, part: tf.Tensor):
@@ -75,14 +75,18 @@ class Number(Leaf):
     def may_be_padding(self, numbers: tf.Tensor) -> tf.Tensor | None:
         if not self.fillers:
             return None
-        equal = [tf.equal(tf.cast(numbers, each.dtype), tf.constant(each)) for each in self.fillers]
-        return functools.reduce(tf.logical_or, equal)
+        return functools.reduce(tf.logical_or, [_is_filled_with(each, numbers) for each in self.fillers])
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         return [(self.traced, numbers)]
 
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         return tf.zeros_like(numbers)
+
+
+def _is_filled_with(filler: Filler, numbers: tf.Tensor) -> tf.Tensor:
+    equal = tf.equal(tf.cast(numbers, filler.value.dtype), tf.constant(filler.value))
+    return equal & tf.reduce_all(equal, axis=filler.axes, keepdims=True)
 
 
 class LookedUp(Leaf):
