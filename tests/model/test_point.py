@@ -650,6 +650,28 @@ COLUMNS = {
 }
 
 
+def test_a_one_hot_encoding_along_another_axis_says_what_can_be_followed():
+    ids = keras.Input((7,), dtype="int32")
+    keras.utils.set_random_seed(0)
+    convolution, top = layers.Conv1D(5, 3, activation="relu"), layers.Dense(2)
+
+    def explained(encode):
+        letters = layers.Lambda(encode, output_shape=(4, 7))(ids)
+        model = keras.Model(ids, top(layers.Flatten()(convolution(letters))))
+        return tfs.GradientTimesInput(model).explain(np.arange(14).reshape(2, 7) % 4, 1)
+
+    with pytest.raises(
+        ValueError, match=r"along another axis than the last: tf.one_hot\(ids, depth\) with tf.transpose"
+    ):
+        explained(lambda ids: tf.one_hot(ids, 4, axis=1))
+    explanation = explained(lambda ids: tf.transpose(tf.one_hot(ids, 4), [0, 2, 1]))
+    letters = tf.Variable(np.eye(4, dtype="float32")[np.arange(14).reshape(2, 7) % 4])
+    with tf.GradientTape() as tape:
+        score = top(layers.Flatten()(convolution(tf.transpose(letters, [0, 2, 1]))))[:, 1]
+    expected = tf.reduce_sum(tape.gradient(score, letters) * letters, axis=-1)
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("columns", COLUMNS.values(), ids=COLUMNS)
 @pytest.mark.parametrize("is_one_hot", [True, False], ids=["one-hot", "vectors"])
 def test_an_id_that_is_made_of_two_columns_is_shared(columns, is_one_hot):

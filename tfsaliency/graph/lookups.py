@@ -47,6 +47,10 @@ UNKNOWN = (
     "what {name!r}, an operation of type {type}, makes of it cannot be followed back, as tf.gather, tf.one_hot and the "
     "encodings of Keras can"
 )
+NOT_LAST = (
+    "{name!r}, an operation of type {type}, puts the numbers of an id along another axis than the last: "
+    "tf.one_hot(ids, depth) with tf.transpose behind it can be followed"
+)
 
 
 class Lookup(NamedTuple):
@@ -175,7 +179,7 @@ class _Walk:
         if op.type in GATHERS and op.inputs[0].ref() in self._dependent:
             self._give_up(parts, CHOOSES, op)
         elif lookup is None:
-            self._give_up(parts, UNKNOWN, op)
+            self._give_up(parts, NOT_LAST if before(result, IDENTITIES).op.type == "OneHot" else UNKNOWN, op)
         else:
             self.lookups.append(lookup)
 
