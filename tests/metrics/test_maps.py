@@ -81,6 +81,43 @@ def test_max_sensitivity_of_a_quadratic_score():
         metric.check(dataclasses.replace(explainer.explain(inputs), inputs=np.ones(inputs.shape, "int32")))
 
 
+def test_max_sensitivity_moves_no_padding():
+    """A series that is filled up with zeros has the sensitivity of the series alone."""
+    generator = np.random.default_rng(0)
+    series = 3 + generator.normal(size=(2, 5, 3)).astype("float32")
+    padded = np.pad(series, [(0, 0), (0, 4), (0, 0)])
+
+    def measured(given):
+        keras.utils.set_random_seed(0)
+        masked = [keras.Input(given.shape[1:]), layers.Masking(), layers.LSTM(6), layers.Dense(2)]
+        explainer = tfs.GradientTimesInput(keras.Sequential(masked))
+        metric = tfs.metrics.MaxSensitivity(explainer, samples=1, radius=0.1)
+        return metric.measure(explainer.explain(given, 1)).values
+
+    assert measured(series).min() > 0.01
+    np.testing.assert_allclose(measured(padded), measured(series), rtol=1e-3)
+
+
+def test_max_sensitivity_moves_no_ids_that_are_declared_as_floats():
+    ids, numbers = keras.Input((4,), name="ids"), keras.Input((3,), name="numbers")
+    vectors = layers.Flatten()(layers.Embedding(9, 2)(ids))
+    model = keras.Model({"ids": ids, "numbers": numbers}, layers.Dense(2)(layers.Concatenate()([vectors, numbers**2])))
+    inputs = {"ids": np.array([[1.0, 2, 3, 4]], "float32"), "numbers": np.array([[1.0, 2, 4]], "float32")}
+    explainer = tfs.Gradient(model)
+    found = tfs.metrics.MaxSensitivity(explainer, samples=1, seed=3).measure(explainer.explain(inputs, 1)).values
+    generator = np.random.default_rng(3)
+    generator.uniform(-0.02, 0.02, 4)
+    moved = inputs | {"numbers": inputs["numbers"] + 3 * generator.uniform(-0.02, 0.02, 3)}
+    before, after = (explainer.explain(each, 1).values["numbers"] for each in (inputs, moved))
+    of_ids = explainer.explain(inputs, 1).values["ids"]
+    whole = np.hypot(np.linalg.norm(before), np.linalg.norm(of_ids))
+    np.testing.assert_allclose(found, np.linalg.norm(after - before) / whole, rtol=1e-3)
+    alone = keras.Model(ids, layers.Dense(2)(vectors))
+    explanation = tfs.Gradient(alone).explain(inputs["ids"], 1)
+    with pytest.raises(tfs.metrics.InapplicableError, match="without real numbers"):
+        tfs.metrics.MaxSensitivity(tfs.Gradient(alone)).measure(explanation)
+
+
 def test_sensitivity_to_the_baseline_of_a_linear_model():
     """Contributions of a linear model are w (x - x0): their ranks over the places are known for each baseline."""
     model, x, _ = known("sum")

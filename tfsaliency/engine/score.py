@@ -109,6 +109,11 @@ class Score(ABC):
     # Whether methods see the inputs themselves, and not what is looked up for them.
     is_of_inputs = True
 
+    @property
+    def are_numbers(self) -> list[bool]:
+        """For each tensor of ``x`` whether it is a part of the inputs, and not looked up for ids or texts."""
+        return [True] * len(tf.nest.flatten(self._inputs))
+
     def passed(self, x: Any) -> Any:
         """The inputs as the user passed them, for the inputs or copies of them ``x``."""
         return x
@@ -434,6 +439,10 @@ class TracedScore(Score):
                 return [None] * len(candidates)
             pairs = zip(candidates, tf.nest.flatten(slopes), strict=True)
             return [None if each is None else ~each | tf.not_equal(slope, 0) for each, slope in pairs]
+
+    @property
+    def are_numbers(self) -> list[bool]:
+        return self._model.are_numbers
 
     @property
     def together(self) -> list[int]:

@@ -2,22 +2,29 @@
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import tensorflow as tf
 
 from tfsaliency.base.options import check_amount, check_count
 from tfsaliency.base.structure import flatten, skeleton, unflatten
 from tfsaliency.baselines import blurred
 from tfsaliency.baselines import mean as mean_fill
+from tfsaliency.engine.ask import ask
+from tfsaliency.engine.question import Attribution
+from tfsaliency.engine.score import Score
+from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
 from tfsaliency.metrics.places import places_of
 from tfsaliency.metrics.statistics import quotient, rank_correlation
 from tfsaliency.metrics.subject import Subject
+
+NO_NUMBERS = "Ids and texts cannot move a little. Received: inputs without real numbers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +33,8 @@ class MaxSensitivity(Metric):
 
     Formula:
         ``max_j ||v(x + u_j) - v(x)|| / ||v(x)||``, over draws ``u`` from the uniform distribution between ``-radius``
-        and ``radius`` times the range of each input. The target is kept.
+        and ``radius`` times the range of each input. The target is kept. Ids, and padding that the model masks, do not
+        move, whatever their type.
 
     A map that is the same for every input is best: it says nothing about whether a map is right.
 
@@ -62,11 +70,15 @@ class MaxSensitivity(Metric):
 
     def check(self, explanation: Explanation) -> None:
         if not any(part.dtype.kind == "f" for part in flatten(explanation.inputs)):
-            raise InapplicableError("Ids and texts cannot move a little. Received: inputs without real numbers")
+            raise InapplicableError(NO_NUMBERS)
 
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
         self.check(explanation)
         subject = Subject(self.explainer.model, explanation, target)
+        found = ask(_Moves(subject.model), explanation.inputs, subject.kept)
+        moves = [part > 0 for part in flatten(found.result.values)]
+        if not any(part.any() for part in moves):
+            raise InapplicableError(NO_NUMBERS)
 
         def map_of(inputs: Any) -> np.ndarray:
             parts = flatten(self.explainer.explain(inputs, subject.kept).values)
@@ -76,19 +88,41 @@ class MaxSensitivity(Metric):
         size = np.linalg.norm(at_inputs, axis=1)
         moved = []
         for _ in range(self.samples):
-            near = unflatten(
-                skeleton(explanation.inputs), [self._near(part, generator) for part in flatten(explanation.inputs)]
-            )
+            pairs = zip(flatten(explanation.inputs), moves, strict=True)
+            near = unflatten(skeleton(explanation.inputs), [self._near(*pair, generator) for pair in pairs])
             moved.append(np.linalg.norm(map_of(near) - at_inputs, axis=1))
         return self._told(quotient(np.max(moved, axis=0), size))
 
-    def _near(self, part: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    def _near(self, part: np.ndarray, moves: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         if part.dtype.kind != "f":
             return part
-        flat = part.reshape(len(part), -1)
-        extent = (flat.max(axis=1) - flat.min(axis=1)).reshape(-1, *[1] * (part.ndim - 1))
+        axes = tuple(range(1, part.ndim))
+        low = part.min(axis=axes, keepdims=True, where=moves, initial=np.inf)
+        high = part.max(axis=axes, keepdims=True, where=moves, initial=-np.inf)
         draw = generator.uniform(-self.radius, self.radius, part.shape[1:])
-        return np.asarray(part + extent * draw, part.dtype)
+        return np.where(moves, part + np.where(moves, high - low, 0) * draw, part).astype(part.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class _Moves(Scorer):
+    """Finds the numbers of the inputs that can move a little: 1 for them, below for ids and for padding.
+
+    Args:
+        model: any Keras model.
+    """
+
+    wants_scores = False
+
+    def key(self) -> Hashable:
+        return _Moves
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        found = []
+        for part, is_read, is_number in zip(tf.nest.flatten(x), score.is_read(x), score.are_numbers, strict=True):
+            ones = tf.ones_like(part)
+            moves = ones if is_read is None else tf.where(is_read, ones, -ones)
+            found.append(moves if is_number else -ones)
+        return Attribution(tf.nest.pack_sequence_as(x, found))
 
 
 @dataclass(frozen=True, eq=False)

@@ -205,6 +205,11 @@ class Point(Traced):
             return [None] * len(self._leaves)
         return [leaf.may_be_padding(each) for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)]
 
+    @property
+    def are_numbers(self) -> list[bool]:
+        """For each tensor that a method sees whether it is a part of the inputs."""
+        return [isinstance(leaf, Number) for leaf in self._leaves]
+
     @cached_property
     def together(self) -> list[int]:
         """For each tensor that a method sees the number of the first one that stands for the same ids."""
