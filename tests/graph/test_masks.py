@@ -42,6 +42,8 @@ def averaged(vectors, mask):
     return ops.sum(vectors * mask[..., None], axis=1) / ops.sum(mask, axis=1, keepdims=True)
 
 
+UNROLLED = layers.SimpleRNN(3, unroll=True)
+UNROLLED.build((None, 5, 3))
 MASKS = {
     "times": lambda ids, vectors: averaged(vectors, floats(ids > 0)),
     "chosen": lambda ids, vectors: ops.sum(ops.where(ops.not_equal(ids, 0)[..., None], vectors, 0.0), axis=1),
@@ -55,6 +57,18 @@ MASKS = {
     "by length": lambda ids, vectors: averaged(
         vectors, floats(ops.arange(5)[None] < ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1, keepdims=True))
     ),
+    "a little below": lambda ids, vectors: ops.einsum(
+        "nt,ntd->nd", ops.softmax(vectors[..., 0] - (1 - floats(ops.not_equal(ids, 0))) * 1e3), vectors
+    ),
+    "logarithm": lambda ids, vectors: ops.einsum(
+        "nt,ntd->nd", ops.softmax(vectors[..., 0] + ops.log(floats(ids > 0) + 1e-30)), vectors
+    ),
+    "largest": lambda ids, vectors: ops.logsumexp(ops.where(ops.equal(ids, 0)[..., None], -100.0, vectors), axis=1),
+    "one of several ids": lambda ids, vectors: (
+        averaged(vectors, floats(ops.logical_and(ops.not_equal(ids, 7), ops.not_equal(ids, 0))))
+        + averaged(vectors, floats(ids > 0))
+    ),
+    "an earlier state": lambda ids, vectors: UNROLLED(vectors, mask=ops.not_equal(ids, 0)),
     "dropped": lambda ids, vectors: tf.math.segment_sum(
         tf.boolean_mask(vectors, ids > 0), tf.cast(tf.where(ids > 0)[:, 0], tf.int32)
     ),
@@ -73,6 +87,66 @@ def test_an_id_that_is_masked_is_padding(name):
     assert explanation.provenance["baseline"] == "the id that fills up short rows, 0"
     np.testing.assert_array_equal(explanation.values[0, 3:], 0)
     assert (explanation.values[0, :3] != 0).all()
+
+
+WEIGHTS = {
+    "chosen": lambda ids, vectors: vectors * ops.where(ops.not_equal(ids, 2), 1.0, 0.2)[..., None],
+    "a sum": lambda ids, vectors: vectors * (0.2 + 0.8 * floats(ops.not_equal(ids, 0)))[..., None],
+    "replaced by a mean": lambda ids, vectors: ops.where(
+        ops.equal(ids, 0)[..., None], ops.mean(vectors, axis=1, keepdims=True), vectors
+    ),
+    "so many": lambda ids, vectors: vectors / ops.sum(floats(ops.not_equal(ids, 0)), axis=1)[:, None, None],
+    "behind another": lambda ids, vectors: (
+        vectors * floats(ops.cumsum(ops.cast(ops.equal(ids, 2), "int32"), axis=1) > 0)[..., None]
+    ),
+    "in a text with another": lambda ids, vectors: (
+        vectors * ops.max(floats(ops.not_equal(ids, 0)), axis=1, keepdims=True)[..., None]
+    ),
+    "so many before": lambda ids, vectors: vectors * ops.cumsum(floats(ops.equal(ids, 2)), axis=1)[..., None],
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_an_id_with_a_weight_of_its_own_is_no_padding(name):
+    """Against the gradient at the vectors, times them."""
+    ids, given = keras.Input((5,), dtype="int32"), np.array([[1, 2, 3, 0, 0], [2, 1, 0, 2, 3]])
+    weighted = layers.Lambda(lambda pair: WEIGHTS[name](*pair), output_shape=(5, 3))
+    head = layers.Lambda(lambda y: ops.sum(ops.square(y), axis=(1, 2))[:, None], output_shape=(1,))
+    model = keras.Model(ids, head(weighted([ids, layers.Embedding(4, 3, weights=[TABLE])(ids)])))
+    vectors = tf.Variable(TABLE[given])
+    with tf.GradientTape() as tape:
+        score = head(weighted([tf.constant(given), vectors]))
+    expected = tf.reduce_sum(tape.gradient(score, vectors) * vectors, axis=-1)
+    values = tfs.GradientTimesInput(model).explain(given).values
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
+    assert tfs.DeepLIFT(model).explain(given).provenance["baseline"] == "the mean of all ids"
+
+
+def test_an_id_that_another_is_put_for_is_no_padding():
+    """Its place has what is looked up for the other one."""
+    ids, given = keras.Input((5,), dtype="int32"), np.array([[1, 2, 3, 0, 0], [2, 1, 0, 2, 3]])
+    table = layers.Embedding(4, 3, weights=[TABLE])
+    model = keras.Model(ids, ops.sum(table(ops.where(ops.equal(ids, 0), 3, ids)), axis=(1, 2))[:, None])
+    values = tfs.GradientTimesInput(model).explain(given).values
+    np.testing.assert_allclose(values, TABLE[np.where(given == 0, 3, given)].sum(axis=-1), rtol=1e-5)
+
+
+PADDED = np.pad(1 + GENERATOR.uniform(size=(2, 4, 2)), [(0, 0), (0, 2), (0, 0)]).astype("float32")
+STEPS = {
+    "product": lambda x: 1 - ops.prod(floats(ops.equal(x, 0.0)), axis=-1),
+    "count": lambda x: ops.minimum(ops.sum(floats(ops.not_equal(x, 0.0)), axis=-1), 1.0),
+    "mean": lambda x: floats(ops.mean(floats(ops.not_equal(x, 0.0)), axis=-1) > 0.4),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_that_are_masked_are_padding(name):
+    """A square of what is more than half, of the steps that are not all zeros."""
+    x = keras.Input((6, 2))
+    model = keras.Model(x, ops.sum(ops.square(x - 0.5) * STEPS[name](x)[..., None], axis=(1, 2))[:, None])
+    values = tfs.IntegratedGradients(model, 0.7, steps=32).explain(PADDED).values
+    expected = np.where(PADDED == 0, 0, (PADDED - 0.5) ** 2 - 0.2**2)
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-6)
 
 
 SERIES = np.where(GENERATOR.uniform(size=(2, 6, 2)) < 0.5, 0, GENERATOR.normal(size=(2, 6, 2))).astype("float32")

@@ -10,46 +10,54 @@ from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.operations import (
     ADDITIONS,
     CHOICES,
+    CLIPS,
+    ELEMENTWISE,
     FILLS,
     IDENTITIES,
     JOINS,
     JUDGEMENTS,
     MOVES,
+    NUMBER_BY_NUMBER,
+    OF_EQUALS,
     PRODUCTS,
+    QUOTIENTS,
     REDUCTIONS,
+    RUNNING,
     SHAPE_READERS,
 )
+from tfsaliency.graph.step import replayed_now
 
-# Smaller numbers under a softmax are those that masks put there, from -1e4 in half precision to -inf.
-MASKED = -9e3
+# The exponential of a number so far below others is nothing beside theirs.
+FAR = 50.0
+_OF_NUMBERS = (*ELEMENTWISE, *NUMBER_BY_NUMBER)
 
 
-def hides(found: Iterable[tf.Tensor], values: Iterable[tf.Tensor], chosen: Iterable[tf.Tensor] = ()) -> bool:
-    """Whether what was found of some values decides where they, or what is computed from them, count.
+def hidings(
+    op: tf.Operation,
+    compared: tf.Tensor,
+    number: Any,
+    values: Iterable[tf.Tensor],
+    chosen: Iterable[tf.Tensor] = (),
+) -> int:
+    """At how many operations a comparison hides values that are equal to a number, or what is computed from them.
 
-    A mask multiplies them, chooses between them and zeros or what stands at another place, or drops numbers below a
-    softmax. A feature is added to other numbers, stands beside them, or has weights.
+    A mask multiplies them by zero, puts zeros or an earlier state in their place, or makes them far smaller than others
+    under a softmax. A feature is added to other numbers, stands beside them, or is multiplied by weights.
 
     Args:
-        found: what comparisons of the values found, true or false.
-        values: the values, or what is looked up for them.
-        chosen: tensors that are made before the values: a mask may decide which ids are looked up.
+        op: the comparison.
+        compared: what it compares.
+        number: that may be masked.
+        values: what is compared, or what is looked up for it.
+        chosen: tensors that are made before the values: a mask may drop some of the ids that are looked up.
     """
+    search = _Search(values, chosen)
+    search.follow(op, {compared.ref(): number})
     # Grows while it is read.
-    flags = list(found)
-    known = {flag.ref() for flag in flags}
-    masked, ends = _computed_from(values), {each.ref() for each in chosen}
-    for flag in flags:
-        for op in flag.consumers():
-            others = [source for source in op.inputs if source.ref() not in known]
-            meets = [source for source in others if source.ref() in masked]
-            if _masks(op, flag, meets, others) or any(result.ref() in ends for result in op.outputs):
-                return True
-            if not meets and not _ends(op, others):
-                new = [result for result in op.outputs if result.ref() not in known]
-                flags += new
-                known |= {result.ref() for result in new}
-    return False
+    for flag in search.flags:
+        for reader in flag.consumers():
+            search.see(reader)
+    return len(search.hiding)
 
 
 def has_places(traced: tf.Tensor) -> bool:
@@ -57,21 +65,100 @@ def has_places(traced: tf.Tensor) -> bool:
     return traced.shape.rank is None or any(size != 1 for size in traced.shape[1:])
 
 
-def _masks(op: tf.Operation, flag: tf.Tensor, meets: list[tf.Tensor], others: list[tf.Tensor]) -> bool:
-    if op.type in CHOICES and flag is op.inputs[0]:
-        instead = [number for branch in op.inputs[1:] if (number := _constant(branch)) is not None]
-        is_nothing = all(number == 0 or abs(number) >= -MASKED for number in instead)
-        return is_nothing and len(instead) + len(meets) >= 2 and (bool(meets) or any(instead))
-    if meets:
-        return op.type not in (*ADDITIONS, "AddN", "Sub", *JOINS)
-    return op.type == "Mul" and any(abs(_constant(other) or 0) >= -MASKED for other in others)
+class _Search:
+    """A search along what is computed from a comparison.
+
+    Args:
+        values: see `hidings`.
+        chosen: see `hidings`.
+
+    Attributes:
+        flags: what is computed from the comparison and not from the values.
+        hiding: the operations that hide values.
+    """
+
+    def __init__(self, values: Iterable[tf.Tensor], chosen: Iterable[tf.Tensor]):
+        self._masked, self._ends = _computed_from(values), {each.ref() for each in chosen}
+        # What each flag is where the number stands; None where that is not known.
+        self._at_number: dict[Any, Any] = {}
+        self._truths: set[Any] = set()
+        self.flags: list[tf.Tensor] = []
+        self.hiding: set[str] = set()
+
+    def see(self, op: tf.Operation) -> None:
+        """Notes whether an operation hides values by a flag, and follows what it makes of the flag alone."""
+        meets = [source for source in op.inputs if source.ref() in self._masked]
+        decides = any(result.ref() in self._ends for result in op.outputs)
+        # Where another id is put for one, its place is read.
+        if self._hides(op, meets) or (decides and op.type not in CHOICES):
+            self.hiding.add(op.name)
+        elif not decides and not meets and not self._has_weights(op):
+            self.follow(op, self._at_number)
+
+    def follow(self, op: tf.Operation, known: dict[Any, Any]) -> None:
+        """Takes what an operation makes of flags for flags."""
+        new = [result for result in op.outputs if result.ref() not in self._at_number]
+        number = _result(op, known) if new else None
+        for result in new:
+            self._at_number[result.ref()] = number
+            is_kept = op.type in (*_OF_NUMBERS, *MOVES, *OF_EQUALS) and has_places(result)
+            if result.dtype == tf.bool or (is_kept and any(each.ref() in self._truths for each in op.inputs)):
+                self._truths.add(result.ref())
+        self.flags += new
+
+    def _hides(self, op: tf.Operation, meets: list[tf.Tensor]) -> bool:
+        """Whether an operation hides values where the number stands."""
+        if op.type in CHOICES and op.inputs[0].ref() in self._at_number:
+            return self._chooses_nothing(op)
+        if not meets:
+            return False
+        flags = [source.ref() for source in op.inputs if source.ref() in self._at_number]
+        numbers = [self._at_number[flag] for flag in flags]
+        if op.type in (*ADDITIONS, "AddN", "Sub", *CLIPS, *QUOTIENTS):
+            is_none = op.type == "DivNoNan" and 0 in numbers
+            return is_none or any(number is not None and abs(float(number)) >= FAR for number in numbers)
+        if op.type in ("Mul", *PRODUCTS):
+            is_truth = any(flag in self._truths for flag in flags)
+            return any(is_truth if number is None else float(number) == 0 for number in numbers)
+        return op.type not in JOINS
+
+    def _chooses_nothing(self, op: tf.Operation) -> bool:
+        """Whether zeros, an earlier state or a number far from others takes the place of values."""
+        condition, *branches = op.inputs
+        is_true = self._at_number[condition.ref()]
+        orders = [branches, branches[::-1]] if is_true is None else [branches if is_true else branches[::-1]]
+        for instead, other in orders:
+            number = _constant(instead)
+            if other.ref() in self._masked and (
+                other.ref() in _computed_from([instead]) if number is None else number == 0 or abs(number) >= FAR
+            ):
+                return True
+        return False
+
+    def _has_weights(self, op: tf.Operation) -> bool:
+        """Whether an operation multiplies flags by weights, counts them, or says one thing of all that a sample has."""
+        others = [source for source in op.inputs if source.ref() not in self._at_number]
+        if op.type in (*SHAPE_READERS, *RUNNING) or (
+            op.type in PRODUCTS and any(_constant(other) is None for other in others)
+        ):
+            return True
+        return op.type in REDUCTIONS and op.outputs[0].dtype == tf.bool and not has_places(op.outputs[0])
 
 
-def _ends(op: tf.Operation, others: list[tf.Tensor]) -> bool:
-    """Whether what an operation makes of a flag is none: it has weights, or is about a whole sample."""
-    if op.type in SHAPE_READERS or (op.type in PRODUCTS and any(_constant(other) is None for other in others)):
-        return True
-    return op.type in REDUCTIONS and op.outputs[0].dtype == tf.bool and not has_places(op.outputs[0])
+def _result(op: tf.Operation, known: dict[Any, Any]) -> Any:
+    """What an operation makes of a number that its source has everywhere; None where that is not known."""
+    if op.type in (*MOVES, *REDUCTIONS):
+        number = known.get(op.inputs[0].ref())
+        is_same = op.type in MOVES or (has_places(op.outputs[0]) and (op.type in OF_EQUALS or number == 0))
+        return number if is_same else None
+    if op.type not in _OF_NUMBERS or len(op.outputs) != 1:
+        return None
+    numbers = [known.get(each.ref()) if each.ref() in known else _constant(each) for each in op.inputs]
+    if None not in numbers:
+        return replayed_now(op, numbers)[0]
+    # One of two is enough to know that both are not true, or that a product is zero.
+    decides = {"LogicalAnd": False, "LogicalOr": True, "Mul": 0}.get(op.type)
+    return decides if decides in [each for each in numbers if each is not None] and decides is not None else None
 
 
 def _computed_from(values: Iterable[tf.Tensor]) -> set[Any]:
@@ -87,7 +174,7 @@ def _computed_from(values: Iterable[tf.Tensor]) -> set[Any]:
     return known
 
 
-def _constant(traced: tf.Tensor) -> float | None:
+def _constant(traced: tf.Tensor) -> Any:
     """The largest of constant numbers, also where their shape is not constant; None for what is computed."""
     op = before(traced, (*IDENTITIES, *MOVES)).op
     if op.type == "ZerosLike":
@@ -95,5 +182,5 @@ def _constant(traced: tf.Tensor) -> float | None:
     value = tf.get_static_value(op.inputs[1] if op.type in FILLS else op.outputs[0])
     if value is None or not np.size(value) or value.dtype.kind not in "fiub":
         return None
-    flat = np.ravel(value).astype("float64")
-    return float(flat[np.abs(flat).argmax()])
+    flat = np.ravel(value)
+    return flat[np.abs(flat.astype("float64")).argmax()].item()

@@ -80,6 +80,8 @@ BINARY_CURVES = ("Maximum", "Minimum", *QUOTIENTS, "SquaredDifference", *BENDS_O
 EQUALITIES = ("Equal", "NotEqual")
 FIRST_IS_ABOVE = ("Greater", "LessEqual")
 SECOND_IS_ABOVE = ("GreaterEqual", "Less")
+# Of what is true or false.
+LOGIC = ("LogicalAnd", "LogicalNot", "LogicalOr")
 # Tell small numbers from large ones.
 JUDGEMENTS = (*EQUALITIES, *FIRST_IS_ABOVE, *SECOND_IS_ABOVE, "Sign")
 # More functions that treat every number by itself.
@@ -96,9 +98,7 @@ NUMBER_BY_NUMBER = (
     "FloorMod",
     "IsFinite",
     "IsNan",
-    "LogicalAnd",
-    "LogicalNot",
-    "LogicalOr",
+    *LOGIC,
     "MulNoNan",
     "OnesLike",
     "PreventGradient",
@@ -245,6 +245,8 @@ SUMS = (
 )
 # Each number of the result is made of all numbers along some axes.
 REDUCTIONS = ("All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum")
+# Those that make a zero of zeros and a one of ones.
+OF_EQUALS = ("All", "Any", "Max", "Mean", "Min", "Prod")
 # Zero for zeros, and for some also elsewhere: how large the numbers along some axes are.
 SIZES = ("Abs", "EuclideanNorm", "Max", "Mean", "Pow", "Sqrt", "Square", "Sum")
 # Each number of the result is made of the numbers before it.

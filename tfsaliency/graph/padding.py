@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.axes import UNKNOWN, Axes, followed_axes
-from tfsaliency.graph.masks import has_places, hides
+from tfsaliency.graph.masks import has_places, hidings
 from tfsaliency.graph.operations import EQUALITIES, IDENTITIES, JUDGEMENTS, REARRANGEMENTS, SIZES
 
 # A step is told from none by a size that is above rounding.
@@ -37,7 +37,7 @@ def fillers(part: tf.Tensor) -> list[Filler]:
     for tensor, is_size in made:
         for op in tensor.consumers():
             value = _compared_with(op, tensor, is_size)
-            if value is not None and hides(op.outputs, [part]):
+            if value is not None and hidings(op, tensor, value, [part]):
                 found[op] = value
             elif tensor is op.inputs[0] and (_makes_size(op) or op.type in (*IDENTITIES, *REARRANGEMENTS)):
                 made += [

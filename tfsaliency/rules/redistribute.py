@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tfsaliency.graph.activation import ACTIVATION
 from tfsaliency.graph.log_sum_exp import LOG_SUM_EXP
-from tfsaliency.graph.masks import MASKED
 from tfsaliency.graph.network import Rule, late
 from tfsaliency.graph.operations import (
     BINARY_CURVES,
@@ -28,6 +27,9 @@ from tfsaliency.graph.step import Flows, Step
 from tfsaliency.rules.gates import gating
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.tensors.sums import unspread
+
+# Smaller numbers under a softmax are those that masks put there, from -1e4 in half precision to -inf.
+MASKED = -9e3
 
 
 def unchanged(step: Step, relevance: Flows) -> Flows:
