@@ -69,6 +69,7 @@ MASKS = {
         + averaged(vectors, floats(ids > 0))
     ),
     "an earlier state": lambda ids, vectors: UNROLLED(vectors, mask=ops.not_equal(ids, 0)),
+    "as long as none was masked": lambda ids, vectors: averaged(vectors, ops.cumprod(floats(ids > 0), axis=1)),
     "dropped": lambda ids, vectors: tf.math.segment_sum(
         tf.boolean_mask(vectors, ids > 0), tf.cast(tf.where(ids > 0)[:, 0], tf.int32)
     ),

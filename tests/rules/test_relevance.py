@@ -259,6 +259,18 @@ def test_a_bounded_signal_is_no_gate(name):
     np.testing.assert_allclose(shares["b"], (1 - of_signal) * other_alone, rtol=1e-5, atol=1e-7)
 
 
+def test_a_mean_of_as_many_words_as_a_text_has():
+    """Through a table of words no shape is known. Against the model of the ids, which are made of the words outside."""
+    words = np.array([["a", "b", "c", ""], ["a", "c", "", ""]])
+    look_up = layers.StringLookup(vocabulary=["a", "b", "c"], mask_token="")
+    top = [layers.Embedding(6, 3, mask_zero=True), layers.GlobalAveragePooling1D(), layers.Dense(2, use_bias=False)]
+    inside = keras.Sequential([keras.Input((4,), dtype="string"), look_up, *top])
+    behind = keras.Sequential([keras.Input((4,), dtype="int64"), *top])
+    values = tfs.LRP(inside, "epsilon").explain(words, 1).values
+    assert np.abs(values[words != ""]).min() > 0
+    np.testing.assert_allclose(values, tfs.LRP(behind, "epsilon").explain(look_up(words), 1).values, rtol=1e-5)
+
+
 def test_softmax_follows_its_taylor_expansion():
     x = keras.Input((6,))
     p = keras.ops.softmax(x)

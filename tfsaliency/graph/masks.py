@@ -138,7 +138,7 @@ class _Search:
     def _has_weights(self, op: tf.Operation) -> bool:
         """Whether an operation multiplies flags by weights, counts them, or says one thing of all that a sample has."""
         others = [source for source in op.inputs if source.ref() not in self._at_number]
-        if op.type in (*SHAPE_READERS, *RUNNING) or (
+        if op.type in (*SHAPE_READERS, "Cumsum") or (
             op.type in PRODUCTS and any(_constant(other) is None for other in others)
         ):
             return True
@@ -147,7 +147,7 @@ class _Search:
 
 def _result(op: tf.Operation, known: dict[Any, Any]) -> Any:
     """What an operation makes of a number that its source has everywhere; None where that is not known."""
-    if op.type in (*MOVES, *REDUCTIONS):
+    if op.type in (*MOVES, *REDUCTIONS, *RUNNING):
         number = known.get(op.inputs[0].ref())
         is_same = op.type in MOVES or (has_places(op.outputs[0]) and (op.type in OF_EQUALS or number == 0))
         return number if is_same else None

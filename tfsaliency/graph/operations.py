@@ -246,7 +246,7 @@ SUMS = (
 # Each number of the result is made of all numbers along some axes.
 REDUCTIONS = ("All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum")
 # Those that make a zero of zeros and a one of ones.
-OF_EQUALS = ("All", "Any", "Max", "Mean", "Min", "Prod")
+OF_EQUALS = ("All", "Any", "Cumprod", "Max", "Mean", "Min", "Prod")
 # Zero for zeros, and for some also elsewhere: how large the numbers along some axes are.
 SIZES = ("Abs", "EuclideanNorm", "Max", "Mean", "Pow", "Sqrt", "Square", "Sum")
 # Each number of the result is made of the numbers before it.

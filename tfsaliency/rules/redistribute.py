@@ -35,7 +35,7 @@ MASKED = -9e3
 def unchanged(step: Step, relevance: Flows) -> Flows:
     """``R_i = R_j``: an activation has one input, and this input gets all the relevance."""
     (flow,) = relevance
-    return step.to_sources(None if flow is None else unspread(flow, step.source))
+    return step.to_sources(None if flow is None else unspread(flow, step.input))
 
 
 def handed_on(step: Step, relevance: Flows) -> Flows:
