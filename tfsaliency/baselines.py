@@ -510,7 +510,8 @@ def _check_type(part: np.ndarray, wanted: tf.DType) -> None:
     elif wanted.is_integer and not np.array_equal(part, np.trunc(part)):
         raise ValueError(
             f"A baseline for ids is made of ids, which are whole numbers. Received: {part!r}. For vectors of zeros in "
-            "the place of those that are looked up: tfsaliency.baselines.zeros()"
+            "the place of those that are looked up: tfsaliency.baselines.zeros(). Several inputs can have one each, in "
+            "their structure: {'ids': 0, 'numbers': 0.5}"
         )
 
 

@@ -650,6 +650,22 @@ COLUMNS = {
 }
 
 
+def test_ids_beside_numbers_that_a_model_divides_by_are_told_of_a_baseline_that_works():
+    """At the default baseline the mask is zero, and the model divides by how many words it counts."""
+    ids, mask = keras.Input((4,), dtype="int32", name="ids"), keras.Input((4,), name="mask")
+    vectors = layers.Embedding(9, 3)(ids)
+    mean = keras.ops.sum(vectors * mask[..., None], axis=1) / keras.ops.sum(mask, axis=1, keepdims=True)
+    model = keras.Model({"ids": ids, "mask": mask}, layers.Dense(2)(mean))
+    inputs = {"ids": np.array([[3, 5, 1, 0]]), "mask": np.array([[1.0, 1, 1, 0]], "float32")}
+    with pytest.raises(ValueError, match=r"for several inputs one for each, such as baseline={'ids': 0, 'mask': 1.0}"):
+        tfs.DeepLIFT(model).explain(inputs, 1)
+    with pytest.raises(ValueError, match=r"Several inputs can have one each, in their structure: {'ids': 0"):
+        tfs.DeepLIFT(model, 0.1).explain(inputs, 1)
+    explanation = tfs.DeepLIFT(model, {"ids": 0, "mask": 1.0}).explain(inputs, 1)
+    change = explanation.scores - model({"ids": 0 * inputs["ids"], "mask": np.ones((1, 4), "float32")})[:, 1]
+    np.testing.assert_allclose(sum(part.sum() for part in explanation.values.values()), change[0], rtol=1e-3, atol=1e-6)
+
+
 def test_a_one_hot_encoding_along_another_axis_says_what_can_be_followed():
     ids = keras.Input((7,), dtype="int32")
     keras.utils.set_random_seed(0)

@@ -157,8 +157,8 @@ def check_gaps(diagnostics: dict[str, np.ndarray], scores: np.ndarray) -> None:
             why = "At the baseline the model divides by zero or almost" if at_baseline else "The model divides by zero"
             raise ValueError(
                 f"The values of the samples {lost[:5].tolist()} have no finite sum. {why}, takes the logarithm of it, "
-                "or overflows. Take another baseline, such as baseline=0.1, or keep the model from it, as "
-                "tf.math.divide_no_nan does."
+                "or overflows. Take another baseline, such as baseline=0.1, or for several inputs one for each, such "
+                "as baseline={'ids': 0, 'mask': 1.0}; or keep the model from it, as tf.math.divide_no_nan does."
             )
 
 
