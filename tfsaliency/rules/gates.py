@@ -77,8 +77,8 @@ def _is_sigmoid_of_tanh(traced: tf.Tensor) -> bool:
 def _line(traced: tf.Tensor) -> tuple[float, float, tf.Tensor]:
     """``slope * x + shift`` of the operations with one constant number up to the last that adds it, and their ``x``."""
     op = traced.op
-    constants = [_number(each) for each in op.inputs]
-    if constants.count(None) != 1 or op.type not in (*ADDITIONS, "Sub", "Mul", "RealDiv"):
+    constants = [_number(each) for each in op.inputs] if op.type in (*ADDITIONS, "Sub", "Mul", "RealDiv") else []
+    if constants.count(None) != 1:
         return 1.0, 0.0, traced
     place = constants.index(None)
     (constant,) = (each for each in constants if each is not None)
