@@ -644,12 +644,6 @@ def test_a_dict_for_a_list_of_inputs():
     np.testing.assert_array_equal(values["second"], expected[1])
 
 
-COLUMNS = {
-    "texts": [np.array([["red"], ["blue"], ["red"]]), np.array([["small"], ["small"], ["large"]])],
-    "integers": [np.array([[3], [1], [3]]), np.array([[7], [7], [2]])],
-}
-
-
 def test_ids_beside_numbers_that_a_model_divides_by_are_told_of_a_baseline_that_works():
     """At the default baseline the mask is zero, and the model divides by how many words it counts."""
     ids, mask = keras.Input((4,), dtype="int32", name="ids"), keras.Input((4,), name="mask")
@@ -686,6 +680,12 @@ def test_a_one_hot_encoding_along_another_axis_says_what_can_be_followed():
         score = top(layers.Flatten()(convolution(tf.transpose(letters, [0, 2, 1]))))[:, 1]
     expected = tf.reduce_sum(tape.gradient(score, letters) * letters, axis=-1)
     np.testing.assert_allclose(explanation.values, expected, rtol=1e-4, atol=1e-6)
+
+
+COLUMNS = {
+    "texts": [np.array([["red"], ["blue"], ["red"]]), np.array([["small"], ["small"], ["large"]])],
+    "integers": [np.array([[3], [1], [3]]), np.array([[7], [7], [2]])],
+}
 
 
 @pytest.mark.parametrize("columns", COLUMNS.values(), ids=COLUMNS)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, before
-from tfsaliency.graph.masks import hidings
+from tfsaliency.graph.masks import Masks
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
@@ -299,16 +299,18 @@ def _pad(lookup: Lookup, lookups: list[Lookup], order: list[tf.Operation]) -> tu
         for op, ids, id in pairs
         if before(ids, (*IDENTITIES, *REORDERS)) is passed and tf.get_static_value(id).min() >= 0
     ]
+    if not found:
+        return None
     of_same = [each.tensor for each in lookups if each.parts & lookup.parts]
-    chosen = [result for op in ancestors(index) for result in op.outputs]
+    masks = Masks(of_same, (result for op in ancestors(index) for result in op.outputs))
     # How often each id is masked, and how it is told apart.
     masked: dict[float, tuple[int, tuple[tf.Tensor, tf.Tensor]]] = {}
     for op, compared, ids, id in found:
         number = tf.get_static_value(id).item()
         count, pair = masked.get(number, (0, (ids, id)))
-        masked[number] = count + hidings(op, compared, number, of_same, chosen), pair
-    number = max(masked, key=lambda each: (masked[each][0], each == 0), default=None)
-    return None if number is None or not masked[number][0] else masked[number][1]
+        masked[number] = count + masks.hidings(op, compared, number), pair
+    count, pair = masked[max(masked, key=lambda each: (masked[each][0], each == 0))]
+    return pair if count else None
 
 
 def _compared(op: tf.Operation) -> list[tuple[tf.Tensor, tf.Tensor]]:

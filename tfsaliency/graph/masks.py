@@ -1,6 +1,7 @@
 """Whether a model masks with what a comparison finds, or reads it as one more number."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,53 +33,60 @@ FAR = 50.0
 _OF_NUMBERS = (*ELEMENTWISE, *NUMBER_BY_NUMBER)
 
 
-def hidings(
-    op: tf.Operation,
-    compared: tf.Tensor,
-    number: Any,
-    values: Iterable[tf.Tensor],
-    chosen: Iterable[tf.Tensor] = (),
-) -> int:
-    """At how many operations a comparison hides values that are equal to a number, or what is computed from them.
-
-    A mask multiplies them by zero, puts zeros or an earlier state in their place, or makes them far smaller than others
-    under a softmax. A feature is added to other numbers, stands beside them, or is multiplied by weights.
-
-    Args:
-        op: the comparison.
-        compared: what it compares.
-        number: that may be masked.
-        values: what is compared, or what is looked up for it.
-        chosen: tensors that are made before the values: a mask may drop some of the ids that are looked up.
-    """
-    search = _Search(values, chosen)
-    search.follow(op, {compared.ref(): number})
-    # Grows while it is read.
-    for flag in search.flags:
-        for reader in flag.consumers():
-            search.see(reader)
-    return len(search.hiding)
-
-
 def has_places(traced: tf.Tensor) -> bool:
     """Whether there are several numbers for each sample."""
     return traced.shape.rank is None or any(size != 1 for size in traced.shape[1:])
+
+
+class Masks:
+    """What a model hides of some values by what it compares.
+
+    A mask multiplies values by zero, puts zeros or an earlier state in their place, or makes them far smaller than
+    others under a softmax. A feature is added to other numbers, stands beside them, or is multiplied by weights.
+
+    Args:
+        values: what is compared, or what is looked up for it.
+        chosen: tensors that are made before the values: a mask may drop some of the ids that are looked up.
+    """
+
+    def __init__(self, values: Iterable[tf.Tensor], chosen: Iterable[tf.Tensor] = ()):
+        self._values, self._ends = list(values), {each.ref() for each in chosen}
+
+    @cached_property
+    def _masked(self) -> set[Any]:
+        return _computed_from(self._values)
+
+    def hidings(self, op: tf.Operation, compared: tf.Tensor, number: Any) -> int:
+        """At how many operations a comparison hides values that are equal to a number, or what is computed from them.
+
+        Args:
+            op: the comparison.
+            compared: what it compares.
+            number: that may be masked.
+        """
+        search = _Search(self._masked, self._ends)
+        search.follow(op, {compared.ref(): number})
+        # Grows while it is read.
+        for flag in search.flags:
+            for reader in flag.consumers():
+                search.see(reader)
+        return len(search.hiding)
 
 
 class _Search:
     """A search along what is computed from a comparison.
 
     Args:
-        values: see `hidings`.
-        chosen: see `hidings`.
+        masked: the values and what is computed from them, as ``ref()``.
+        ends: what is made before the values, as ``ref()``.
 
     Attributes:
         flags: what is computed from the comparison and not from the values.
         hiding: the operations that hide values.
     """
 
-    def __init__(self, values: Iterable[tf.Tensor], chosen: Iterable[tf.Tensor]):
-        self._masked, self._ends = _computed_from(values), {each.ref() for each in chosen}
+    def __init__(self, masked: set[Any], ends: set[Any]):
+        self._masked, self._ends = masked, ends
         # What each flag is where the number stands; None where that is not known.
         self._at_number: dict[Any, Any] = {}
         self._truths: set[Any] = set()
@@ -158,7 +166,7 @@ def _result(op: tf.Operation, known: dict[Any, Any]) -> Any:
         return replayed_now(op, numbers)[0]
     # One of two is enough to know that both are not true, or that a product is zero.
     decides = {"LogicalAnd": False, "LogicalOr": True, "Mul": 0}.get(op.type)
-    return decides if decides in [each for each in numbers if each is not None] and decides is not None else None
+    return decides if decides in numbers else None
 
 
 def _computed_from(values: Iterable[tf.Tensor]) -> set[Any]:

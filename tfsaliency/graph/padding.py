@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.axes import UNKNOWN, Axes, followed_axes
-from tfsaliency.graph.masks import has_places, hidings
+from tfsaliency.graph.masks import Masks, has_places
 from tfsaliency.graph.operations import EQUALITIES, IDENTITIES, JUDGEMENTS, REARRANGEMENTS, SIZES
 
 # A step is told from none by a size that is above rounding.
@@ -32,12 +32,12 @@ def fillers(part: tf.Tensor) -> list[Filler]:
     ``tf.reduce_sum(tf.abs(x), -1) > 0``. What is compared and not masked is no filler.
     """
     # Each with whether it is a size of steps. Grows while it is read.
-    made = [(part, False)]
+    made, masks = [(part, False)], Masks([part])
     found: dict[tf.Operation, np.generic] = {}
     for tensor, is_size in made:
         for op in tensor.consumers():
             value = _compared_with(op, tensor, is_size)
-            if value is not None and hidings(op, tensor, value, [part]):
+            if value is not None and masks.hidings(op, tensor, value):
                 found[op] = value
             elif tensor is op.inputs[0] and (_makes_size(op) or op.type in (*IDENTITIES, *REARRANGEMENTS)):
                 made += [

@@ -5,6 +5,7 @@ Source: Arras et al. 2017, who give all relevance of a product to its signal.
 
 import math
 from enum import IntEnum
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -30,12 +31,13 @@ def gating(traced: tf.Tensor, readers: Readers) -> Gating:
     step = readers.maker(traced)
     if step is None:
         return Gating.NO
-    if step.type in GATES or _is_inverse(step) or _is_hard_sigmoid(step, readers) or _is_sigmoid_of_tanh(traced):
+    cut = _cut(step, readers)
+    if step.type in GATES or _is_inverse(step) or cut.is_hard_sigmoid or _is_sigmoid_of_tanh(traced):
         return Gating.YES
     read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
     is_moved = step.type in (NORMALIZATION, *MOVES_OF_GATES) and (len(read) == 1 or step.type in JOINS)
     moved = min(gating(source, readers) for source in read) if is_moved else Gating.NO
-    return max(moved, Gating.MAYBE if _bounds(step, readers) == (0, 1) else Gating.NO)
+    return max(moved, Gating.MAYBE if (cut.low, cut.high) == (0, 1) else Gating.NO)
 
 
 def _is_inverse(step: Step) -> bool:
@@ -46,25 +48,30 @@ def _is_inverse(step: Step) -> bool:
     return exponent is not None and bool((exponent < 0).all())
 
 
-def _is_hard_sigmoid(step: Step, readers: Readers) -> bool:
-    """Whether a step cuts numbers at 0 and at twice the constant that was added to them, as ``relu6(x + 3)`` does."""
-    low, high = _bounds(step, readers)
-    below = readers.maker(step.source)
-    cut = below.source if below is not None and step.type in CLIPS and below.type in CLIPS else step.source
-    _, shift, _ = _line(cut)
-    return low == 0 and high is not None and math.isclose(2 * shift, high, rel_tol=1e-6)
+class _Cut(NamedTuple):
+    """Where numbers of the network are cut below and above; None where they are not."""
+
+    source: tf.Tensor
+    low: float | None
+    high: float | None
+
+    @property
+    def is_hard_sigmoid(self) -> bool:
+        """Whether it is at 0 and at twice the constant that was added to the numbers, as in ``relu6(x + 3)``."""
+        if self.low != 0 or self.high is None:
+            return False
+        _, shift, _ = _line(self.source)
+        return math.isclose(2 * shift, self.high, rel_tol=1e-6)
 
 
-def _bounds(step: Step, readers: Readers) -> tuple[float | None, float | None]:
-    """Where a step cuts numbers of the network below and above, together with a cut right before it."""
+def _cut(step: Step, readers: Readers) -> _Cut:
+    """Where a step cuts numbers, together with a cut right before it."""
     if step.type == "Relu6":
-        return 0.0, 6.0
-    if step.type not in CLIPS:
-        return None, None
-    below = readers.maker(step.source)
-    pair = [each for each in (step, below) if each is not None and each.type in CLIPS and each.depends.count(True) == 1]
+        return _Cut(step.source, 0.0, 6.0)
+    below = readers.maker(step.source) if step.type in CLIPS else None
+    pair = [each for each in (below, step) if each is not None and each.type in CLIPS and each.depends.count(True) == 1]
     bounds = {each.type: _number(each.sources[1 - each.depends.index(True)]) for each in pair}
-    return bounds.get("Maximum"), bounds.get("Minimum")
+    return _Cut(pair[0].source if pair else step.source, bounds.get("Maximum"), bounds.get("Minimum"))
 
 
 def _is_sigmoid_of_tanh(traced: tf.Tensor) -> bool:
