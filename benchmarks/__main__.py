@@ -6,6 +6,7 @@ NAMES = [
     "speed",
     "rules",
     "integrated_gradients",
+    "smoothgrad",
     "activation_maps",
     "cost",
     "memory",

@@ -19,6 +19,7 @@ Make = Callable[..., tfs.Explainer]
 # only if its defaults are slow.
 CHEAPER: dict[str, dict[str, Any]] = {
     "SmoothGrad": {"samples": 5},
+    "DenoisedSmoothGrad": {"samples": 5},
     "SmoothGradSquared": {"samples": 5},
     "VarGrad": {"samples": 5},
     "DeepLIFT": {"baseline": 0.1},

@@ -89,9 +89,10 @@ def test_smoothgrad_family_without_noise(case):
     values, _ = kind.gradient(twin, inputs, 1)
     explain = {
         name: EXPLAINERS[name](model, noise=0).explain(inputs, kind.target(1)).values
-        for name in ("SmoothGrad", "SmoothGradSquared")
+        for name in ("SmoothGrad", "DenoisedSmoothGrad", "SmoothGradSquared")
     }
     close(explain["SmoothGrad"], values, kind.tolerance)
+    close(explain["DenoisedSmoothGrad"], values, kind.tolerance)
     close(explain["SmoothGradSquared"], tf.nest.map_structure(np.square, values), 2 * kind.tolerance)
 
 

@@ -24,6 +24,7 @@ from tfsaliency.graph.operations import (
 )
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.rectifier import with_rectifiers
+from tfsaliency.graph.sampled import Parts, functions_of_numbers
 from tfsaliency.graph.softmax import joined_softmaxes
 from tfsaliency.graph.step import Flows, Step, step_of
 from tfsaliency.graph.trace import Trace, Values
@@ -59,12 +60,17 @@ class Network:
     @cached_property
     def with_rectifiers(self) -> list[Step]:
         """The steps, where each rectifying activation is one step."""
-        return with_rectifiers(self.steps, self.trace, self.inputs, self.readers(self.steps))
+        return with_rectifiers(self.steps, self.functions, self.readers(self.steps))
 
     @cached_property
     def with_affine_maps(self) -> list[Step]:
         """The same, where each convolution or matrix product is one step with the scales and shifts around it."""
         return joined_affine(self.with_activations, self.outputs)
+
+    @cached_property
+    def functions(self) -> Parts:
+        """The functions of single numbers that end in a tensor."""
+        return functions_of_numbers(self.trace, self.inputs)
 
     def readers(self, steps: list[Step]) -> Readers:
         """Which step reads what another one makes."""

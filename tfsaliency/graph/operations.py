@@ -109,9 +109,6 @@ NUMBER_BY_NUMBER = (
 )
 # Pass positive numbers and suppress negative ones: exactly, clipped, leaky or smooth.
 RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
-# Make gates: operands of a product that say how much of the other operand passes. The deviation that a normalization
-# divides by is one too.
-GATES = ("Sigmoid", *INVERSES)
 # What turns logits into probabilities at the end of a network.
 LINKS = ("Softmax", "LogSoftmax", "Sigmoid")
 

@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import descendants
-from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER, RECTIFIERS
+from tfsaliency.graph.operations import RECTIFIERS
 from tfsaliency.graph.readers import Readers
-from tfsaliency.graph.sampled import Part, Parts
+from tfsaliency.graph.sampled import OF_SINGLE_NUMBERS, Part, Parts
 from tfsaliency.graph.sign import never_negative
 from tfsaliency.graph.step import CustomGradient, Step
-from tfsaliency.graph.trace import Trace
 
 RECTIFIER = "Rectifier"
 # The numbers that a function is asked for; the next ones where it is flat on these, as a threshold at 20 is.
@@ -25,9 +23,6 @@ MOST_BELOW = 0.4
 MOST_CURVED = 1.6
 # Slopes that differ by less are the same.
 SAME_SLOPE = 0.03
-# The value that every parameter has while a function is looked at, such as the slope of a PReLU. What a unit is does
-# not depend on how far a model was trained.
-PARAMETER = 0.25
 
 
 class Rectifier(Step):
@@ -49,7 +44,7 @@ class Rectifier(Step):
         return self.precise(traced) if traced.dtype.is_floating else self.value(traced)
 
 
-def with_rectifiers(steps: list[Step], trace: Trace, inputs: list[tf.Tensor], readers: Readers) -> list[Step]:
+def with_rectifiers(steps: list[Step], functions: Parts, readers: Readers) -> list[Step]:
     """The steps, with a `Rectifier` in place of the last operation of each rectifying activation.
 
     A rectifier passes positive numbers at one slope, maybe up to a cap, and suppresses negative ones. That of several
@@ -59,24 +54,20 @@ def with_rectifiers(steps: list[Step], trace: Trace, inputs: list[tf.Tensor], re
 
     The steps in between stay where they are for other readers; without any, a walk passes them by.
     """
-    return _Search(trace, inputs, readers, never_negative(steps)).through(steps)
+    return _Search(functions, readers, never_negative(steps)).through(steps)
 
 
 class _Search:
     """The search through one network, from the inputs on.
 
     Args:
-        trace: the traced function.
-        inputs: traced tensors.
+        functions: the functions of single numbers in its trace.
         readers: of the steps.
         not_negative: the traced tensors, as ``ref()``, that cannot be negative.
     """
 
-    def __init__(self, trace: Trace, inputs: list[tf.Tensor], readers: Readers, not_negative: set[Any]):
-        after = descendants(trace.operations, inputs)
-        self._dependent = {each.ref() for each in (*inputs, *(output for op in after for output in op.outputs))}
-        self._parts = Parts(trace.graph, _is_of_single_numbers, self._fixed)
-        self._readers, self._not_negative = readers, not_negative
+    def __init__(self, functions: Parts, readers: Readers, not_negative: set[Any]):
+        self._functions, self._readers, self._not_negative = functions, readers, not_negative
         self._found: dict[Any, _Unit] = {}
         self._known: dict[Any, _Shape] = {}
 
@@ -85,14 +76,14 @@ class _Search:
             if step.type in RECTIFIERS:
                 part = Part(step.source, step.results[0], [step.results[0].op], {})
                 self._found[part.result.ref()] = _Unit(part, distance=0.0)
-            elif step.type in _OF_SINGLE_NUMBERS and step.results[0].dtype.is_floating:
+            elif step.type in OF_SINGLE_NUMBERS and step.results[0].dtype.is_floating:
                 self._judge(step.results[0])
         return [self._replaced(step) for step in steps]
 
     def _judge(self, result: tf.Tensor) -> None:
         """Looks for a rectifier that ends in a tensor: the shortest one, with all caps before it."""
         unit: _Unit | None = None
-        for part in self._parts.below(result):
+        for part in self._functions.below(result):
             shape = self._shape(part)
             if unit is None:
                 inner = [self._found[ref] for op in part.operations[:-1] for ref in _results(op) if ref in self._found]
@@ -131,7 +122,7 @@ class _Search:
                 del self._found[unit.part.result.ref()]
 
     def _shape(self, part: Part) -> "_Shape":
-        key = _spelling(part)
+        key = part.spelling
         if key not in self._known:
             self._known[key] = shape_of(part.at)
         return self._known[key]
@@ -141,14 +132,6 @@ class _Search:
             return step.without_gradient() if self._is_plain(step) else step
         unit = self._found.get(step.results[0].ref())
         return Rectifier(unit.part) if unit else step
-
-    def _fixed(self, tensor: tf.Tensor) -> Any:
-        """The value of what does not depend on the inputs; for a variable, and for several numbers, a parameter's."""
-        if tensor.ref() in self._dependent:
-            return None
-        value = tf.get_static_value(tensor)
-        is_number = value is not None and np.size(value) == 1
-        return np.reshape(value, ()) if is_number else PARAMETER if tensor.dtype.is_floating else None
 
     def _is_plain(self, step: CustomGradient) -> bool:
         """Whether a custom gradient is the one that its operations have anyway, with a rectifier among them.
@@ -267,28 +250,3 @@ def _rest(part: Part, longer: Part) -> list[tf.Operation]:
     """The operations that a longer part has more."""
     ours = set(part.operations)
     return [op for op in longer.operations if op not in ours]
-
-
-_OF_SINGLE_NUMBERS = {*ELEMENTWISE, *NUMBER_BY_NUMBER} - {"BiasAdd", "IdentityN", "EnsureShape"}
-
-
-def _is_of_single_numbers(op: tf.Operation) -> bool:
-    return op.type in _OF_SINGLE_NUMBERS
-
-
-def _spelling(part: Part) -> Any:
-    """A value that is equal for parts of the same operations on the same constants."""
-    places: dict[Any, Any] = {part.source.ref(): "source"}
-    spelled = []
-    for number, op in enumerate(part.operations):
-        read = tuple(places.get(each.ref()) or _constant(part.others[each.ref()]) for each in op.inputs)
-        definition = op.node_def
-        names = sorted(name for name in definition.attr if not name.startswith("_"))
-        attributes = tuple((name, definition.attr[name].SerializeToString()) for name in names)
-        spelled.append((op.type, attributes, read))
-        places |= {each.ref(): (number, place) for place, each in enumerate(op.outputs)}
-    return tuple(spelled)
-
-
-def _constant(value: Any) -> Any:
-    return str(np.asarray(value).dtype), np.asarray(value).tobytes()

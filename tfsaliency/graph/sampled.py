@@ -10,10 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.graph.ancestry import descendants
+from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER
 from tfsaliency.graph.step import replay
+from tfsaliency.graph.trace import Trace
 
 # Beyond this many operations a function is no activation and no end of a network any more.
 MOST_OPERATIONS = 40
+# The value that every parameter has while a function is looked at, such as the slope of a PReLU. What a unit is does
+# not depend on how far a model was trained.
+PARAMETER = 0.25
+# The operations that functions of single numbers are made of.
+OF_SINGLE_NUMBERS = {*ELEMENTWISE, *NUMBER_BY_NUMBER} - {"BiasAdd", "IdentityN", "EnsureShape"}
 
 
 class Part(NamedTuple):
@@ -45,6 +53,20 @@ class Part(NamedTuple):
                 # The trace does not know each size of its tensors, and others than the real ones were tried.
                 return np.full(numbers.shape, np.nan)
 
+    @property
+    def spelling(self) -> Any:
+        """A value that is equal for parts of the same operations on the same constants."""
+        places: dict[Any, Any] = {self.source.ref(): "source"}
+        spelled = []
+        for number, op in enumerate(self.operations):
+            read = tuple(places.get(each.ref()) or _constant(self.others[each.ref()]) for each in op.inputs)
+            definition = op.node_def
+            names = sorted(name for name in definition.attr if not name.startswith("_"))
+            attributes = tuple((name, definition.attr[name].SerializeToString()) for name in names)
+            spelled.append((op.type, attributes, read))
+            places |= {each.ref(): (number, place) for place, each in enumerate(op.outputs)}
+        return tuple(spelled)
+
     def run(self, source: tf.Tensor, other: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
         """The result for another value of the source.
 
@@ -63,6 +85,10 @@ class Part(NamedTuple):
 def _precise(dtype: tf.DType) -> tf.DType:
     # In 16 bits no two slopes are the same.
     return tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
+
+
+def _constant(value: Any) -> Any:
+    return str(np.asarray(value).dtype), np.asarray(value).tobytes()
 
 
 def _is_rounding(op: tf.Operation, read: list[tf.Tensor]) -> bool:
@@ -105,3 +131,23 @@ class Parts:
             others |= {ref: value for ref, value in fixed.items() if value is not None}
             front = {ref: each for ref, each in front.items() if each.op is not latest.op}
             front |= {each.ref(): each for each in latest.op.inputs if fixed[each.ref()] is None}
+
+
+def functions_of_numbers(trace: Trace, inputs: list[tf.Tensor]) -> Parts:
+    """The parts of a trace that compute a function of single numbers, such as an activation.
+
+    Args:
+        trace: the traced function.
+        inputs: traced tensors. What does not depend on them is a constant of these functions, or a parameter.
+    """
+    after = descendants(trace.operations, inputs)
+    dependent = {each.ref() for each in (*inputs, *(output for op in after for output in op.outputs))}
+
+    def fixed(tensor: tf.Tensor) -> Any:
+        if tensor.ref() in dependent:
+            return None
+        value = tf.get_static_value(tensor)
+        is_number = value is not None and np.size(value) == 1
+        return np.reshape(value, ()) if is_number else PARAMETER if tensor.dtype.is_floating else None
+
+    return Parts(trace.graph, lambda op: op.type in OF_SINGLE_NUMBERS, fixed)

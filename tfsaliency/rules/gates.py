@@ -3,16 +3,26 @@
 Source: Arras et al. 2017, who give all relevance of a product to its signal.
 """
 
-import math
+from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.affine import NORMALIZATION
-from tfsaliency.graph.operations import ADDITIONS, CLIPS, GATES, JOINS, MOVES_OF_GATES, QUOTIENTS
+from tfsaliency.graph.affine import Normalization
+from tfsaliency.graph.operations import JOINS, MOVES_OF_GATES
 from tfsaliency.graph.readers import Readers
+from tfsaliency.graph.sampled import Parts
 from tfsaliency.graph.step import Step
+
+# How far a function is looked at, the widest first: an exponential is infinite far away.
+REACHES = (2048.0, 64.0, 8.0)
+# Between these numbers one over a number, and over a power of it, is finite and not zero.
+SMALLEST, LARGEST = 1 / 64, 64.0
+NUMBERS = 200
+# What differs by less, as a share of a function's range, is the same.
+SAME = 0.02
 
 
 class Gating(IntEnum):
@@ -23,84 +33,91 @@ class Gating(IntEnum):
     YES = 2
 
 
-def gating(traced: tf.Tensor, readers: Readers) -> Gating:
-    """How surely a tensor is a gate, from the steps that make it.
+class Gates:
+    """The gates of one network, known by what they do to numbers, however they are written.
 
-    A sigmoid, hard ones included, one over a number, and roots of that are gates. Other numbers between 0 and 1 may be.
+    - One over a number, or over a power or root of it, is a gate, and so is a function that goes from one bound to
+      another of the same sign, or zero, and is halfway at zero: a sigmoid, hard ones included.
+    - A function whose numbers go from 0 to 1 may be a gate: a clip, ``exp(-relu(x))``.
+    - A gate that is moved, scaled, clipped or taken to a power is as surely one as before.
+
+    Args:
+        functions: the functions of single numbers in the trace.
+        readers: of the steps.
     """
-    step = readers.maker(traced)
-    if step is None:
-        return Gating.NO
-    cut = _cut(step, readers)
-    if step.type in GATES or _is_inverse(step) or cut.is_hard_sigmoid or _is_sigmoid_of_tanh(traced):
+
+    def __init__(self, functions: Parts, readers: Readers):
+        self._functions, self._readers = functions, readers
+        self._known: dict[Any, Gating] = {}
+
+    def gating(self, traced: tf.Tensor) -> Gating:
+        """How surely a tensor is a gate."""
+        step = self._readers.maker(traced)
+        if step is None:
+            return Gating.NO
+        surest = self._by_function(traced)
+        read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
+        if surest == Gating.YES or not _keeps(step) or (len(read) > 1 and step.type not in JOINS):
+            return surest
+        return max(surest, min(map(self.gating, read)))
+
+    def _by_function(self, traced: tf.Tensor) -> Gating:
+        """What a tensor is by the functions that it is of others, of which any may be the activation."""
+        surest = Gating.NO
+        for part in self._functions.below(traced):
+            spelling = part.spelling
+            if spelling not in self._known:
+                self._known[spelling] = gating_of(part.at)
+            surest = max(surest, self._known[spelling])
+            if surest == Gating.YES:
+                break
+        return surest
+
+
+def _keeps(step: Step) -> bool:
+    """Whether a step makes a gate of a gate."""
+    return not step.shifts if isinstance(step, Normalization) else step.type in MOVES_OF_GATES
+
+
+def gating_of(function: Callable[[np.ndarray], np.ndarray]) -> Gating:
+    """How surely a function of single numbers is a gate.
+
+    Args:
+        function: of an array, number by number.
+    """
+    if _is_inverse(function):
         return Gating.YES
-    read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
-    is_moved = step.type in (NORMALIZATION, *MOVES_OF_GATES) and (len(read) == 1 or step.type in JOINS)
-    moved = min(gating(source, readers) for source in read) if is_moved else Gating.NO
-    return max(moved, Gating.MAYBE if (cut.low, cut.high) == (0, 1) else Gating.NO)
+    for reach in REACHES:
+        above = np.geomspace(SMALLEST, reach, NUMBERS).astype("float32")
+        results = function(np.concatenate([-above[::-1], [0], above]))
+        if np.isfinite(results).all():
+            return _of_results(results, half=function(np.array([-reach / 2, reach / 2], "float32")))
+    return Gating.NO
 
 
-def _is_inverse(step: Step) -> bool:
-    """Whether a step is one over its source, or over a power of it."""
-    if step.type in QUOTIENTS:
-        return not step.depends[0]
-    exponent = tf.get_static_value(step.sources[1]) if step.type == "Pow" and not step.depends[1] else None
-    return exponent is not None and bool((exponent < 0).all())
+def _is_inverse(function: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Whether a function of positive numbers is one over a power of them: each factor divides it by the same."""
+    results = np.abs(function(np.geomspace(SMALLEST, LARGEST, NUMBERS).astype("float32")))
+    if not np.isfinite(results).all() or not results.all():
+        return False
+    factors = results[1:] / results[:-1]
+    return bool(factors.max() < 1 and np.ptp(factors) < SAME * (1 - factors.min()))
 
 
-class _Cut(NamedTuple):
-    """Where numbers of the network are cut below and above; None where they are not."""
+def _of_results(results: np.ndarray, half: np.ndarray) -> Gating:
+    """How surely a function of these results is a gate.
 
-    source: tf.Tensor
-    low: float | None
-    high: float | None
-
-    @property
-    def is_hard_sigmoid(self) -> bool:
-        """Whether it is at 0 and at twice the constant that was added to the numbers, as in ``relu6(x + 3)``."""
-        if self.low != 0 or self.high is None:
-            return False
-        _, shift, _ = _line(self.source)
-        return math.isclose(2 * shift, self.high, rel_tol=1e-6)
-
-
-def _cut(step: Step, readers: Readers) -> _Cut:
-    """Where a step cuts numbers, together with a cut right before it."""
-    if step.type == "Relu6":
-        return _Cut(step.source, 0.0, 6.0)
-    below = readers.maker(step.source) if step.type in CLIPS else None
-    pair = [each for each in (below, step) if each is not None and each.type in CLIPS and each.depends.count(True) == 1]
-    bounds = {each.type: _number(each.sources[1 - each.depends.index(True)]) for each in pair}
-    return _Cut(pair[0].source if pair else step.source, bounds.get("Maximum"), bounds.get("Minimum"))
-
-
-def _is_sigmoid_of_tanh(traced: tf.Tensor) -> bool:
-    """Whether numbers are a tanh shifted and scaled to end at 0, as ``(1 + tanh(x)) / 2`` is."""
-    slope, shift, below = _line(traced)
-    more, rest, source = _line(below)
-    return shift > 0 and rest == 0 and source.op.type == "Tanh" and math.isclose(abs(slope * more), shift, rel_tol=1e-6)
-
-
-def _line(traced: tf.Tensor) -> tuple[float, float, tf.Tensor]:
-    """``slope * x + shift`` of the operations with one constant number up to the last that adds it, and their ``x``."""
-    op = traced.op
-    constants = [_number(each) for each in op.inputs] if op.type in (*ADDITIONS, "Sub", "Mul", "RealDiv") else []
-    if constants.count(None) != 1:
-        return 1.0, 0.0, traced
-    place = constants.index(None)
-    (constant,) = (each for each in constants if each is not None)
-    if op.type in ADDITIONS:
-        return 1.0, constant, op.inputs[place]
-    if op.type == "Sub":
-        return (-1.0, constant, op.inputs[1]) if place else (1.0, -constant, op.inputs[0])
-    if op.type == "RealDiv" and place:
-        return 1.0, 0.0, traced
-    factor = constant if op.type == "Mul" else 1 / constant
-    slope, shift, below = _line(op.inputs[place])
-    return factor * slope, factor * shift, below
-
-
-def _number(traced: tf.Tensor) -> float | None:
-    """A constant that is one number, None for any other tensor."""
-    value = tf.get_static_value(traced) if traced.shape.num_elements() == 1 else None
-    return None if value is None else float(value.item())
+    Args:
+        results: at numbers from far below zero to far above it. The middle one is at zero.
+        half: the results halfway to the ends.
+    """
+    first, middle, last = results[0], results[NUMBERS], results[-1]
+    same = SAME * np.ptp(results)
+    if not same or np.abs(half - (first, last)).max() > same:
+        return Gating.NO
+    rises = np.diff(results) * np.sign(last - first)
+    has_one_sign = results.min() > -same or results.max() < same
+    if has_one_sign and rises.min() > -same and abs(middle - (first + last) / 2) < same:
+        return Gating.YES
+    is_from_0_to_1 = abs(results.min()) < same and abs(results.max() - 1) < same
+    return Gating.MAYBE if is_from_0_to_1 else Gating.NO

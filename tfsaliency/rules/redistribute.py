@@ -21,10 +21,9 @@ from tfsaliency.graph.operations import (
     QUOTIENTS,
     SUMS,
 )
-from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.softmax import axes_of
 from tfsaliency.graph.step import Flows, Step
-from tfsaliency.rules.gates import gating
+from tfsaliency.rules.gates import Gates
 from tfsaliency.rules.relevance import stabilized
 from tfsaliency.tensors.sums import unspread
 
@@ -97,8 +96,8 @@ def by_share(step: Step, relevance: Flows) -> Flows:
 class Redistribution:
     """The rules for operations without weights in one network; the maker of a tensor shows whether it is a gate."""
 
-    def __init__(self, readers: Readers):
-        self._readers = readers
+    def __init__(self, gates: Gates):
+        self._gates = gates
 
     def rule(self, step: Step) -> Rule | None:
         """The rule for a step, None if there is none."""
@@ -111,7 +110,7 @@ class Redistribution:
         return RULES.get(step.type)
 
     def _product(self, step: Step, relevance: Flows) -> Flows:
-        first, second = (gating(source, self._readers) for source in step.sources)
+        first, second = map(self._gates.gating, step.sources)
         gates = [False, True] if step.type in QUOTIENTS else [first > second, second > first]
         if not any(gates):
             return halved(step, relevance)

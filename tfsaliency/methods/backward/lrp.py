@@ -16,6 +16,7 @@ from tfsaliency.graph.gradients import in_structure
 from tfsaliency.graph.network import late
 from tfsaliency.graph.operations import CHOICES
 from tfsaliency.graph.step import Flows, Step
+from tfsaliency.rules.gates import Gates
 from tfsaliency.rules.presets import Table, chosen_rules, table_of
 from tfsaliency.rules.redistribute import Redistribution, in_proportion
 from tfsaliency.rules.relevance import WSquare, ZBox, ZPlus
@@ -200,7 +201,7 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
     network.check_floats()
     steps = network.with_affine_maps
     rules = chosen_rules(table, steps, forward.model)
-    others = Redistribution(network.readers(steps))
+    others = Redistribution(Gates(network.functions, network.readers(steps)))
     samples = samples_of(x)
 
     def rule(step: Step, relevance: Flows) -> Flows:

@@ -1,5 +1,6 @@
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -54,29 +55,37 @@ class NoisyCopies(Sampled, Wrapper):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()
-
-        def terms_of(values: Any, before: Before) -> dict[str, Any]:
-            averaged = self._averaged(values, before)
-            # Vectors that are looked up for ids are no picture.
-            return {"map": averaged, "blocks": block_means(averaged) if score.is_of_inputs else []}
-
-        (_, terms), used = self.find(x, score, self._values_of, terms_of)
+        (_, terms), used = self.find(x, score, self._values_of, partial(self._terms, score))
         told = self.told(terms, used)
-        if terms.mean["blocks"]:
-            told["relative_error_of_blocks"] = self.error(terms.of("blocks"), used)
         if self._depth:
             # A noisy inner explainer uses the same draws for all copies, so their spread does not show its error.
             told = {name: tf.fill(tf.shape(error), math.nan) for name, error in told.items()}
-        return Attribution(terms.mean["map"], told)
+        return Attribution(self._map(terms.of("map"), used), told)
+
+    def told(self, terms: Moments, used: Any) -> dict[str, tf.Tensor]:
+        told = super().told(terms, used)
+        if terms.mean["blocks"]:
+            told["relative_error_of_blocks"] = self.error(terms.of("blocks"), used)
+        return told
 
     @property
     def asked(self) -> Explainer:
         """The explainer whose values are averaged."""
         return self.inner
 
+    def _terms(self, score: Score, values: Any, before: Before) -> dict[str, Any]:
+        """What is averaged: that which makes the map, and what its error is told of besides."""
+        averaged = self._averaged(values, before)
+        # Vectors that are looked up for ids are no picture.
+        return {"map": averaged, "blocks": block_means(averaged) if score.is_of_inputs else []}
+
     def _averaged(self, values: Any, before: Before) -> Any:
         """What the map is the mean of, from the values of copies and the copies before."""
         return values
+
+    def _map(self, moments: Moments, copies: Any) -> Any:
+        """The map, from the moments of what makes it."""
+        return moments.mean
 
     @property
     def _depth(self) -> int:
