@@ -28,6 +28,7 @@ CHEAPER: dict[str, dict[str, Any]] = {
     "BlurIntegratedGradients": {"sigma": 2.0, "steps": 4, "tolerance": 10},
     "GuidedIntegratedGradients": {"steps": 4},
     "RISE": {"samples": 20, "cells": 3},
+    "ShapleyValues": {"samples": 2},
 }
 # Wrappers of others, and methods that take another explainer to be cheap.
 COMBINED: dict[str, Make] = {

@@ -11,12 +11,10 @@ from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
+from tfsaliency.methods.black_boxes.windows import eighths, lengths_of
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
 from tfsaliency.tensors.sums import repeated
-
-# This many windows of the default length fit side by side along an axis.
-ACROSS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,19 +116,19 @@ class Occlusion(Explainer):
     def _covers(self, x: Any) -> list[list[np.ndarray]]:
         """For each part and axis, the places that each window covers: ``(windows, places)``."""
         parts = tf.nest.flatten(x)
-        windows, strides = (_per_part(name, getattr(self, name), x) for name in ("window", "stride"))
+        windows = lengths_of("window", self.window, x, list(map(eighths, parts)))
+        halves = [[max(1, length // 2) for length in lengths] for lengths in windows]
+        strides = lengths_of("stride", self.stride, x, halves)
         covers = []
-        for part, window, stride in zip(parts, windows, strides, strict=True):
-            extents = spatial_shape(part)
-            lengths = _per_axis("window", window, [-(-extent // ACROSS) for extent in extents])
-            steps = _per_axis("stride", stride, [max(1, length // 2) for length in lengths])
-            for length, step, extent in zip(lengths, steps, extents, strict=True):
+        for part, lengths, steps in zip(parts, windows, strides, strict=True):
+            axes = list(zip(lengths, steps, spatial_shape(part), strict=True))
+            for length, step, extent in axes:
                 if not 1 <= step <= length <= extent:
                     raise ValueError(
                         f"Windows fit into the input and leave nothing out: 1 <= stride <= window <= {extent} for this "
                         f"axis of {tuple(part.shape)}. Received: window {length}, stride {step}"
                     )
-            covers.append([_windows(*each) for each in zip(lengths, steps, extents, strict=True)])
+            covers.append([_windows(*each) for each in axes])
         return covers
 
 
@@ -143,32 +141,3 @@ def _windows(length: int, step: int, extent: int) -> np.ndarray:
 def _on_axis(axis: int, axes: int) -> list[int]:
     """A shape of ``axes`` axes, with -1 at ``axis``, counted from 1, and 1 elsewhere."""
     return [-1 if each == axis else 1 for each in range(1, axes + 1)]
-
-
-def _per_part(name: str, option: Any, x: Any) -> list[Any]:
-    parts = tf.nest.flatten(x)
-    if not isinstance(option, list | dict):
-        return [option] * len(parts)
-    values, inputs = _in_order(option), _in_order(x) if isinstance(x, dict | list) else parts
-    fits = sorted(option) == sorted(x) if isinstance(option, dict) and isinstance(x, dict) else isinstance(option, list)
-    if not fits or len(values) != len(inputs):
-        raise ValueError(f"{name} has one entry for each input. Received: {option!r} for {len(inputs)} inputs")
-    # Several tensors may stand for one input.
-    pairs = zip(values, inputs, strict=True)
-    return [value for value, of_input in pairs for _ in tf.nest.flatten(of_input)]
-
-
-def _in_order(entries: Any) -> list[Any]:
-    """The entries of a list, or of a dict in the order in which its structure is flattened."""
-    return [entries[key] for key in sorted(entries)] if isinstance(entries, dict) else list(entries)
-
-
-def _per_axis(name: str, option: Any, default: list[int]) -> list[int]:
-    if option is None:
-        return default
-    values = list(option) if isinstance(option, tuple) else [option] * len(default)
-    if len(values) != len(default) or not all(isinstance(each, int) and not isinstance(each, bool) for each in values):
-        raise ValueError(
-            f"{name} is a whole number, or a tuple of one for each of the {len(default)} axes. Received: {option!r}"
-        )
-    return values

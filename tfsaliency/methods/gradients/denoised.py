@@ -48,7 +48,7 @@ class DenoisedSmoothGrad(NoisyCopies):
     fewest: ClassVar[int] = 2
 
     def error(self, moments: Moments, copies: Any) -> tf.Tensor:
-        """``E|m - E v|^2 = sum_k g_k N_k`` for the filtered map ``m``."""
+        # E|m - E v|^2 = sum_k g_k N_k for the filtered map m.
         return _share(moments, copies, lambda rings: rings.gains * rings.noise)
 
     def told(self, terms: Moments, used: Any) -> dict[str, tf.Tensor]:
