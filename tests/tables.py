@@ -21,7 +21,7 @@ ASKS = {
     "activations": "where it came from",
     "black boxes": "what it loses, without a gradient",
 }
-REMARKS = {"LRP": "ten presets, or a rule per layer", "RISE": "both of any function"}
+REMARKS = {"LRP": "ten presets, or a rule per layer", "ShapleyValues": "all of any function"}
 CLASS_MODELS = (
     "| class models | what the class looks like | `ClassVisualization`, and in the setting of 2014 "
     "`ClassVisualization.simonyan` |"
