@@ -149,6 +149,39 @@ def test_what_the_output_does_not_have(detector, options, message):
         tfs.Gradient(model).explain(X, tfs.target.box(**options, **layout))
 
 
+NAMES = [
+    ("coords", "box_scores"),
+    ("bboxes", "class_box"),
+    ("regression", "box_classification"),
+    ("location", "box_logits"),
+    ("anchors_delta", "boxes_prob"),
+    ("bbox", "conf"),
+    ("first", "second"),
+]
+
+
+@pytest.mark.parametrize("classes", [3, 4])
+@pytest.mark.parametrize("names", NAMES, ids="-".join)
+def test_boxes_are_known_by_their_shape_and_then_by_their_name(names, classes):
+    """A linear detector: the slope is a row of its weights."""
+    generator = np.random.default_rng(0)
+    of_boxes = generator.normal(size=(3, 2, 4)).astype("float32")
+    of_scores = generator.normal(size=(3, 2, classes)).astype("float32")
+
+    def detector(x):
+        parts = [tf.einsum("ni,ijk->njk", x, weights) for weights in (of_boxes, of_scores)]
+        return dict(zip(names, parts, strict=True))
+
+    x = np.ones((1, 3), "float32")
+    if names == ("first", "second") and classes == 4:
+        with pytest.raises(ValueError, match="by the names of a dict such as 'boxes' and 'scores'.*pass decode="):
+            tfs.Gradient(detector).explain(x, tfs.target.box(1, index=0))
+        return
+    explain = tfs.Gradient(detector).explain
+    np.testing.assert_allclose(explain(x, tfs.target.box(1, index=0)).values[0], of_scores[:, 0, 1], rtol=1e-6)
+    np.testing.assert_allclose(explain(x, tfs.target.box(1, index=1, side=3)).values[0], of_boxes[:, 1, 3], rtol=1e-6)
+
+
 def test_an_output_without_boxes():
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(4)])
     with pytest.raises(ValueError, match=r"output has shape \(None, 4\): pass decode="):

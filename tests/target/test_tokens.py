@@ -107,6 +107,23 @@ def test_sequence(model):
     assert explanation.target is None
 
 
+@pytest.mark.parametrize("head", ["softmax", "sigmoid", "linear"])
+def test_a_sequence_is_of_probabilities_whatever_the_model_ends_in(head):
+    """A gradient by hand of the logarithm of what the model says, or of the softmax of its logits."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3, 4)), layers.Dense(5, head)])
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    explanation = tfs.Gradient(model).explain(x, tfs.target.sequence([1, 4], first=1))
+    inputs = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        said = model(inputs)
+        said = tf.math.log(tf.nn.softmax(said) if head == "linear" else said)
+        scores = said[:, 1, 1] + said[:, 2, 4]
+    np.testing.assert_allclose(explanation.scores, scores, rtol=1e-5)
+    np.testing.assert_allclose(explanation.values, tape.gradient(scores, inputs), rtol=1e-4, atol=1e-6)
+
+
 def test_a_sequence_is_the_sum_of_its_tokens(model):
     """Integrated Gradients add up over the tokens of an answer."""
     explainer = tfs.IntegratedGradients(model, steps=64)

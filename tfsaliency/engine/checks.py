@@ -105,10 +105,17 @@ def _agree(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
 
 
 def check_scores(scores: np.ndarray, samples: int) -> None:
-    """Raises where a function of the logits did not score each sample."""
+    """Raises where a function of the logits did not score each sample, or not by a number."""
     if len(scores) != samples:
         raise ValueError(
             f"The target function returned {len(scores)} scores for {samples} samples. Return one score per sample."
+        )
+    lost = np.flatnonzero(~np.isfinite(scores))
+    if lost.size:
+        raise ValueError(
+            f"The scores of the samples {lost[:5].tolist()} are not finite: {scores[lost[:5]].tolist()}. The model or "
+            "the target divides by zero, takes the logarithm of zero, or overflows. Check the model's output on these "
+            "samples."
         )
 
 

@@ -319,3 +319,5 @@ FILLS = ("Fill",)
 COMPUTE_NOTHING = ("Const", "Identity", "NoOp", "ReadVariableOp", "ZerosLike", *FILLS, "Shape")
 # Read the shape of a tensor and none of its numbers.
 SHAPE_READERS = ("Shape", "Size", "Rank")
+# One number in the shape of another tensor.
+OF_ONE_NUMBER = ("OnesLike", "ZerosLike")

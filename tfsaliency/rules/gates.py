@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.affine import Normalization
-from tfsaliency.graph.operations import JOINS, MOVES_OF_GATES
+from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.operations import JOINS, MOVES_OF_GATES, OF_ONE_NUMBER, SHAPE_READERS
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.sampled import Parts
 from tfsaliency.graph.step import Step
@@ -61,6 +62,16 @@ class Gates:
             return surest
         return max(surest, min(map(self.gating, read)))
 
+    def passes_nothing(self, step: Step) -> bool:
+        """Whether a product is one of a gate and of a signal that does not depend on the inputs, such as a first state.
+
+        A scale, which has no numbers of its own for each sample, is no signal.
+        """
+        if step.type != "Mul" or step.depends.count(True) != 1:
+            return False
+        place = step.depends.index(True)
+        return _is_state(step.sources[1 - place]) and self.gating(step.sources[place]) != Gating.NO
+
     def _by_function(self, traced: tf.Tensor) -> Gating:
         """What a tensor is by the functions that it is of others, of which any may be the activation."""
         surest = Gating.NO
@@ -77,6 +88,28 @@ class Gates:
 def _keeps(step: Step) -> bool:
     """Whether a step makes a gate of a gate."""
     return not step.shifts if isinstance(step, Normalization) else step.type in MOVES_OF_GATES
+
+
+def _is_state(traced: tf.Tensor) -> bool:
+    """Whether a tensor has a row for each sample that is made of parameters alone."""
+    if not traced.shape.rank or traced.shape[0] is not None:
+        return False
+    graph = traced.graph
+    shapes = [
+        result for op in graph.get_operations() if op.type in (*SHAPE_READERS, *OF_ONE_NUMBER) for result in op.outputs
+    ]
+    made_of = ancestors(traced, known=shapes)
+    captured = {inside.op.name for _, inside in graph.captures}
+    if any(op.type == "Placeholder" and op.name not in captured for op in made_of):
+        return False
+    return any(op.type == "ReadVariableOp" or _is_of_several(op) for op in made_of)
+
+
+def _is_of_several(op: tf.Operation) -> bool:
+    """Whether an operation is a constant, or a table's lookup, of several floats."""
+    return op.type in ("Const", "ResourceGather") and any(
+        each.dtype.is_floating and each.shape.num_elements() != 1 for each in op.outputs
+    )
 
 
 def gating_of(function: Callable[[np.ndarray], np.ndarray]) -> Gating:

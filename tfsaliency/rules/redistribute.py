@@ -93,6 +93,11 @@ def by_share(step: Step, relevance: Flows) -> Flows:
     return step.gradient(relevance)
 
 
+def nothing(step: Step, relevance: Flows) -> Flows:
+    """A gate gets nothing, also where its signal is a constant, which keeps the relevance as a bias does."""
+    return [None for _ in step.sources]
+
+
 class Redistribution:
     """The rules for operations without weights in one network; the maker of a tensor shows whether it is a gate."""
 
@@ -103,6 +108,8 @@ class Redistribution:
         """The rule for a step, None if there is none."""
         if step.type in ("Mul", *QUOTIENTS, "SquaredDifference", *PRODUCTS) and step.depends.count(True) == 2:
             return self._product
+        if self._gates.passes_nothing(step):
+            return nothing
         if step.type == "Pow" and step.depends.count(True) == 2:
             return None
         if step.type in BINARY_CURVES and step.depends.count(True) == 1:

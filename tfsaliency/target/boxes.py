@@ -22,6 +22,9 @@ from tfsaliency.target.base import (
 
 # The four numbers of a box, by their place.
 SIDES = 4
+# Parts of the names that detectors give to their outputs.
+SCORES = ("score", "class", "cls", "conf", "prob", "logit", "label")
+BOXES = ("box", "coord", "loc", "reg", "corner", "rect")
 
 
 @dataclass(frozen=True)
@@ -98,21 +101,29 @@ class Box(Target):
         if len(parts) == 1 and parts[0].shape.rank == 3 and (parts[0].shape[-1] or 0) > SIDES:
             return parts[0][..., :SIDES], parts[0][..., SIDES:]
         if len(parts) == 2 and all(part.shape.rank == 3 for part in parts):
-            named = sorted(values) if isinstance(values, Mapping) else ["", ""]
-            is_box = ["box" in str(name) for name in named]
-            is_box = is_box if sum(is_box) == 1 else [part.shape[-1] == SIDES for part in parts]
+            is_box = [part.shape[-1] == SIDES for part in parts]
+            if sum(is_box) == 2:
+                is_box = [not says_score for says_score in _say_scores(values)]
             if sum(is_box) == 1:
                 return parts[is_box.index(True)], parts[is_box.index(False)]
         raise ValueError(
             "target.box finds boxes in an output (N, boxes, 4 + classes), or in two of shapes (N, boxes, 4) and (N, "
-            f"boxes, classes). The model's output has shape {shapes_of(values)}: pass decode=, a function of it that "
-            "returns boxes and scores."
+            "boxes, classes): they are told apart by their shapes, or with four classes by the names of a dict such as "
+            f"'boxes' and 'scores'. The model's output has shape {shapes_of(values)}: pass decode=, a function of it "
+            "that returns boxes and scores."
         )
 
     def __str__(self) -> str:
         named = {"label": self.label, "index": self.index, "side": self.side}
         shown = [f"{name}={each}" for name, each in named.items() if each is not None]
         return f"box({', '.join([*shown, *(['near'] if self.near is not None else [])])})"
+
+
+def _say_scores(values: Any) -> list[bool]:
+    """Which of two outputs has a name that speaks of scores, or, where neither or both do, does not speak of boxes."""
+    names = [str(name).lower() for name in sorted(values)] if isinstance(values, Mapping) else ["", ""]
+    say_scores = [any(word in name for word in SCORES) for name in names]
+    return say_scores if sum(say_scores) == 1 else [not any(word in name for word in BOXES) for name in names]
 
 
 def _at(values: tf.Tensor, index: tf.Tensor, axis: int) -> tf.Tensor:

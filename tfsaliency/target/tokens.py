@@ -27,6 +27,13 @@ from tfsaliency.target.places import at_position, check_position, within
 
 # Fills up sequences that are shorter than others.
 NONE = -1
+# The log-probabilities of what stands below a link; of the output itself where the link is not known.
+LOG_PROBABILITIES = {
+    "": tf.nn.log_softmax,
+    "Softmax": tf.nn.log_softmax,
+    "LogSoftmax": tf.nn.log_softmax,
+    "Sigmoid": tf.math.log_sigmoid,
+}
 
 
 @dataclass(frozen=True)
@@ -140,8 +147,7 @@ class Sequenced(Target):
         is_asked = ids != NONE
         places = tf.where(is_asked, chosen["first"][:, None] + tf.range(tf.shape(ids)[1]), 0)
         steps = tf.gather(values, within(places, tf.shape(values)[1]), axis=1, batch_dims=1)
-        is_logit = only_output(logits.links) in ("", "Softmax", "LogSoftmax")
-        said = tf.nn.log_softmax(steps) if is_logit else tf.math.log(steps)
+        said = LOG_PROBABILITIES.get(only_output(logits.links), tf.math.log)(steps)
         of_ids = tf.gather(said, tf.maximum(ids, 0), axis=2, batch_dims=2)
         return tf.reduce_sum(tf.where(is_asked, of_ids, 0.0), axis=1)
 

@@ -77,6 +77,29 @@ def gru_twin(x, weights, target):
     return relevance
 
 
+def gru_of_keras_twin(x, weights, target):
+    """The same for the GRU that runs on cuDNN: the reset gate is applied behind the weights and their own bias."""
+    w, u, (bias, own_bias), head, head_bias = weights
+    hidden, seen = np.zeros(UNITS), []
+    for step in x:
+        of_x, of_state = step @ w + bias, hidden @ u + own_bias
+        update, reset = sigmoid((of_x + of_state)[: 2 * UNITS]).reshape(2, UNITS)
+        z = of_x[2 * UNITS :] + reset * of_state[2 * UNITS :]
+        before, hidden = hidden, update * hidden + (1 - update) * np.tanh(z)
+        seen.append((before, reset, update * before, hidden, z))
+    y = hidden @ head + head_bias
+    of_hidden = hidden * head[:, target] * shared(y[target], y[target])
+    columns = slice(2 * UNITS, 3 * UNITS)
+    relevance = np.zeros_like(x)
+    for place in reversed(range(len(x))):
+        before, reset, kept, hidden, z = seen[place]
+        ratio = shared(of_hidden, hidden)
+        of_z = shared((hidden - kept) * ratio, z)
+        relevance[place] = x[place] * (w[:, columns] @ of_z)
+        of_hidden = kept * ratio + before * (u[:, columns] @ (reset * of_z))
+    return relevance
+
+
 def deeplift_of_lstm(x, x0, weights, target):
     """Shrikumar et al. 2017: ``dy / dx`` at each activation, the mean of the other factor in a product."""
     w, u, bias, head, _ = weights
@@ -123,6 +146,7 @@ TWINS = {
     "LSTM": (layers.LSTM(UNITS), lstm_twin),
     "LSTM, unrolled by Keras": (layers.LSTM(UNITS, unroll=True), lstm_twin),
     "GRU": (layers.GRU(UNITS, reset_after=False), gru_twin),
+    "GRU of Keras": (layers.GRU(UNITS), gru_of_keras_twin),
 }
 
 
@@ -135,6 +159,60 @@ def test_relevance_goes_through_gates_as_in_the_textbook(name):
     expected = np.stack([twin(row, weights, 1) for row in X.astype("float64")])
     # A share of a sum that cancels has few digits.
     close(found, expected, 2e-3)
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def test_gates_of_a_learned_state_get_nothing(kind):
+    """A state that is a parameter has the map of one that the inputs change by next to nothing."""
+    keras.utils.set_random_seed(0)
+    x, layer, head = keras.Input((STEPS, WIDTH)), kind(UNITS), layers.Dense(CLASSES)
+    parts = 2 if kind is layers.LSTM else 1
+    learned = [layers.Embedding(1, UNITS, embeddings_initializer="random_normal") for _ in range(parts)]
+
+    def model_from(share):
+        def state(each):
+            # Without a share nothing of the inputs but their number goes into it.
+            first = x[:, 0, :1]
+            row = each(keras.ops.zeros_like(first[:, 0], dtype="int32"))
+            return row + share * keras.ops.tile(first, (1, UNITS)) if share else row
+
+        states = [state(each) for each in learned]
+        return keras.Model(x, head(layer(x, initial_state=states if parts > 1 else states[0])))
+
+    constant, nearly = model_from(0.0), model_from(1e-12)
+    generator = np.random.default_rng(1)
+    constant.set_weights([weight + 0.3 * generator.normal(size=weight.shape) for weight in constant.get_weights()])
+    nearly.set_weights(constant.get_weights())
+    found, expected = (tfs.LRP(model, "epsilon").explain(X, 1).values for model in (constant, nearly))
+    close(found, expected, 2e-3)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        lambda y, mask: 3.0 * y,
+        lambda y, mask: y * np.linspace(1, 2, UNITS, dtype="float32"),
+        lambda y, mask: y * mask,
+        lambda y, mask: y * keras.ops.ones_like(y),
+        lambda y, mask: keras.ops.ones_like(y) / (1 / y),
+    ],
+    ids=["number", "weights", "mask", "ones", "quotient of ones"],
+)
+def test_a_sigmoid_that_is_scaled_is_a_signal(scale):
+    """Its relevance goes on as that of the sigmoid alone does, with the scale in the weights behind it."""
+    keras.utils.set_random_seed(0)
+    hidden, head = layers.Dense(UNITS, "sigmoid"), layers.Dense(CLASSES, use_bias=False)
+    x, ids = keras.Input((WIDTH,), name="x"), keras.Input((UNITS,), name="ids", dtype="int32")
+    scaled = layers.Lambda(lambda pair: scale(pair[0], keras.ops.cast(pair[1] > 0, "float32")), output_shape=(UNITS,))
+    model = keras.Model({"x": x, "ids": ids}, head(scaled([hidden(x), ids])))
+    rows = {"x": X[:, 0], "ids": np.arange(3 * UNITS).reshape(3, UNITS) % 3}
+    found = tfs.LRP(model, "epsilon").explain(rows, 1).values["x"]
+    expected = []
+    for row, shown in zip(rows["x"], rows["ids"], strict=True):
+        z = row @ hidden.kernel.numpy()
+        relevance = (scale(keras.ops.sigmoid(z[None]), (shown[None] > 0).astype("float32"))[0]).numpy()
+        expected.append(row * (hidden.kernel.numpy() @ shared(relevance * head.kernel.numpy()[:, 1], z)))
+    close(found, np.array(expected), 2e-3)
 
 
 NETWORKS = {
