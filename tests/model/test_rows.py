@@ -250,6 +250,23 @@ def test_a_fixed_number_of_rows_is_an_error_whose_advice_works():
     )
 
 
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_state_for_each_row_is_an_error_whose_advice_works(rows, kind):
+    keras.utils.set_random_seed(0)
+    series = RNG.normal(size=(rows, 5, 3)).astype("float32")
+    model = keras.Sequential([keras.Input(batch_shape=(rows, 5, 3)), kind(3, stateful=True), layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"fixed number of rows.*build it again with a free batch axis"):
+        tfs.Gradient(model).explain(series, 0)
+    free = keras.Sequential([keras.Input((5, 3)), kind(3, stateful=False), layers.Dense(2)])
+    free.set_weights(model.get_weights())
+    with tf.GradientTape() as tape:
+        x = tf.constant(series)
+        tape.watch(x)
+        scores = free(x)[:, 0]
+    np.testing.assert_allclose(tfs.Gradient(free).explain(series, 0).values, tape.gradient(scores, x), rtol=1e-4)
+
+
 @pytest.mark.parametrize("frames", ["stft", "mel", "vectorized"])
 def test_sound_cut_into_frames(frames):
     """The gradient of a spectrogram against a tape: a reshape to a scalar is no batch."""

@@ -94,3 +94,39 @@ def test_ids_beside_numbers_are_seen_as_they_were_passed():
     np.testing.assert_allclose(explanation.values["numbers"] - alone.values["numbers"], [[0, 3]], atol=1e-5)
     np.testing.assert_allclose(explanation.values["ids"], alone.values["ids"], rtol=1e-5)
     np.testing.assert_allclose(explanation.scores - alone.scores, [-6 + 7], rtol=1e-5)
+
+
+LABELS = np.array([1, 0, 5])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: tf.gather(z, LABELS, axis=1, batch_dims=1),
+        lambda z: tf.reduce_sum(z * np.eye(6, dtype="float32")[LABELS], axis=1),
+    ],
+    ids=["gather", "product"],
+)
+@pytest.mark.parametrize(
+    "method",
+    [lambda model: tfs.SmoothGrad(model, samples=3), tfs.IntegratedGradients, lambda model: tfs.Occlusion(model, 1, 1)],
+    ids=["SmoothGrad", "IntegratedGradients", "Occlusion"],
+)
+def test_a_function_that_holds_a_number_for_each_row_is_an_error_whose_advice_works(autoencoder, function, method):
+    explainer = method(autoencoder)
+    with pytest.raises(ValueError, match=r"The target failed on a batch of 3 rows.*pass classes as target=labels"):
+        explainer.explain(X, function)
+    alone = [explainer.explain(X[row : row + 1], int(label)).values[0] for row, label in enumerate(LABELS)]
+    np.testing.assert_allclose(explainer.explain(X, LABELS).values, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_a_function_that_asks_a_tensor_for_its_values_is_refused(autoencoder):
+    with pytest.raises(ValueError, match="Write it with TensorFlow operations, as lambda z: tf.nn.relu"):
+        tfs.Gradient(autoencoder).explain(X, lambda z: z.numpy()[:, 0])
+    tfs.Gradient(autoencoder).explain(X, lambda z: tf.nn.relu(z[:, 1]) + 0.1 * z[:, 1])
+
+
+def test_a_score_that_is_no_number_is_an_error(autoencoder):
+    """Its gradient may be finite: that of ``log p`` is ``1 / p``."""
+    with pytest.raises(ValueError, match=r"The scores of the samples \[.*\] are not finite: \[nan"):
+        tfs.Gradient(autoencoder).explain(X, lambda z: tf.math.log(-tf.square(z[:, 0]) - 1))

@@ -15,6 +15,7 @@ from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
 from tfsaliency.engine.shared import Shared, forget_shared, may_be_shared, share, shared
+from tfsaliency.model.call import FREE_BATCH
 from tfsaliency.model.fingerprint import anatomy
 from tfsaliency.model.kept import keep
 from tfsaliency.model.logits import Logits
@@ -76,6 +77,7 @@ class Compiled:
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)
         meant.check(self.logits, of_samples.target)
+        self._remedy = meant.remedy
         found = cautions(model, meant.read(model.logits), lambda: inputs.rows(0, LOOKED_AT, self.specs))
         self._model, self.is_coarse = model, model.trace.is_coarse
         self.anatomy = model.anatomy
@@ -141,7 +143,7 @@ class Compiled:
             except tf.errors.ResourceExhaustedError:
                 raise
             except tf.errors.OpError as error:
-                raise ValueError(_failed(int(samples_of(x)), error)) from error
+                raise ValueError(_failed(int(samples_of(x)), error, self._remedy)) from error
             return results
 
 
@@ -180,7 +182,14 @@ def specs_of(logits: Logits) -> Logits:
     return logits._replace(values=values, outputs=outputs)
 
 
-def _failed(rows: int, error: Exception) -> str:
+def _failed(rows: int, error: Exception, remedy: str) -> str:
+    """What to tell a user where TensorFlow failed.
+
+    Args:
+        rows: of the batch.
+        error: what TensorFlow raised.
+        remedy: of the target.
+    """
     reason = next((line for line in str(error).splitlines() if line.strip() and not line.startswith(_FRAME)), "")
     for said, advice in _SAID.items():
         if said in reason:
@@ -191,10 +200,11 @@ def _failed(rows: int, error: Exception) -> str:
         return (
             f"An id of the inputs or of a baseline is none of the table that the model looks it up in: {reason.strip()}"
         )
+    if remedy and not _IN_MODEL.search(str(error)):
+        return f"The target failed on a batch of {rows} rows, or on copies of them: {reason.strip(' .')}. {remedy}"
     return (
-        f"The model failed on a batch of {rows} rows, or on copies of them: {reason.strip()} If it takes a fixed "
-        "number of rows (Input(batch_shape=...), a stateful layer, a reshape by a number of rows), build it again with "
-        "a free batch axis, keras.Input(shape), and stateful=False, and set_weights(model.get_weights())."
+        f"The model failed on a batch of {rows} rows, or on copies of them: {reason.strip(' .')}. If it takes a fixed "
+        f"number of rows (Input(batch_shape=...), a stateful layer, a reshape by a number of rows), {FREE_BATCH}"
     )
 
 

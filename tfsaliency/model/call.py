@@ -60,6 +60,22 @@ def _rounds(declared: Any, x: Any) -> bool:
     return any(part.dtype.is_floating and not tf.as_dtype(wanted.dtype).is_floating for wanted, part in pairs)
 
 
+# What to do with a model that takes a fixed number of rows.
+FREE_BATCH = (
+    "build it again with a free batch axis, keras.Input(shape), and stateful=False, and "
+    "set_weights(model.get_weights())."
+)
+
+
+def has_fixed_batch(model: keras.Model) -> bool:
+    """Whether a model declares its number of rows, or keeps a state for each of them."""
+    declared = [] if isinstance(model, ForeignModel) else flatten(declared_inputs(model))
+    layers: list[keras.Layer] = list(getattr(model, "_flatten_layers", list)())
+    return any(part is not None and part.shape[:1] not in ((), (None,)) for part in declared) or any(
+        getattr(layer, "stateful", False) for layer in layers
+    )
+
+
 def declared_inputs(model: keras.Model) -> Any:
     """The symbolic inputs in the model's own structure, None for a model that declares none."""
     if isinstance(model, ForeignModel):

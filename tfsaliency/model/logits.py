@@ -9,7 +9,7 @@ from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.bounds import bounds_of_link
 from tfsaliency.graph.links import SLACK, is_one_number, link_of
 from tfsaliency.graph.operations import IDENTITIES, REORDERS
-from tfsaliency.model.call import call
+from tfsaliency.model.call import FREE_BATCH, call, has_fixed_batch
 from tfsaliency.model.outputs import plain
 
 # A probability whose logits are not found: an average of several, or one that a function hides.
@@ -91,9 +91,13 @@ def logits(model: keras.Model, x: Any) -> Logits:
         outputs = plain(call(model, x))
     except Exception as error:
         shapes = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), x)
+        advice = (
+            f"It takes a fixed number of rows, and is asked for others: {FREE_BATCH}"
+            if has_fixed_batch(model)
+            else "If the batch axis is missing, pass x[None]."
+        )
         raise ValueError(
-            f"The model cannot be called on inputs of shape {shapes}, batch first. "
-            f"If the batch axis is missing, pass x[None]. It said: {error}"
+            f"The model cannot be called on inputs of shape {shapes}, batch first. {advice} It said: {error}"
         ) from error
     flat = [_as_float32(output) for output in tf.nest.flatten(outputs)]
     found = [link_of(output) for output in flat]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.operations import DRAWS, NESTED, OTHER_DRAWS, SEEDED_DRAWS
 from tfsaliency.graph.rows import Meeting, meetings
+from tfsaliency.model.call import FREE_BATCH
 from tfsaliency.model.logits import Logits
 from tfsaliency.model.traced import TracedModel
 
@@ -165,7 +166,7 @@ def _check_rows(output: np.ndarray, rows: int) -> None:
         raise ValueError(
             f"The model gives an output of shape {output.shape} for {rows} rows of inputs. An explanation needs one "
             "row of output for each row of inputs: explain the model that is called on one sample, or keep the axis "
-            "of the batch."
+            f"of the batch. If it takes a fixed number of rows, {FREE_BATCH}"
         )
 
 

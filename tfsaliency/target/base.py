@@ -24,10 +24,12 @@ class Target(ABC):
     Attributes:
         waits: whether the choice needs what the model says about the inputs.
         sees_inputs: whether the score depends on the inputs directly, and not through the logits alone.
+        remedy: what to do where the score of some rows cannot be computed; empty where the target is not the cause.
     """
 
     waits = False
     sees_inputs = False
+    remedy = ""
 
     @abstractmethod
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:

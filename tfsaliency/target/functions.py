@@ -21,6 +21,12 @@ class FunctionTarget(Target):
 
     function: Callable[..., Any]
 
+    remedy = (
+        "A target function is asked about copies of the rows too, so it takes any number of them and holds nothing for "
+        "each: pass classes as target=labels, and other numbers as one more input of the model, which a function of "
+        "(logits, inputs) gets."
+    )
+
     @property
     def sees_inputs(self) -> bool:  # type: ignore[override]
         try:
@@ -36,7 +42,13 @@ class FunctionTarget(Target):
         return key_of(self.function)
 
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
-        scores = self.function(logits.values, inputs) if self.sees_inputs else self.function(logits.values)
+        try:
+            scores = self.function(logits.values, inputs) if self.sees_inputs else self.function(logits.values)
+        except AttributeError as error:
+            raise ValueError(
+                "The target function is traced, and gets tensors without values. Write it with TensorFlow operations, "
+                f"as lambda z: tf.nn.relu(z[:, 1]). It said: {error}"
+            ) from error
         try:
             scores = tf.convert_to_tensor(scores)
         except (ValueError, TypeError) as error:
