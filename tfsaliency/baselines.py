@@ -67,9 +67,11 @@ class Made(FitsInputs):
     Attributes:
         as_passed: whether they have the form in which users pass inputs, ids for ids. Otherwise they are numbers in the
             place of those that a method sees.
+        reads_places: whether they depend on which of the axes are places, and which one channels.
     """
 
     as_passed = False
+    reads_places = False
 
     @property
     @abstractmethod
@@ -97,6 +99,7 @@ class Made(FitsInputs):
 class _Blurred(Made):
     sigma: float
     number = 1
+    reads_places = True
 
     def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         return blur(part, tf.fill([tf.shape(part)[0]], float(self.sigma)), is_read)
@@ -124,6 +127,7 @@ def blurred(sigma: float = 20.0) -> Made:
 @dataclass(frozen=True)
 class _Mean(Made):
     number = 1
+    reads_places = True
 
     def check(self, inputs: Any) -> None:
         flat = [part.shape for part in tf.nest.flatten(inputs) if part.dtype.kind in "fb" and part.ndim < 3]
@@ -298,6 +302,7 @@ class _Shuffled(Made):
     samples: int
     seed: int
     as_passed = True
+    reads_places = True
 
     @property
     def number(self) -> int:
@@ -426,20 +431,26 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     return Baselines(number, kept)
 
 
+def _made(baseline: Made, x: Any, score: Score) -> Baselines:
+    if baseline.reads_places:
+        score.check_channels_last()
+    seen = score.passed(x) if baseline.as_passed else x
+    # Padding of ids is told by the ids.
+    is_read = [None] * len(tf.nest.flatten(seen)) if baseline.as_passed else score.is_read(x)
+    parts = list(zip(tf.nest.flatten(seen), is_read, strict=True))
+    numbers = tf.tile(score.numbers, [samples_of(x) // tf.size(score.numbers)])
+
+    def at(i: Any) -> Any:
+        found = [baseline.at(part, place, i, numbers, is_read) for place, (part, is_read) in enumerate(parts)]
+        like = tf.nest.pack_sequence_as(seen, found)
+        return score.looked_up(like) if baseline.as_passed else like
+
+    return Baselines(baseline.number, at)
+
+
 def _baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     if isinstance(baseline, Made):
-        seen = score.passed(x) if baseline.as_passed else x
-        # Padding of ids is told by the ids.
-        is_read = [None] * len(tf.nest.flatten(seen)) if baseline.as_passed else score.is_read(x)
-        parts = list(zip(tf.nest.flatten(seen), is_read, strict=True))
-        numbers = tf.tile(score.numbers, [samples_of(x) // tf.size(score.numbers)])
-
-        def made(i: Any) -> Any:
-            found = [baseline.at(part, place, i, numbers, is_read) for place, (part, is_read) in enumerate(parts)]
-            like = tf.nest.pack_sequence_as(seen, found)
-            return score.looked_up(like) if baseline.as_passed else like
-
-        return Baselines(baseline.number, made)
+        return _made(baseline, x, score)
     if callable(baseline):
         return Baselines(1, lambda i: tf.nest.map_structure(_as_given, baseline(x), x))
     if baseline is None:

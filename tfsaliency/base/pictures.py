@@ -23,10 +23,13 @@ def read_photo(path: Path) -> np.ndarray:
         ValueError: the file is not a picture of a known format, or it is too large; its header is read before it is
             decoded.
         FileNotFoundError: there is no such file.
+        IsADirectoryError: it is a folder.
     """
     # Pillow comes with matplotlib.
     from PIL import Image, ImageOps
 
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder. Pass photos, such as {path}/*.jpg")
     if not path.is_file():
         raise FileNotFoundError(f"There is no photo {str(path)!r}")
     if (size := path.stat().st_size) > MOST_BYTES:

@@ -11,10 +11,13 @@ from tfsaliency.datasets.run import check_shard
 
 def explain_folder(options: argparse.Namespace) -> None:
     """Explains all pictures of a folder part by part, into a folder of Parquet files that can be gone on with."""
-    if options.report or options.size:
-        raise ValueError("--report and --size are for single photos. A folder is read by tfsaliency.read_explanations.")
+    if options.report or options.size or options.force:
+        raise ValueError(
+            "--report, --size and --force are for single photos. A folder is read by tfsaliency.read_explanations, and "
+            "goes on where it stopped: write to another one with --out to begin anew."
+        )
     (folder,) = options.photos
-    target, shard = one_target(options.target), shard_of(options.shard)
+    target, shard = one_target(options.target), shard_of(options.shard or "0/1")
     methods = methods_of(options)
     model, _, preprocess = loaded(options)
     explainers = [make_explainer(method, model) for method in methods]
@@ -28,7 +31,7 @@ def explain_folder(options: argparse.Namespace) -> None:
             options.out,
             target,
             preprocess=preprocess,
-            dtype=options.dtype,
+            dtype=options.dtype or "float32",
             shard=shard,
             strict=options.strict,
         )

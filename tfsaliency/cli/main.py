@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "explain",
         help="explain photographs with a model; writes PNG and npz, or Parquet files for a folder of photographs",
     )
-    _add_model_and_photos(explain)
+    _add_model_and_photos(explain, "JPEG, PNG, WebP or BMP, or one folder")
     explain.add_argument(
         "--out",
         type=Path,
@@ -57,15 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     folder = explain.add_argument_group(
         "a folder of photographs", "is explained part by part; the same command goes on where an earlier one stopped"
     )
-    folder.add_argument("--shard", default="0/1", metavar="I/N", help="explain part I, I + N, ... (default: all)")
-    folder.add_argument("--dtype", choices=["float32", "float16"], default="float32", help="of the values in the files")
+    folder.add_argument("--shard", metavar="I/N", help="explain part I, I + N, ... (default: all)")
+    folder.add_argument("--dtype", choices=["float32", "float16"], help="of the values in the files (default: float32)")
     folder.add_argument("--strict", action="store_true", help="stop at the first photo that cannot be explained")
     explain.set_defaults(run=_explain)
 
     compare = commands.add_parser(
         "compare", help="compare methods on photographs, with controls and intervals; writes a table, a plot and a page"
     )
-    _add_model_and_photos(compare)
+    _add_model_and_photos(compare, "JPEG, PNG, WebP or BMP")
     compare.add_argument(
         "--metric",
         action="append",
@@ -91,9 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_model_and_photos(command: argparse.ArgumentParser) -> None:
+def _add_model_and_photos(command: argparse.ArgumentParser, photos: str) -> None:
     """Adds the options that every command about photographs has."""
-    command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP or BMP, or one folder")
+    command.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help=photos)
     command.add_argument(
         "--model",
         required=True,
@@ -141,8 +141,10 @@ def _explain(options: argparse.Namespace) -> None:
 
     if is_folder(options.photos):
         explain_folder(options)
-    else:
-        explain(options)
+        return
+    if options.shard or options.dtype or options.strict:
+        raise ValueError("--shard, --dtype and --strict are for one folder of photos. Received: single photos")
+    explain(options)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -71,6 +71,8 @@ def _read(what: str, kinds: Mapping[str, type[Any]], text: str) -> tuple[type[An
         if option not in known:
             offered = ", ".join(known) or "none"
             raise ValueError(f"The {what} {name!r} has no option {option!r}. Its options: {offered}")
+        if option in given:
+            raise ValueError(f"The option {option!r} of {name!r} is given twice. Received: {text!r}")
         field = known[option]
         kind, read = _KINDS.get(field.type) or _KINDS[type(field.default)]
         try:

@@ -52,6 +52,11 @@ def loaded(options: argparse.Namespace) -> tuple[keras.Model, list[str] | None, 
     """The model, its labels and its preprocessing."""
     found = load_model(options.model, options.trust_model)
     labels = read_labels(options.labels) if options.labels else found.labels
+    shape = getattr(found.model, "output_shape", None)
+    if options.labels and isinstance(shape, tuple) and shape[-1] not in (None, 1, len(labels or [])):
+        raise ValueError(
+            f"{options.labels} names {len(labels or [])} classes, one per line. The model answers {shape[-1]}"
+        )
     return found.model, labels, found.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
 
 
@@ -61,6 +66,8 @@ def one_target(text: str) -> int | Several | None:
     Raises:
         ValueError: it names a class for each photograph.
     """
+    if "," in text:
+        raise ValueError(f"--target is one for all photos of a folder: top, top3 or a class number. Received: {text!r}")
     return _targets(text, 1)[0]
 
 
@@ -94,6 +101,8 @@ def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
             raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
         if height and width:
             return height, width
+    if isinstance(shape, tuple) and len(shape) != 4:
+        raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
     raise ValueError(
         f"The model declares the input shape {shape}, not the size of an RGB image. Pass --size, e.g. --size 224"
     )

@@ -1,5 +1,6 @@
 """The user's inputs, checked before any computation."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +135,11 @@ def _as_array(part: Any) -> np.ndarray:
     for kind, advice in _MADE_DENSE.items():
         if isinstance(part, kind):
             raise ValueError(f"Each input is an array. Received: {kind.__name__}. {advice}.")
+    if np.ma.is_masked(part):
+        raise ValueError(
+            "Each input is an array of which all entries count. Received: a masked array. Fill it, x.filled(0), and "
+            "let the model mask what fills it up, or explain the rows without masked entries."
+        )
     try:
         array = np.asarray(part)
     except (ValueError, TypeError) as error:
@@ -172,12 +178,16 @@ def as_texts(array: Any) -> Any:
 
 def _as_declared(declared: Any, given: Any) -> Any:
     """Inputs as a model declares them, where Keras takes others too: ``(N,)`` for ``(N, 1)``, or more columns."""
-    if isinstance(given, dict) and not isinstance(declared, dict):
+    if isinstance(given, dict) and declared is not None:
         # Keras finds the parts of a list by the names of its inputs.
-        names = {getattr(tensor, "name", None) for tensor in tf.nest.flatten(declared)}
-        given = {name: part for name, part in given.items() if name in names} if names <= given.keys() else given
-    elif isinstance(given, dict):
-        given = {name: part for name, part in given.items() if name in declared}
+        names = set(declared) if isinstance(declared, dict) else {each.name for each in tf.nest.flatten(declared)}
+        if names < given.keys():
+            warnings.warn(
+                f"The model has no input {sorted(given.keys() - names)}, and nothing is explained of it. Its inputs: "
+                f"{sorted(names)}",
+                stacklevel=5,
+            )
+            given = {name: given[name] for name in names}
     parts, wanted = tf.nest.flatten(given), tf.nest.flatten(declared)
     if declared is None or len(parts) != len(wanted):
         return given

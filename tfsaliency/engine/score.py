@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import tensorflow as tf
 
 from tfsaliency.graph.gradients import gradient, slopes
+from tfsaliency.graph.layouts import FRONT
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.trace import Trace, Values
 from tfsaliency.model.logits import Logits
@@ -113,6 +114,13 @@ class Score(ABC):
     def are_numbers(self) -> list[bool]:
         """For each tensor of ``x`` whether it is a part of the inputs, and not looked up for ids or texts."""
         return [True] * len(tf.nest.flatten(self._inputs))
+
+    def check_channels_last(self) -> None:
+        """Raises where the model reads a part of the inputs with its channels in front of its places.
+
+        What hides, blurs or groups places takes the last axis for the channels. A black box does not show its own.
+        """
+        return
 
     def passed(self, x: Any) -> Any:
         """The inputs as the user passed them, for the inputs or copies of them ``x``."""
@@ -443,6 +451,18 @@ class TracedScore(Score):
     @property
     def are_numbers(self) -> list[bool]:
         return self._model.are_numbers
+
+    def check_channels_last(self) -> None:
+        for part, layout in zip(tf.nest.flatten(self._inputs), self._model.layouts, strict=True):
+            if layout == FRONT:
+                channels, *places = part.shape[1:]
+                to_front = len(places) + 1, *range(1, len(places) + 1)
+                raise ValueError(
+                    f"The model has the channels of its input {tuple(part.shape)} in front of the places, and this "
+                    "method or baseline takes the last axis for them. Explain a model that has them there: "
+                    f"keras.Sequential([keras.Input({(*places, channels)}), keras.layers.Permute({to_front}), model]), "
+                    "and pass it numpy.moveaxis(x, 1, -1)."
+                )
 
     @property
     def together(self) -> list[int]:

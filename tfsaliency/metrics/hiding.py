@@ -40,6 +40,7 @@ class Hidden(Scorer):
             self.fill.check(inputs)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
+        score.check_channels_last()
         kept = tf.transpose(score.beside["kept"], [1, 0, 2])
         copies = kept.shape[0]
         assert copies is not None

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.base.structure import names
+from tfsaliency.graph.layouts import layout_of_input
 from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
@@ -209,6 +210,12 @@ class Point(Traced):
     def are_numbers(self) -> list[bool]:
         """For each tensor that a method sees whether it is a part of the inputs."""
         return [isinstance(leaf, Number) for leaf in self._leaves]
+
+    @cached_property
+    def layouts(self) -> list[str | None]:
+        """For each tensor that a method sees where the model has its channels; None where nothing says it."""
+        operations = self.trace.operations
+        return [layout_of_input(leaf.traced, operations) if isinstance(leaf, Number) else None for leaf in self._leaves]
 
     @cached_property
     def together(self) -> list[int]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.axes import followed_axes
+from tfsaliency.graph.layouts import FRONT, layouts
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
 from tfsaliency.methods.activations.grid import Grid, grid_of
@@ -77,7 +77,7 @@ class _Usable:
         pairs = zip(model.logits.floats, forward.logits.floats, strict=True)
         self._logits = [traced for traced, value in pairs if value.op.name in reached]
         self._behind = ancestors(*self._logits)
-        self._layouts = _layouts(self._behind)
+        self._layouts = layouts(self._behind)
         self._names = {op.name for op in self._behind}
         self._axes = [followed_axes(part, self._behind) for part in self._parts]
         self._calls = model.calls
@@ -186,11 +186,11 @@ class _Usable:
     def _grids(self, output: tf.Tensor) -> list[Grid | None]:
         """How a tensor lies over each part of the inputs."""
         parts = zip(self._axes, self._parts, strict=True)
-        layouts = self._layouts.get(output.op.name, set())
-        if len(layouts) > 1:
+        found = self._layouts.get(output.op.name, set())
+        if len(found) > 1:
             # What was joined of both has its channels nowhere.
             return [None] * len(self._parts)
-        in_front = "front" in layouts
+        in_front = FRONT in found
         return [grid_of(output.shape, axes.get(output.ref()), part.shape, in_front) for axes, part in parts]
 
     def _offer(self) -> str:
@@ -198,26 +198,6 @@ class _Usable:
         if not paths:
             return "None of its layers has places that lie over an input; use a gradient method."
         return f"These would do: {', '.join(paths)}"
-
-
-def _layouts(operations: list[tf.Operation]) -> dict[str, set[str]]:
-    """For each operation, in the order of the trace, where its results have their channels: "front", "behind".
-
-    A convolution or pooling says it, a transpose moves them, and all else leaves them where they are.
-    """
-    found: dict[str, set[str]] = {}
-    for op in operations:
-        rank = op.outputs[0].shape.rank
-        layouts = set().union(*(found.get(source.op.name, set()) for source in op.inputs))
-        # Vectors have no places.
-        if "data_format" in op.node_def.attr and rank != 2:
-            layouts = {"front" if op.get_attr("data_format").startswith(b"NC") else "behind"}
-        elif op.type == "Transpose" and rank:
-            order = np.asarray(tf.get_static_value(op.inputs[1])).tolist()
-            to_front, to_behind = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
-            layouts = {"front"} if order == to_front else {"behind"} if order == to_behind else layouts
-        found[op.name] = layouts
-    return found
 
 
 def check_layer(layer: Any) -> None:

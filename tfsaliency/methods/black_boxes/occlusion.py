@@ -66,6 +66,7 @@ class Occlusion(Explainer):
         super().__post_init__()
 
     def attribute(self, x: Any, score: Score) -> Attribution:
+        score.check_channels_last()
         at_x = score.at(x)
         covers = self._covers(x)
 

@@ -81,6 +81,7 @@ class RISE(Sampled):
         check_share("probability", self.probability)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
+        score.check_channels_last()
         score.resolve()
         references = baselines(self.baseline, x, score)
         if references.number != 1:

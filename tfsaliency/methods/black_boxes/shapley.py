@@ -82,6 +82,7 @@ class ShapleyValues(Sampled):
         check_count("seed", self.seed, 0)
 
     def attribute(self, x: Any, score: Score) -> Attribution:
+        score.check_channels_last()
         score.resolve()
         windows = _Windows.of(x, self.window, score.together)
         is_cheap = 2**windows.number <= 2 * windows.number * self.samples

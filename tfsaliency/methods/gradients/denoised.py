@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.engine.moments import Before, Moments
+from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.methods.gradients.smoothgrad import NoisyCopies
 from tfsaliency.tensors.rings import ring_powers, scaled_by_ring
@@ -54,6 +55,10 @@ class DenoisedSmoothGrad(NoisyCopies):
     def told(self, terms: Moments, used: Any) -> dict[str, tf.Tensor]:
         bias = _share(terms.of("map"), used, lambda rings: tf.square(1 - rings.gains) * rings.signal)
         return {**super().told(terms, used), "relative_bias": bias}
+
+    def attribute(self, x: Any, score: Score) -> Attribution:
+        score.check_channels_last()
+        return super().attribute(x, score)
 
     def _terms(self, score: Score, values: Any, before: Before) -> dict[str, Any]:
         # Blocks of the map before it is filtered would tell of another one.

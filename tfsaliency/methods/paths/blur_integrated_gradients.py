@@ -54,6 +54,7 @@ class BlurIntegratedGradients(PathIntegral):
         check_amount("sigma", self.sigma)
 
     def paths(self, x: Any, score: Score) -> Paths:
+        score.check_channels_last()
         # A category is one place.
         if all(part.shape.rank < 3 or set(part.shape[1:-1]) == {1} for part in tf.nest.flatten(x)):
             shapes = [tuple(part.shape) for part in tf.nest.flatten(x)]

@@ -60,6 +60,7 @@ class XRAI(Wrapper):
         super().__post_init__()
 
     def attribute(self, x: Any, score: Score) -> Attribution:
+        score.check_channels_last()
         if any(part.shape.rank != 4 for part in tf.nest.flatten(x)):
             shapes = [tuple(part.shape) for part in tf.nest.flatten(x)]
             raise ValueError(f"XRAI is for pictures (N, height, width, channels). Received: inputs {shapes}")
