@@ -11,6 +11,7 @@ from tfsaliency.engine.asked import Asked
 from tfsaliency.engine.checks import (
     check_built,
     check_converged,
+    check_finite,
     check_gaps,
     check_left_out,
     check_scores,
@@ -104,6 +105,8 @@ def ask(
         warnings.warn(caution, stacklevel=3)
     result = run_in_chunks(function, batch, given, batch_size, str(question) if progress else None)
     check_scores(result.scores, batch.samples)
+    if question.wants_scores:
+        check_finite(result.scores)
     explained.check_told(result.told)
     check_values(result.values)
     check_gaps(result.diagnostics, result.scores)

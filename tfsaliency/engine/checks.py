@@ -105,11 +105,15 @@ def _agree(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
 
 
 def check_scores(scores: np.ndarray, samples: int) -> None:
-    """Raises where a function of the logits did not score each sample, or not by a number."""
+    """Raises where a function of the logits did not score each sample."""
     if len(scores) != samples:
         raise ValueError(
             f"The target function returned {len(scores)} scores for {samples} samples. Return one score per sample."
         )
+
+
+def check_finite(scores: np.ndarray) -> None:
+    """Raises where a score is no number."""
     lost = np.flatnonzero(~np.isfinite(scores))
     if lost.size:
         raise ValueError(

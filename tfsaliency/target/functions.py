@@ -45,6 +45,8 @@ class FunctionTarget(Target):
         try:
             scores = self.function(logits.values, inputs) if self.sees_inputs else self.function(logits.values)
         except AttributeError as error:
+            if "object has no attribute 'numpy'" not in str(error):
+                raise
             raise ValueError(
                 "The target function is traced, and gets tensors without values. Write it with TensorFlow operations, "
                 f"as lambda z: tf.nn.relu(z[:, 1]). It said: {error}"
