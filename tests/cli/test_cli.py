@@ -183,6 +183,12 @@ def png_header(width, height):
         ({"size": "0"}, "--size is at least 1 and at most 4096. Received: 0"),
         ({"labels": "none.txt"}, "No such file"),
         ({"labels": "latin.txt"}, "latin.txt is not a text in UTF-8"),
+        ({"labels": "two.txt"}, "two.txt names 2 classes, one per line. The model answers 3"),
+        ({"method": "smoothgrad:samples=5,samples=9"}, "option 'samples' of 'smoothgrad' is given twice"),
+        ({"shard": "0/2"}, "--shard, --dtype and --strict are for one folder"),
+        ({"dtype": "float16"}, "--shard, --dtype and --strict are for one folder"),
+        ({"photo": "saved", "size": "8"}, "--report, --size and --force are for single photos"),
+        ({"photo": "saved", "target": "1,2"}, "--target is one for all photos of a folder"),
         ({"size": "1000000"}, "--size is at least 1 and at most 4096. Received: 1000000"),
         ({"model": "broken.keras"}, "broken.keras cannot be loaded in safe mode"),
     ],
@@ -191,6 +197,7 @@ def test_bad_input_gets_a_message(folder, tmp_path, capsys, change, message):
     """Within this process, which has loaded TensorFlow; that a process says the same is tested once, below."""
     (folder / "bomb.png").write_bytes(png_header(60000, 60000))
     (folder / "large.png").write_bytes(png_header(9000, 9000))
+    (folder / "two.txt").write_text("one\ntwo\n", encoding="utf-8")
     options = {"photo": "photo.png", "model": "model.keras"} | change
     photo = folder / options.pop("photo")
     arguments = ["explain", photo]

@@ -376,3 +376,25 @@ def test_rules_and_python_code(write):
     if write is tf.numpy_function:
         with pytest.raises(ValueError, match="of type PyFunc.*Occlusion and RISE need no gradient"):
             tfs.Gradient(model).explain(rows, 1)
+
+
+@pytest.mark.parametrize("form", ["dict", "list"])
+def test_an_input_that_the_model_does_not_have_is_warned_of(form):
+    a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b")
+    answer = layers.Dense(2)(layers.Concatenate()([a, b]))
+    model = keras.Model({"a": a, "b": b} if form == "dict" else [a, b], answer)
+    x = {"a": np.ones((3, 2)), "b": np.ones((3, 3))}
+    expected = tfs.Gradient(model).explain(x, 1).values
+    with pytest.warns(UserWarning, match=r"The model has no input \['c'\].*Its inputs: \['a', 'b'\]"):
+        values = tfs.Gradient(model).explain({**x, "c": np.ones(3)}, 1).values
+    assert sorted(values) == ["a", "b"]
+    for name in expected:
+        np.testing.assert_array_equal(values[name], expected[name])
+
+
+def test_a_masked_array_is_refused():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(2)])
+    masked = np.ma.masked_array(np.ones((3, 2)), mask=[[1, 0], [0, 0], [0, 0]])
+    with pytest.raises(ValueError, match=r"Received: a masked array. Fill it, x.filled\(0\)"):
+        tfs.Gradient(model).explain(masked, 1)
+    tfs.Gradient(model).explain(masked.filled(0), 1)
