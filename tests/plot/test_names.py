@@ -1,13 +1,17 @@
 """Names of tokens and columns, in explanations, files, pictures, reports and terminals."""
 
+import io
+import re
 import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
+from rich.console import Console
 
 import tfsaliency as tfs
+from tfsaliency.plot.kinds import ground, scale_of
 
 IDS = np.array([[3, 4, 1, 2], [1, 2, 0, 0]])
 VOCABULARY = ["pad", "the", "bird", "sings", "not"]
@@ -85,6 +89,23 @@ def test_printed(of_ids, monkeypatch, capsys):
     assert "\x1b" not in str(explanation)
     # Without words it is shown as before.
     assert str(of_ids) == repr(of_ids)
+
+
+def test_printed_by_rich(of_ids):
+    """The same words on the same grounds as in a terminal, and in a page that rich writes."""
+    explanation = of_ids.named(tokens=named)
+    console = Console(record=True, force_terminal=True, color_system="truecolor", width=200, file=io.StringIO())
+    console.print(explanation)
+    page = console.export_html(inline_styles=True, clear=False)
+    grounds = re.findall(r"<span style=[^>]*background-color: #([0-9a-f]{6})", page)
+    first = ground(explanation.values[0], scale_of(explanation.values[0], explanation.meaning, 99))[0]
+    expected = "".join(f"{round(255 * float(number)):02x}" for number in first)
+    assert len(grounds) == 8 and grounds[0] == expected
+    text = console.export_text()
+    assert all(word in text for row in IDS for word in named(row))
+    with console.capture() as shown:
+        console.print(of_ids)
+    assert shown.get().strip() == repr(of_ids)
 
 
 def test_columns_are_drawn_with_their_values_and_kept(of_table, tmp_path):

@@ -265,6 +265,17 @@ class Explanation:
 
         return words_of(self, colours=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
 
+    def __rich__(self) -> Any:
+        """What ``rich.print`` shows: the words of texts on coloured ground, for whatever colours its console has."""
+        # It comes with Keras, and is needed by those who have it in their hands.
+        from rich.text import Text
+
+        if self.tokens is None:
+            return Text(repr(self))
+        from tfsaliency.plot.terminal import words_of
+
+        return Text.from_ansi(words_of(self, colours=True))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes one ``.npz`` file that `load` reads back exactly, without pickle.
 
