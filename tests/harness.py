@@ -63,7 +63,7 @@ BY_RULES = (*names_of("backward"), "SmoothGrad of rules", "IntegratedGradients o
 RECTIFYING = ("GuidedBackprop", "DeconvNet", "IntegratedGradients of rules")
 OVER_A_LAYER = names_of("activations")
 # These map places, and give one number to all channels of one.
-OF_PLACES = (*(name for name in OVER_A_LAYER if name != "GuidedGradCAM"), "XRAI", "Occlusion", "RISE")
+OF_PLACES = (*(name for name in OVER_A_LAYER if name != "GuidedGradCAM"), "XRAI", *names_of("black boxes"))
 
 
 def close(actual: Any, expected: Any, tolerance: float) -> None:
