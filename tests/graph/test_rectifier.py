@@ -75,7 +75,6 @@ PARTS = {
     "maximum of two": lambda r, x: tf.maximum(r(x), tf.reverse(x, [1])),
     "scaled": lambda r, x: 3 * r(x),
     "of a scaled one": lambda r, x: r(3 * x),
-    "hard sigmoid": lambda r, x: tf.minimum(r(x + 3), 6) / 6,
     "read twice, once shifted": lambda r, x: twice(r(x), lambda h: h + 1),
     "read twice, once shifted by a parameter": lambda r, x: twice(r(x), lambda h: h + SHIFT),
     "read twice, once times one": lambda r, x: twice(r(x), lambda h: 1.0 * h),
@@ -176,6 +175,32 @@ def test_a_rectifier_with_something_around_it(method, name):
         total = tf.reduce_sum(ARRIVING * PARTS[name](marked(method), x))
     values = explained(method, lambda x: PARTS[name](relu, x))
     np.testing.assert_allclose(values, tape.gradient(total, x)[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("spelling", ["maximum", "where", "half of a sum"])
+@pytest.mark.parametrize("name", PARTS)
+def test_a_rectifier_with_something_around_it_however_it_is_written(name, spelling):
+    """A cap that belongs to a rectifier has no slope beyond it, so Guided Backprop sends back the same."""
+    found, expected = (explained(tfs.GuidedBackprop, lambda x, r=r: PARTS[name](r, x)) for r in (WHOLE[spelling], relu))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+HARD_SIGMOIDS = {
+    "of Relu6": lambda x: tf.nn.relu6(x + 3) / 6,
+    "of Keras": activations.hard_sigmoid,
+    "clip": lambda x: tf.clip_by_value(x / 6 + 0.5, 0, 1),
+    "minimum of maximum": lambda x: tf.minimum(tf.maximum(x / 6 + 0.5, 0), 1),
+    "maximum of minimum": lambda x: tf.maximum(tf.minimum(x + 3, 6), 0) / 6,
+    "minimum of ReLU": lambda x: tf.minimum(relu(x + 3), 6) / 6,
+    "where": lambda x: tf.minimum((lambda u: where(u > 0, u, 0.0))(x + 3), 6) / 6,
+}
+
+
+@BOTH
+@pytest.mark.parametrize("name", HARD_SIGMOIDS)
+def test_a_hard_sigmoid_is_a_rectifier_with_a_bias_and_a_cap(method, name):
+    expected = sent_back(method, lambda x: tf.nn.relu6(x + 3), ARRIVING[None] / 6)[0]
+    np.testing.assert_allclose(explained(method, HARD_SIGMOIDS[name]), expected, rtol=1e-4, atol=1e-5)
 
 
 @BOTH

@@ -96,7 +96,12 @@ class _Search:
                     )
                 ):
                     unit = _Unit(part, shape.distance)
-            elif self._shape(_before(unit.part, part)).is_cap:
+                continue
+            before = self._shape(_before(unit.part, part))
+            if before.is_shift:
+                # A bias: a rectifier may begin at any number. With a cap it is a hard sigmoid.
+                break
+            if before.is_cap:
                 if not shape.is_rectifier:
                     return
                 unit = _Unit(part, shape.distance)
@@ -170,12 +175,14 @@ class _Shape(NamedTuple):
         distance: of a rectifier's slope from 1.
         is_straight: whether it passes numbers at one slope, and cuts off others.
         is_cap: whether that slope is 1.
+        is_shift: whether it passes all numbers at the slope 1.
     """
 
     is_rectifier: bool
     distance: float
     is_straight: bool
     is_cap: bool
+    is_shift: bool
 
 
 def shape_of(function: Callable[[np.ndarray], np.ndarray]) -> _Shape:
@@ -194,7 +201,7 @@ def shape_of(function: Callable[[np.ndarray], np.ndarray]) -> _Shape:
             far = _slopes(function, further) if shape.is_rectifier and further else None
             bends_on = far is not None and np.abs(far[: NUMBERS // 2]).max() > np.abs(slopes).max() + SAME_SLOPE
             return shape._replace(is_rectifier=False) if bends_on else shape
-    return _Shape(False, np.inf, False, False)
+    return _Shape(False, np.inf, False, False, False)
 
 
 def _slopes(function: Callable[[np.ndarray], np.ndarray], reach: float) -> np.ndarray | None:
@@ -215,7 +222,8 @@ def _shape(slopes: np.ndarray) -> _Shape:
     slope = float(np.median(passed)) if passed.size else 0.0
     rises = slope > 0 and np.quantile(passed, 0.975) <= MOST_CURVED * slope
     is_rectifier = bool(rises and np.abs(below).sum() <= MOST_BELOW * np.abs(above).sum())
-    return _Shape(is_rectifier, abs(slope - 1), is_straight, is_cap)
+    is_shift = bool(np.all(np.abs(slopes - 1) < SAME_SLOPE))
+    return _Shape(is_rectifier, abs(slope - 1), is_straight, is_cap, is_shift)
 
 
 def _has_one_slope(slopes: np.ndarray) -> bool:
