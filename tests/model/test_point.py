@@ -498,7 +498,8 @@ def test_columns_without_an_axis_and_columns_that_the_model_has_no_use_for():
     vectors = layers.Flatten()(layers.Embedding(4, 2)(layers.StringLookup(vocabulary=["x", "y"])(kind)))
     model = keras.Model({"age": age, "kind": kind}, layers.Dense(2)(layers.Concatenate()([age, vectors])))
     columns = {"age": np.array([3.0, 4.0]), "kind": np.array(["x", "q"]), "name": np.array(["Ann", "Bob"])}
-    explanation = tfs.DeepLIFT(model).explain(columns, 0)
+    with pytest.warns(UserWarning, match=r"has no input \['name'\]"):
+        explanation = tfs.DeepLIFT(model).explain(columns, 0)
     whole = tfs.DeepLIFT(model).explain({name: columns[name][:, None] for name in ("age", "kind")}, 0)
     for name in ("age", "kind"):
         np.testing.assert_array_equal(explanation.values[name], whole.values[name])

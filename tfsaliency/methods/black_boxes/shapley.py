@@ -34,8 +34,9 @@ class ShapleyValues(Sampled):
     is enough each gets half, where `Occlusion` shows neither. A set of windows that is hidden is a picture that the
     model was not trained on, and the map is as coarse as the windows.
 
-    ``P`` windows have ``2^P`` sets. Where these are no more than the ``2P`` passes of each sample, the values are
-    exact. Else a sample is an order and its reverse, which are exact together where windows act alone or in pairs.
+    ``P`` windows have ``2^P`` sets. Where these are no more than the passes of all samples, ``2P`` for each, all sets
+    are asked about and the values are exact: up to 9 windows by default. Else a sample is an order and its reverse,
+    which are exact together where windows act alone or in pairs.
 
     ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values minus ``S(x) - mean S(x0)``, which is
     rounding; ``relative_error``, an estimate of the distance of ``phi`` from exact values as a share of their norm, 0
@@ -231,7 +232,7 @@ class _Windows(NamedTuple):
         Args:
             visible: which windows, ``(count, windows)``.
             x: the inputs, ``(N, ...)``.
-            x0: the baseline, ``(N, ...)``, or one for each copy, ``(count, N, ...)``.
+            x0: the baseline, ``(N, ...)``.
         """
         copies = []
         for part, part0, first in zip(*map(tf.nest.flatten, (x, x0)), self.together, strict=True):
