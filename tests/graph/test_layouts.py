@@ -22,7 +22,17 @@ def classifier(data_format, *front):
     return keras.Sequential([keras.Input(shape), *front, convolution, pooling, layers.Dense(2)])
 
 
+def two_towers():
+    """A series that is read along its steps and along its channels."""
+    x = keras.Input((8, 4))
+    along, across = layers.Conv1D(3, 3)(x), layers.Conv1D(3, 3)(layers.Permute((2, 1))(x))
+    return keras.Model(x, layers.Concatenate()([layers.Flatten()(along), layers.Flatten()(across)]))
+
+
 FIRST = {
+    "convolution of single places first": lambda: classifier(
+        "channels_first", layers.Conv2D(3, 1, data_format="channels_first")
+    ),
     "convolution": lambda: classifier("channels_first"),
     "rescaled": lambda: classifier("channels_first", layers.Rescaling(2.0, 0.1)),
     "padded": lambda: classifier("channels_first", layers.ZeroPadding2D(1, data_format="channels_first")),
@@ -44,6 +54,39 @@ LAST = {
         ]
     ),
     "series": lambda: keras.Sequential([keras.Input((8, 3)), layers.Conv1D(4, 3), layers.Flatten()]),
+    "rows to a picture": lambda: keras.Sequential(
+        [
+            keras.Input((8, 9)),
+            layers.Permute((2, 1)),
+            layers.Lambda(lambda x: tf.expand_dims(x, -1)),
+            layers.Conv2D(2, 3),
+            layers.Flatten(),
+        ]
+    ),
+    "tokens mixed": lambda: keras.Sequential(
+        [
+            keras.Input((8, 4)),
+            layers.Permute((2, 1)),
+            layers.Conv1D(8, 1, activation="relu"),
+            layers.Permute((2, 1)),
+            layers.Conv1D(3, 3),
+            layers.Flatten(),
+        ]
+    ),
+    "channels pooled": lambda: keras.Sequential(
+        [
+            keras.Input((8, 4)),
+            layers.Permute((2, 1)),
+            layers.AveragePooling1D(2),
+            layers.Permute((2, 1)),
+            layers.Conv1D(3, 3),
+            layers.Flatten(),
+        ]
+    ),
+    "moved twice": lambda: keras.Sequential(
+        [keras.Input((8, 4)), layers.Permute((2, 1)), layers.Permute((2, 1)), layers.Conv1D(3, 3), layers.Flatten()]
+    ),
+    "both ways": two_towers,
     "dense": lambda: keras.Sequential([keras.Input((3, 8, 9)), layers.Flatten(), layers.Dense(2)]),
     "recurrent": lambda: keras.Sequential([keras.Input((3, 8)), layers.LSTM(4)]),
 }
@@ -103,3 +146,17 @@ def test_what_reads_no_places_takes_channels_in_front(method):
     values = method(first).explain(np.moveaxis(PICTURES, -1, 1), 1).values
     expected = method(last).explain(PICTURES, 1).values
     np.testing.assert_allclose(np.moveaxis(values, 1, -1), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_one_of_several_inputs_is_named():
+    first, table = keras.Input((3, 8, 9), name="first"), keras.Input((4,), name="table")
+    hidden = layers.Flatten()(layers.Conv2D(2, 3, data_format="channels_first")(first))
+    model = keras.Model({"first": first, "table": table}, layers.Dense(2)(layers.Concatenate()([hidden, table])))
+    x = {"first": np.moveaxis(PICTURES, -1, 1), "table": np.ones((2, 4), "float32")}
+    with pytest.raises(
+        ValueError, match=r"with keras.Input\(\(8, 9, 3\)\), keras.layers.Permute\(\(3, 1, 2\)\) in front"
+    ):
+        tfs.Occlusion(model, baseline=0).explain(x, 1)
+    last = keras.Input((8, 9, 3), name="first")
+    moved = keras.Model([last, table], model({"first": layers.Permute((3, 1, 2))(last), "table": table}))
+    tfs.Occlusion(moved, window=[4, 1], stride=[4, 1], baseline=0).explain([PICTURES, x["table"]], 1)

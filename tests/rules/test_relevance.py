@@ -189,6 +189,13 @@ GATES = {
     "of tanh, halved at last": lambda y, z: y * ((1 - tf.tanh(z)) / 2)[:, None],
     "of tanh, shifted alone": lambda y, z: y * (1 + tf.tanh(z))[:, None],
     "of its own reverse": lambda y, z: y * (1 - tf.sigmoid(z))[:, None],
+    "reversed behind a new axis": lambda y, z: y * (1 - tf.sigmoid(z)[:, None]),
+    "reversed part of a split": lambda y, z: y * (1 - tf.split(tf.sigmoid(tf.concat([z, -z], 1)), 2, 1)[0])[:, None],
+    "reversed behind an enlargement": lambda y, z: y * (1 - layers.UpSampling1D(6)(tf.sigmoid(z)[:, None])),
+    "reversed mean of two": lambda y, z: y * (1 - tf.reduce_mean([tf.sigmoid(z), tf.sigmoid(-2 * z)], 0))[:, None],
+    "reversed twice": lambda y, z: y * (1 - (1 - tf.sigmoid(z)[:, None])[:, :, :]),
+    "reversed behind a slice of a root": lambda y, z: y * (1 - tf.sqrt(tf.sigmoid(tf.concat([z, z], 1)))[:, None, :4]),
+    "never closed, behind a repeat": lambda y, z: y * (1 + layers.RepeatVector(6)(tf.sigmoid(z))),
     "never closed": lambda y, z: y * (1 + tf.sigmoid(z))[:, None],
     "of exponentials": lambda y, z: y * (tf.exp(z) / (1 + tf.exp(z)))[:, None],
     "of its logarithm": lambda y, z: y * tf.exp(tf.math.log_sigmoid(z))[:, None],
@@ -242,6 +249,9 @@ BOUNDED = {
     "tanh": tf.tanh,
     "tanh of a sigmoid": lambda y: 2 * tf.sigmoid(2 * y) - 1,
     "softsign": lambda y: y / (1 + tf.abs(y)),
+    "sigmoid that is moved and centred": lambda y: (
+        tf.transpose(tf.sigmoid(tf.transpose(y, [0, 2, 1])), [0, 2, 1]) - 0.5
+    ),
     "sine": tf.sin,
     "exponential": tf.exp,
     "logarithm": lambda y: tf.math.log(tf.abs(y) + 0.1),
@@ -338,3 +348,21 @@ def test_max_pooling_gives_all_to_the_largest_and_averages_share():
         model = keras.Sequential([keras.Input((4, 1)), pooling(2), layers.Flatten()])
         values = tfs.LRP(model, "epsilon").explain(x, lambda z: z[:, 0] + z[:, 1]).values
         np.testing.assert_allclose(values[0, :, 0], expected, rtol=1e-5)
+
+
+def test_an_input_that_is_scaled_and_clipped_is_no_gate():
+    """A picture from -1 to 1 is made one from 0 to 1 or 255, and multiplied with a gate, with a clip or without."""
+    keras.utils.set_random_seed(0)
+    picture = np.random.default_rng(0).uniform(-0.9, 0.9, size=(2, 6, 6, 3)).astype("float32")
+    attention, convolution, head = layers.Conv2D(3, 3, padding="same"), layers.Conv2D(4, 3), layers.Dense(2)
+
+    def values(scaled):
+        x = keras.Input((6, 6, 3))
+        shown = layers.Lambda(scaled)(x)
+        hidden = convolution(shown * layers.Activation("sigmoid")(attention(shown)))
+        return tfs.LRP(keras.Model(x, head(layers.Flatten()(hidden))), "epsilon").explain(picture, 1).values
+
+    for ends in (1.0, 255.0):
+        plain = values(lambda x, ends=ends: (x + 1) * (ends / 2))
+        clipped = values(lambda x, ends=ends: tf.clip_by_value((x + 1) * (ends / 2), 0, ends))
+        np.testing.assert_allclose(clipped, plain, rtol=1e-3, atol=1e-5 * np.abs(plain).max())

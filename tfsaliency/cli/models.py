@@ -57,9 +57,9 @@ def load_model(name: str, trust: bool) -> LoadedModel:
 
 
 def read_labels(path: Path) -> list[str]:
-    """Class names, one per line."""
+    """Class names, one per line. Empty lines at the end are none."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").rstrip().splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
 

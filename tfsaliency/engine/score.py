@@ -457,11 +457,13 @@ class TracedScore(Score):
             if layout == FRONT:
                 channels, *places = part.shape[1:]
                 to_front = len(places) + 1, *range(1, len(places) + 1)
+                moved = f"keras.Input({(*places, channels)}), keras.layers.Permute({to_front})"
+                is_only = len(self._model.layouts) == 1
                 raise ValueError(
                     f"The model has the channels of its input {tuple(part.shape)} in front of the places, and this "
-                    "method or baseline takes the last axis for them. Explain a model that has them there: "
-                    f"keras.Sequential([keras.Input({(*places, channels)}), keras.layers.Permute({to_front}), model]), "
-                    "and pass it numpy.moveaxis(x, 1, -1)."
+                    "method or baseline takes the last axis for them. Explain a model that has them there, "
+                    + (f"keras.Sequential([{moved}, model])" if is_only else f"with {moved} in front of this one")
+                    + ", and pass it numpy.moveaxis(x, 1, -1)."
                 )
 
     @property

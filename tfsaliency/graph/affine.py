@@ -292,11 +292,6 @@ class Normalization(Affine):
         super().__init__(NORMALIZATION, steps, steps[0])
         self._steps = steps
 
-    @property
-    def shifts(self) -> bool:
-        """Whether something is added, and not only a scale taken."""
-        return extents_through(self._steps).shift != Extent.NONE
-
     def at(self, values: Values) -> Self:
         bound = super().at(values)
         bound._steps = [step.at(values) for step in self._steps]

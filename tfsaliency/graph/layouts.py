@@ -1,11 +1,12 @@
 """Where tensors have their channels: behind their places, as TensorFlow's convolutions do, or in front of them."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER, PADS
+from tfsaliency.graph.operations import CONVOLUTIONS, ELEMENTWISE, NUMBER_BY_NUMBER, PADS
 
 FRONT, BEHIND = "front", "behind"
 
@@ -23,27 +24,64 @@ def layouts(operations: Iterable[tf.Operation]) -> dict[str, set[str]]:
     return found
 
 
+class _Way(NamedTuple):
+    """What became of the axes of an input on the way to a tensor.
+
+    Attributes:
+        moved_to: where its channels have been moved to; None where they are where they were.
+        added: the axes of one entry that were added.
+    """
+
+    moved_to: str | None = None
+    added: tuple[int, ...] = ()
+
+
 def layout_of_input(given: tf.Tensor, operations: Iterable[tf.Operation]) -> str | None:
-    """Where an input has its channels, as the first convolution or pooling that reads it says; None where none does.
+    """Where an input has its channels, as all convolutions say that read it; None where none does, or not all one.
+
+    A convolution over single places, or one whose channels are an axis that was added, says nothing of the input.
 
     Args:
         given: the traced input.
         operations: in the order of the trace.
     """
-    # Where the channels of the input have been moved to, for the input itself and what is made of it number by number.
-    moved: dict[str, str | None] = {given.op.name: None}
+    # The input, and what is made of it number by number.
+    ways: dict[str, _Way] = {given.op.name: _Way()}
+    said: set[str] = set()
     for op in operations:
-        sources = [source.op.name for source in op.inputs if source.op.name in moved]
-        if not sources:
+        way = next((ways[source.op.name] for source in op.inputs if source.op.name in ways), None)
+        if way is None:
             continue
-        has, to = moved[sources[0]], _moved_to(op)
-        if said := _said(op):
-            return said if has is None else _OTHER[said] if has == said else None
-        if to and has is None:
-            moved[op.name] = to
-        elif op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER, *PADS, "ExpandDims"):
-            moved[op.name] = has
-    return None
+        if op.type in CONVOLUTIONS and not _is_of_single_places(op):
+            said |= _said_of_input(op, way)
+        elif after := _after(op, way):
+            ways[op.name] = after
+    return said.pop() if len(said) == 1 else None
+
+
+def _after(op: tf.Operation, way: _Way) -> _Way | None:
+    """The way to the result of an operation that keeps places and channels apart."""
+    if op.type == "ExpandDims":
+        added = tf.get_static_value(op.inputs[1])
+        return None if added is None else way._replace(added=(*way.added, int(added) % op.outputs[0].shape.rank))
+    if to := _moved_to(op):
+        return way._replace(moved_to=None if way.moved_to else to)
+    return way if op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER, *PADS, *CONVOLUTIONS) else None
+
+
+def _is_of_single_places(op: tf.Operation) -> bool:
+    return set(op.inputs[1].shape[:-2]) == {1}
+
+
+def _said_of_input(op: tf.Operation, way: _Way) -> set[str]:
+    """Where a convolution says that an input has its channels, which came to it by a way."""
+    said = _said(op)
+    channels = 1 if said == FRONT else op.outputs[0].shape.rank - 1
+    if said is None or channels in way.added:
+        return set()
+    if way.moved_to is None:
+        return {said}
+    return {_OTHER[said]} if way.moved_to == said else set()
 
 
 _OTHER = {FRONT: BEHIND, BEHIND: FRONT}

@@ -203,7 +203,7 @@ AVERAGE_POOLS = ("AvgPool", "AvgPool3D")
 RESIZES = ("ResizeBicubic", "ResizeBilinear", "ResizeNearestNeighbor")
 MAX_POOLS = ("MaxPool", "MaxPoolV2", "MaxPool3D")
 # May stand between a gate and the product that it gates: scaled, clipped, moved or enlarged, it is a gate still, and so
-# is a power of it.
+# is a power of it, and the mean or the largest of several.
 MOVES_OF_GATES = (
     *MOVES,
     *RESIZES,
@@ -211,6 +211,9 @@ MOVES_OF_GATES = (
     "EnsureShape",
     "IdentityN",
     *CLIPS,
+    "Max",
+    "Mean",
+    "Min",
     "Mul",
     "RealDiv",
     "Neg",

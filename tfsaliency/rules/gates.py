@@ -5,16 +5,15 @@ Source: Arras et al. 2017, who give all relevance of a product to its signal.
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.affine import Normalization
+from tfsaliency.graph.affine import KINDS, NORMALIZATION
 from tfsaliency.graph.ancestry import ancestors
-from tfsaliency.graph.operations import JOINS, MOVES_OF_GATES, OF_ONE_NUMBER, SHAPE_READERS
-from tfsaliency.graph.readers import Readers
-from tfsaliency.graph.sampled import Parts
+from tfsaliency.graph.network import Network
+from tfsaliency.graph.operations import ADDITIONS, JOINS, MOVES_OF_GATES, OF_ONE_NUMBER, SHAPE_READERS
 from tfsaliency.graph.step import Step
 
 # How far a function is looked at, the widest first: an exponential is infinite far away.
@@ -34,66 +33,114 @@ class Gating(IntEnum):
     YES = 2
 
 
+class Gate(NamedTuple):
+    """How surely a tensor is a gate, and the numbers that it is between.
+
+    Attributes:
+        gating: how surely.
+        ends: its smallest and largest number, where it may be a gate.
+    """
+
+    gating: Gating
+    ends: tuple[float, float] = (0.0, 0.0)
+
+
+NONE = Gate(Gating.NO)
+
+
 class Gates:
     """The gates of one network, known by what they do to numbers, however they are written.
 
     - One over a number, or over a power or root of it, is a gate, and so is a function that goes from one bound to
       another of the same sign, or zero, and is halfway at zero: a sigmoid, hard ones included.
     - A function whose numbers go from 0 to 1 may be a gate: a clip, ``exp(-relu(x))``.
-    - A gate that is moved, scaled, clipped or taken to a power is as surely one as before.
+    - A gate that is moved, scaled, clipped or taken to a power is as surely one as before, and so is one that a number
+      is added to, as in ``1 - gate``, while its numbers keep one sign.
+    - Inputs that are scaled and clipped are pictures, and no gate.
 
     Args:
-        functions: the functions of single numbers in the trace.
-        readers: of the steps.
+        network: the network.
+        steps: its steps.
     """
 
-    def __init__(self, functions: Parts, readers: Readers):
-        self._functions, self._readers = functions, readers
-        self._known: dict[Any, Gating] = {}
+    def __init__(self, network: Network, steps: list[Step]):
+        self._functions, self._readers = network.functions, network.readers(steps)
+        self._inputs = {each.ref() for each in network.inputs}
+        self._known: dict[Any, Gate] = {}
 
     def gating(self, traced: tf.Tensor) -> Gating:
         """How surely a tensor is a gate."""
-        step = self._readers.maker(traced)
-        if step is None:
-            return Gating.NO
-        surest = self._by_function(traced)
-        read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
-        if surest == Gating.YES or not _keeps(step) or (len(read) > 1 and step.type not in JOINS):
-            return surest
-        return max(surest, min(map(self.gating, read)))
+        return self._gate(traced).gating
 
     def passes_nothing(self, step: Step) -> bool:
-        """Whether a product is one of a gate and of a signal that does not depend on the inputs, such as a first state.
+        """Whether a product is one of a gate and of a signal that does not depend on the inputs: a first state.
 
-        A scale, which has no numbers of its own for each sample, is no signal.
+        A scale is no signal, also where it is repeated for each sample. A state is what a matrix was applied to, or
+        what is mixed with another gated signal.
         """
         if step.type != "Mul" or step.depends.count(True) != 1:
             return False
         place = step.depends.index(True)
-        return _is_state(step.sources[1 - place]) and self.gating(step.sources[place]) != Gating.NO
+        state = _parameters_for_rows(step.sources[1 - place])
+        if state is None or self.gating(step.sources[place]) == Gating.NO:
+            return False
+        return any(op.type in KINDS for op in state) or self._is_mixed(step)
 
-    def _by_function(self, traced: tf.Tensor) -> Gating:
+    def _is_mixed(self, step: Step) -> bool:
+        """Whether the product is added to another product of a gate, as in ``forget * state + enter * new``."""
+        reader = self._readers.only_reader(step)
+        if reader is None or reader.type not in ADDITIONS:
+            return False
+        others = [self._readers.maker(each) for each in reader.sources if each is not step.results[0]]
+        return any(
+            other is not None and other.type == "Mul" and any(self.gating(each) != Gating.NO for each in other.sources)
+            for other in others
+        )
+
+    def _gate(self, traced: tf.Tensor) -> Gate:
+        step = self._readers.maker(traced)
+        if step is None:
+            return NONE
+        own = self._by_function(traced)
+        read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
+        keeps = step.type in (*MOVES_OF_GATES, *ADDITIONS, "Sub", NORMALIZATION)
+        if own.gating == Gating.YES or not keeps or (len(read) > 1 and step.type not in JOINS):
+            return own
+        found = [self._gate(each) for each in read]
+        surest = min(each.gating for each in found)
+        if surest <= own.gating:
+            return own
+        low, high = zip(*(each.ends for each in found), strict=True)
+        ends = self._behind(traced, read[0], (min(low), max(high)))
+        return Gate(surest, ends) if _have_one_sign(*ends) else own
+
+    def _by_function(self, traced: tf.Tensor) -> Gate:
         """What a tensor is by the functions that it is of others, of which any may be the activation."""
-        surest = Gating.NO
-        for part in self._functions.below(traced):
-            spelling = part.spelling
+        parts = list(self._functions.below(traced))
+        of_inputs = bool(parts) and parts[-1].source.ref() in self._inputs
+        surest = NONE
+        for part in parts:
+            spelling = part.spelling, of_inputs
             if spelling not in self._known:
-                self._known[spelling] = gating_of(part.at)
+                self._known[spelling] = gate_of(part.at, of_inputs=of_inputs)
             surest = max(surest, self._known[spelling])
-            if surest == Gating.YES:
+            if surest.gating == Gating.YES:
                 break
         return surest
 
+    def _behind(self, traced: tf.Tensor, source: tf.Tensor, ends: tuple[float, float]) -> tuple[float, float]:
+        """The ends of a tensor that is a function of another one; the same where it only moves its numbers."""
+        for part in self._functions.below(traced):
+            if part.source is source:
+                low, high = np.sort(part.at(np.array(ends, "float32"))).tolist()
+                return low, high
+        return ends
 
-def _keeps(step: Step) -> bool:
-    """Whether a step makes a gate of a gate."""
-    return not step.shifts if isinstance(step, Normalization) else step.type in MOVES_OF_GATES
 
-
-def _is_state(traced: tf.Tensor) -> bool:
-    """Whether a tensor has a row for each sample that is made of parameters alone."""
+def _parameters_for_rows(traced: tf.Tensor) -> list[tf.Operation] | None:
+    """What a tensor is made of, if it has a row for each sample and is made of parameters alone; else None."""
     if not traced.shape.rank or traced.shape[0] is not None:
-        return False
+        return None
     graph = traced.graph
     shapes = [
         result for op in graph.get_operations() if op.type in (*SHAPE_READERS, *OF_ONE_NUMBER) for result in op.outputs
@@ -101,8 +148,8 @@ def _is_state(traced: tf.Tensor) -> bool:
     made_of = ancestors(traced, known=shapes)
     captured = {inside.op.name for _, inside in graph.captures}
     if any(op.type == "Placeholder" and op.name not in captured for op in made_of):
-        return False
-    return any(op.type == "ReadVariableOp" or _is_of_several(op) for op in made_of)
+        return None
+    return made_of if any(op.type == "ReadVariableOp" or _is_of_several(op) for op in made_of) else None
 
 
 def _is_of_several(op: tf.Operation) -> bool:
@@ -112,20 +159,30 @@ def _is_of_several(op: tf.Operation) -> bool:
     )
 
 
-def gating_of(function: Callable[[np.ndarray], np.ndarray]) -> Gating:
+def gate_of(function: Callable[[np.ndarray], np.ndarray], *, of_inputs: bool = False) -> Gate:
     """How surely a function of single numbers is a gate.
 
     Args:
         function: of an array, number by number.
+        of_inputs: whether the numbers are inputs of the network, scaled at most.
     """
     if _is_inverse(function):
-        return Gating.YES
+        return Gate(Gating.YES, (0.0, np.inf))
     for reach in REACHES:
         above = np.geomspace(SMALLEST, reach, NUMBERS).astype("float32")
         results = function(np.concatenate([-above[::-1], [0], above]))
         if np.isfinite(results).all():
-            return _of_results(results, half=function(np.array([-reach / 2, reach / 2], "float32")))
-    return Gating.NO
+            half = function(np.array([-reach / 2, reach / 2], "float32"))
+            is_clip = (half == results[[0, -1]]).all() and reach == REACHES[0]
+            gating = Gating.NO if of_inputs and is_clip else _of_results(results, half)
+            return Gate(gating, (float(results.min()), float(results.max())))
+    return NONE
+
+
+def _have_one_sign(low: float, high: float) -> bool:
+    """Whether no number between two is far on the other side of zero; not for what is no number."""
+    same = SAME * min(high - low, 1e9)
+    return low > -same or high < same
 
 
 def _is_inverse(function: Callable[[np.ndarray], np.ndarray]) -> bool:
@@ -149,7 +206,7 @@ def _of_results(results: np.ndarray, half: np.ndarray) -> Gating:
     if not same or np.abs(half - (first, last)).max() > same:
         return Gating.NO
     rises = np.diff(results) * np.sign(last - first)
-    has_one_sign = results.min() > -same or results.max() < same
+    has_one_sign = _have_one_sign(results.min(), results.max())
     if has_one_sign and rises.min() > -same and abs(middle - (first + last) / 2) < same:
         return Gating.YES
     is_from_0_to_1 = abs(results.min()) < same and abs(results.max() - 1) < same

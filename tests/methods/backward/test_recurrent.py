@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
@@ -194,9 +195,11 @@ def test_gates_of_a_learned_state_get_nothing(kind):
         lambda y, mask: y * np.linspace(1, 2, UNITS, dtype="float32"),
         lambda y, mask: y * mask,
         lambda y, mask: y * keras.ops.ones_like(y),
+        lambda y, mask: y * tf.broadcast_to(np.linspace(1, 2, UNITS, dtype="float32"), tf.shape(y)),
+        lambda y, mask: y * (keras.ops.ones_like(y) * np.linspace(1, 2, UNITS, dtype="float32")),
         lambda y, mask: keras.ops.ones_like(y) / (1 / y),
     ],
-    ids=["number", "weights", "mask", "ones", "quotient of ones"],
+    ids=["number", "weights", "mask", "ones", "repeated weights", "ones times weights", "quotient of ones"],
 )
 def test_a_sigmoid_that_is_scaled_is_a_signal(scale):
     """Its relevance goes on as that of the sigmoid alone does, with the scale in the weights behind it."""

@@ -143,6 +143,18 @@ def test_each_part_of_several_inputs_has_its_own_rings(pictures):
     assert (distance(denoised["picture"], as_the_table) > 0.02).all()
 
 
+def test_padding_gets_nothing():
+    """Also where the filter spreads over it what is beside it."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((12, 3)), layers.Masking(), layers.LSTM(8), layers.Dense(2)])
+    series = np.random.default_rng(0).normal(size=(2, 12, 3)).astype("float32")
+    series[:, 8:] = 0
+    for inner in (model, tfs.Occlusion(model, window=1, stride=1)):
+        values = tfs.DenoisedSmoothGrad(inner, samples=6).explain(series, 1).values
+        np.testing.assert_array_equal(values[:, 8:], 0)
+        assert np.abs(values[:, :8]).min() > 0
+
+
 def test_one_sample_shows_no_noise(network):
     with pytest.raises(ValueError, match="samples is a whole number, at least 2"):
         tfs.DenoisedSmoothGrad(network, samples=1)

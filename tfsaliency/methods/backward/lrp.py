@@ -201,7 +201,7 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
     network.check_floats()
     steps = network.with_affine_maps
     rules = chosen_rules(table, steps, forward.model)
-    others = Redistribution(Gates(network.functions, network.readers(steps)))
+    others = Redistribution(Gates(network, steps))
     samples = samples_of(x)
 
     def rule(step: Step, relevance: Flows) -> Flows:
@@ -224,7 +224,10 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
 
     logits = forward.logits.floats
     slopes = forward.slopes(logits)
-    start = [None if slope is None else logit * slope for logit, slope in zip(logits, slopes, strict=True)]
+    start = [
+        None if slope is None else tf.math.multiply_no_nan(logit, slope)
+        for logit, slope in zip(logits, slopes, strict=True)
+    ]
     values = in_structure(x, network.walk_back(steps, forward.values, start, rule), forward.score)
     begun = total([relevance for relevance in start if relevance is not None])
     # Equal for a weighted sum of logits, which most targets are.

@@ -58,7 +58,13 @@ class DenoisedSmoothGrad(NoisyCopies):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.check_channels_last()
-        return super().attribute(x, score)
+        values, told = super().attribute(x, score)
+        # The filter spreads what is beside padding that the model masks.
+        parts = [
+            part if is_read is None else tf.where(_over(is_read, part), part, 0.0)
+            for part, is_read in zip(tf.nest.flatten(values), score.is_read(x), strict=True)
+        ]
+        return Attribution(tf.nest.pack_sequence_as(values, parts), told)
 
     def _terms(self, score: Score, values: Any, before: Before) -> dict[str, Any]:
         # Blocks of the map before it is filtered would tell of another one.
@@ -101,6 +107,11 @@ def _share(moments: Moments, copies: Any, power: Callable[[_Rings], tf.Tensor]) 
     rings = _rings(moments, copies)
     signal = total([each.signal for each in rings])
     return tf.where(signal > 0, tf.sqrt(tf.math.divide_no_nan(total(list(map(power, rings))), signal)), float("inf"))
+
+
+def _over(is_read: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+    """Which values are of no padding: of all channels where there is one value for them."""
+    return tf.reduce_any(is_read, axis=-1, keepdims=True) if part.shape[-1] == 1 else is_read
 
 
 def _powers(part: tf.Tensor) -> tf.Tensor:
