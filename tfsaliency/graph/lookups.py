@@ -313,6 +313,16 @@ def _pad(lookup: Lookup, lookups: list[Lookup], order: list[tf.Operation]) -> tu
     return pair if count else None
 
 
+def counted_from_start(index: tf.Tensor) -> tf.Tensor:
+    """The ids of a lookup that adds the length of its table to those below zero, which count from the end."""
+    op = index.op
+    if op.type not in CHOICES:
+        return index
+    condition, _, ids = op.inputs
+    is_below_zero = condition.op.type == "Less" and condition.op.inputs[0] is ids
+    return ids if is_below_zero and tf.get_static_value(condition.op.inputs[1]) == 0 else index
+
+
 def _compared(op: tf.Operation) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Ids and the one among them that an operation may tell apart from the others, which it differs from or is below.
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import alike
-from tfsaliency.graph.lookups import Lookup, table_of
+from tfsaliency.graph.lookups import Lookup, counted_from_start, table_of
 from tfsaliency.graph.padding import Filler, fillers
 from tfsaliency.graph.places import Origins
 from tfsaliency.graph.step import replay
@@ -110,7 +110,9 @@ class LookedUp(Leaf):
         if not isinstance(other, LookedUp) or self is other:
             return self is other
         is_beside = self.lookup.parts == other.lookup.parts and self.shape[:-1] == other.shape[:-1]
-        return self.adds and other.adds and is_beside and alike(self.lookup.index, other.lookup.index)
+        # The tables may differ in their length.
+        ids, others = (counted_from_start(each.lookup.index) for each in (self, other))
+        return self.adds and other.adds and is_beside and alike(ids, others)
 
     @property
     def read(self) -> list[tf.Tensor]:

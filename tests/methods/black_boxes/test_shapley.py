@@ -170,6 +170,24 @@ def test_tokens_of_a_text():
     np.testing.assert_allclose(explanation.values, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("tables", [[(10, 4), (10, 4)], [(10, 4), (10, 7)], [(10, 4), (12, 3)]], ids=str)
+def test_an_id_that_is_looked_up_in_several_tables_is_hidden_in_all_of_them(tables):
+    keras.utils.set_random_seed(0)
+    ids = np.array([[4, 2, 7], [1, 1, 5]])
+    x = keras.Input((3,), dtype="int32")
+    vectors = [layers.Flatten()(layers.Embedding(*table, embeddings_initializer="normal")(x)) for table in tables]
+    model = keras.Model(x, layers.Dense(2)(layers.Dense(6, "tanh")(layers.Concatenate()(vectors))))
+    model.set_weights([3 * weights for weights in model.get_weights()])
+    explanation = tfs.ShapleyValues(model, window=1, baseline=6).explain(ids, 1)
+    hidden = np.full(3, 6)
+    expected = [by_definition(of_class(model, 1), row, hidden, columns_of(3)) for row in ids]
+    np.testing.assert_allclose(explanation.values, expected, atol=1e-5)
+    left_out = tfs.Occlusion(model, window=1, stride=1, baseline=6).explain(ids, 1).values
+    for row, values in zip(ids, left_out, strict=True):
+        drops = [of_class(model, 1)(row) - of_class(model, 1)(np.where(column, 6, row)) for column in columns_of(3)]
+        np.testing.assert_allclose(values, drops, atol=1e-5)
+
+
 def test_several_inputs_appear_in_one_order():
     keras.utils.set_random_seed(0)
     left, right = keras.Input((3,), name="left"), keras.Input((2,), name="right")
