@@ -215,6 +215,11 @@ def test_bad_input_gets_a_message(folder, tmp_path, capsys, change, message):
     assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
 
 
+def test_the_package_runs_as_a_module():
+    ran = subprocess.run([sys.executable, "-m", "tfsaliency", "--version"], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == tfs.__version__
+
+
 def test_a_process_fails_with_a_message(tmp_path):
     code, out, err = run("explain", "none.png", "--model", "none.keras", cwd=tmp_path)
     assert (code, out) == (1, "")
