@@ -366,3 +366,15 @@ def test_an_input_that_is_scaled_and_clipped_is_no_gate():
         plain = values(lambda x, ends=ends: (x + 1) * (ends / 2))
         clipped = values(lambda x, ends=ends: tf.clip_by_value((x + 1) * (ends / 2), 0, ends))
         np.testing.assert_allclose(clipped, plain, rtol=1e-3, atol=1e-5 * np.abs(plain).max())
+
+
+@pytest.mark.parametrize("method", [lambda model: tfs.LRP(model, "epsilon"), lambda model: tfs.DeepLIFT(model, 0.0)])
+def test_a_class_that_is_ruled_out_is_no_matter_to_another_one(method):
+    """Its logit is minus infinity, and the target has no slope there. ``x * w``, of a linear model without biases."""
+    keras.utils.set_random_seed(0)
+    dense = layers.Dense(3, use_bias=False)
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Lambda(lambda z: z + np.array([0, 0, -np.inf], "float32"))(dense(x)))
+    inputs = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    values = method(model).explain(inputs, 1).values
+    np.testing.assert_allclose(values, inputs * dense.kernel.numpy()[:, 1], rtol=1e-4, atol=1e-6)

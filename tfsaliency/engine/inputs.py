@@ -182,9 +182,9 @@ def _as_declared(declared: Any, given: Any) -> Any:
         # Keras finds the parts of a list by the names of its inputs.
         names = set(declared) if isinstance(declared, dict) else {each.name for each in tf.nest.flatten(declared)}
         if names < given.keys():
-            unknown = sorted(given.keys() - names, key=str)
+            unknown, known = (sorted(each, key=str) for each in (given.keys() - names, names))
             warnings.warn(
-                f"The model has no input {unknown}, and nothing is explained of it. Its inputs: {sorted(names)}",
+                f"The model has no input {unknown}, and nothing is explained of it. Its inputs: {known}",
                 stacklevel=5,
             )
             given = {name: given[name] for name in names}
