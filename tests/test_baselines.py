@@ -23,6 +23,7 @@ def score_of(numbers):
         passed=lambda x: x,
         looked_up=lambda passed: passed,
         is_read=lambda x: [None] * len(tf.nest.flatten(x)),
+        check_channels_last=lambda: None,
     )
 
 

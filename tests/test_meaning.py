@@ -20,6 +20,7 @@ MEANINGS = {
     **{name: "signed" for name in ("lrp", "deep-taylor", "deeplift", "occlusion", "rise", "guided-grad-cam", "xrai")},
     **{name: "signed" for name in ("integrated-gradients", "expected-gradients", "idgi", "cam", "hires-cam")},
     **{name: "signed" for name in ("blur-integrated-gradients", "guided-integrated-gradients", "eigen-cam")},
+    **{name: "signed" for name in ("denoised-smoothgrad", "shapley-values")},
     **{name: "magnitude" for name in ("smoothgrad-squared", "vargrad")},
     **{name: "places" for name in ("grad-cam", "grad-cam++", "layer-cam", "xgrad-cam", "score-cam", "ablation-cam")},
 }

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
+from tfsaliency.transforms import absolute
 
 SIDE = 24
 
@@ -141,6 +142,21 @@ def test_each_part_of_several_inputs_has_its_own_rings(pictures):
     np.testing.assert_allclose(factors, np.broadcast_to(factors[:, :1], factors.shape), rtol=1e-3)
     as_the_table = plain["picture"] * factors[:, :1, None, None]
     assert (distance(denoised["picture"], as_the_table) > 0.02).all()
+
+
+def test_a_map_without_a_sign_stays_without_one(pictures):
+    """The network reads one corner, and the waves of a filtered map go below zero beside it."""
+    keras.utils.set_random_seed(5)
+    corner = [layers.Cropping2D(((0, 16), (0, 16))), layers.Conv2D(8, 3, activation="relu")]
+    network = keras.Sequential([keras.Input((SIDE, SIDE, 2)), *corner, layers.Flatten(), layers.Dense(3)])
+    sizes = tfs.Gradient(network).then(absolute)
+    explanation = tfs.DenoisedSmoothGrad(sizes, samples=6).explain(pictures, 1)
+    assert explanation.meaning == "magnitude" and explanation.values.min() == 0
+    many = tfs.SmoothGrad(sizes, samples=1500, seed=99).explain(pictures, 1).values
+    few = tfs.SmoothGrad(sizes, samples=6).explain(pictures, 1).values
+    near = distance(explanation.values, many)
+    assert (near < distance(few, many)).all()
+    assert np.median(near / explanation.diagnostics["relative_error"]) < 1.2
 
 
 def test_padding_gets_nothing():

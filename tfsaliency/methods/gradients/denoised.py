@@ -73,7 +73,10 @@ class DenoisedSmoothGrad(NoisyCopies):
     def _map(self, moments: Moments, copies: Any) -> Any:
         gains = [rings.gains for rings in _rings(moments, copies)]
         values = moments.mean["values"]
-        return tf.nest.pack_sequence_as(values, list(map(scaled_by_ring, tf.nest.flatten(values), gains)))
+        scaled = list(map(scaled_by_ring, tf.nest.flatten(values), gains))
+        # Waves go below zero where a map cannot. There zero is nearer to the map of infinitely many samples.
+        kept = scaled if self.meaning == "signed" else list(map(tf.nn.relu, scaled))
+        return tf.nest.pack_sequence_as(values, kept)
 
 
 class _Rings(NamedTuple):
