@@ -40,7 +40,7 @@ class ShapleyValues(Sampled):
 
     ``diagnostics``, each ``(N,)``: ``completeness_gap``, the sum of the values minus ``S(x) - mean S(x0)``, which is
     rounding; ``relative_error``, an estimate of the distance of ``phi`` from exact values as a share of their norm, 0
-    where they are exact. With a tolerance there are ``samples_used`` and ``converged`` too.
+    where they are exact. With a tolerance there are ``samples_used`` and ``converged`` too; a copy is then an order.
 
     Args:
         model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``, see `BlackBox`.
