@@ -29,6 +29,7 @@ MODELS: dict[str, Callable[[], keras.Model]] = {
 # Fewer passes at every call: what is made once is the same.
 FEWER = {
     "smoothgrad": {"samples": 2},
+    "denoised-smoothgrad": {"samples": 2},
     "smoothgrad-squared": {"samples": 2},
     "vargrad": {"samples": 2},
     "expected-gradients": {"samples": 2},
@@ -37,6 +38,7 @@ FEWER = {
     "guided-integrated-gradients": {"steps": 2},
     "occlusion": {"window": 112, "stride": 112},
     "rise": {"samples": 2},
+    "shapley-values": {"window": 112},
 }
 # They score the model for each channel of a layer, hundreds of times at every call: what is made once drowns in that.
 LEFT_OUT = ("score-cam", "ablation-cam")
