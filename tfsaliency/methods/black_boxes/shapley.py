@@ -158,24 +158,25 @@ def _along(places: tf.Tensor, windows: "_Windows", x: Any, x0: Any, score: Score
     Returns:
         It as ``"map"``, ``(count * N, windows)``, and the score at the baseline as ``"start"``, ``(count * N,)``.
     """
-    whole, start = score.at(x), score.at(x0)
+    number = windows.number
 
-    def surplus(step: tf.Tensor) -> tf.Tensor:
-        """The score of the first windows of an order less that of all others."""
-        visible = places < tf.cast(step, places.dtype)
-        shown, rest = (score.at(windows.seen(each, x, x0)) for each in (visible, ~visible))
-        return tf.reshape(shown - rest, [-1, tf.size(whole)])
+    def ask(step: tf.Tensor) -> tf.Tensor:
+        """The score of the first ``step`` windows of an order, or of those that are not the first ``step - number``."""
+        step = tf.cast(step, places.dtype)
+        visible = tf.where(step <= number, places < step, places >= step - number)
+        return tf.reshape(score.at(windows.seen(visible, x, x0)), [tf.shape(places)[0], -1])
 
-    steps = tf.range(1, windows.number)
-    inner = tf.map_fn(surplus, steps, fn_output_signature=tf.float32, parallel_iterations=1)
-    end = tf.broadcast_to(whole - start, [tf.shape(places)[0], tf.size(whole)])
-    surpluses = tf.concat([-end[None], inner, end[None]], axis=0)
+    # One place in the graph where the model is asked.
+    scores = tf.map_fn(ask, tf.range(2 * number), fn_output_signature=tf.float32, parallel_iterations=1)
+    first, others = scores[: number + 1], scores[number + 1 :]
+    last = tf.concat([first[number:], others, first[:1]], axis=0)
     # What the next window of an order adds to the first ones is what it adds to the last ones of the reverse.
+    surpluses = first - last
     added = tf.transpose(surpluses[1:] - surpluses[:-1], [1, 0, 2]) / 2
     of_windows = tf.gather(added, tf.cast(places, tf.int32), axis=1, batch_dims=1)
     return {
-        "map": tf.reshape(tf.transpose(of_windows, [0, 2, 1]), [-1, windows.number]),
-        "start": tf.tile(start, tf.shape(places)[:1]),
+        "map": tf.reshape(tf.transpose(of_windows, [0, 2, 1]), [-1, number]),
+        "start": tf.reshape(first[0], [-1]),
     }
 
 
