@@ -18,6 +18,7 @@ from tfsaliency.plot.report import Section, check_report, write_report
 
 def explain(options: argparse.Namespace) -> None:
     """Explains photographs one by one, writes a PNG and an npz per photograph and method, and prints a table."""
+    _check_options(options)
     methods = methods_of(options)
     photos = safe_names(path.stem for path in options.photos)
     folders = names_of_methods(methods)
@@ -69,3 +70,8 @@ def explain(options: argparse.Namespace) -> None:
         ]
         write_report(sections, options.report, labels=prepared.labels)
     print_table(["photo", "target", "score", "method", "seconds", "diagnostics", "file"], rows)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.shard or options.dtype or options.strict:
+        raise ValueError("--shard, --dtype and --strict are for one folder of photos. Received: single photos")

@@ -141,10 +141,8 @@ def _explain(options: argparse.Namespace) -> None:
 
     if is_folder(options.photos):
         explain_folder(options)
-        return
-    if options.shard or options.dtype or options.strict:
-        raise ValueError("--shard, --dtype and --strict are for one folder of photos. Received: single photos")
-    explain(options)
+    else:
+        explain(options)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -51,13 +52,16 @@ def prepare(options: argparse.Namespace) -> Prepared:
 def loaded(options: argparse.Namespace) -> tuple[keras.Model, list[str] | None, Preprocess]:
     """The model, its labels and its preprocessing."""
     found = load_model(options.model, options.trust_model)
-    labels = read_labels(options.labels) if options.labels else found.labels
-    shape = getattr(found.model, "output_shape", None)
-    if options.labels and isinstance(shape, tuple) and shape[-1] not in (None, 1, len(labels or [])):
-        raise ValueError(
-            f"{options.labels} names {len(labels or [])} classes, one per line. The model answers {shape[-1]}"
-        )
+    labels = _labels_for(found.model, options.labels) if options.labels else found.labels
     return found.model, labels, found.preprocess if options.preprocess == "auto" else PREPROCESS[options.preprocess]
+
+
+def _labels_for(model: keras.Model, path: Path) -> list[str]:
+    labels = read_labels(path)
+    shape = getattr(model, "output_shape", None)
+    if isinstance(shape, tuple) and shape[-1] not in (None, 1, len(labels)):
+        raise ValueError(f"{path} names {len(labels)} classes, one per line. The model answers {shape[-1]}")
+    return labels
 
 
 def one_target(text: str) -> int | Several | None:
@@ -95,14 +99,12 @@ def _size(model: keras.Model, size: int | None) -> tuple[int, int]:
             raise ValueError(f"--size is at least 1 and at most {LARGEST}. Received: {size}")
         return size, size
     shape = getattr(model, "input_shape", None)
-    if isinstance(shape, tuple) and len(shape) == 4:
-        _, height, width, channels = shape
-        if channels != 3:
+    if isinstance(shape, tuple):
+        if len(shape) != 4 or shape[3] != 3:
             raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
+        _, height, width, _ = shape
         if height and width:
             return height, width
-    if isinstance(shape, tuple) and len(shape) != 4:
-        raise ValueError(f"The command line explains models of RGB images. The model takes {shape}: use Python.")
     raise ValueError(
         f"The model declares the input shape {shape}, not the size of an RGB image. Pass --size, e.g. --size 224"
     )

@@ -5,6 +5,7 @@ Source: Arras et al. 2017, who give all relevance of a product to its signal.
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,7 @@ class Gates:
     """
 
     def __init__(self, network: Network, steps: list[Step]):
+        self._graph = network.trace.graph
         self._functions, self._readers = network.functions, network.readers(steps)
         self._inputs = {each.ref() for each in network.inputs}
         self._known: dict[Any, Gate] = {}
@@ -81,10 +83,30 @@ class Gates:
         if step.type != "Mul" or step.depends.count(True) != 1:
             return False
         place = step.depends.index(True)
-        state = _parameters_for_rows(step.sources[1 - place])
-        if state is None or self.gating(step.sources[place]) == Gating.NO:
+        other = step.sources[1 - place]
+        has_rows = bool(other.shape.rank) and other.shape[0] is None
+        if not has_rows or self.gating(step.sources[place]) == Gating.NO:
             return False
-        return any(op.type in KINDS for op in state) or self._is_mixed(step)
+        made_of = ancestors(other, known=self._shapes)
+        if not self._is_of_parameters(made_of):
+            return False
+        return any(op.type in KINDS for op in made_of) or self._is_mixed(step)
+
+    def _is_of_parameters(self, made_of: list[tf.Operation]) -> bool:
+        """Whether operations read several parameters, and none of what was passed to the model."""
+        passed = any(op.type == "Placeholder" and op.name not in self._captured for op in made_of)
+        return not passed and any(op.type == "ReadVariableOp" or _is_of_several(op) for op in made_of)
+
+    @cached_property
+    def _shapes(self) -> list[tf.Tensor]:
+        """What reads the shape of other tensors alone: a row for each sample begins with it."""
+        types = (*SHAPE_READERS, *OF_ONE_NUMBER)
+        return [result for op in self._graph.get_operations() if op.type in types for result in op.outputs]
+
+    @cached_property
+    def _captured(self) -> set[str]:
+        """The names of the placeholders that stand for variables and constants from outside of the graph."""
+        return {inside.op.name for _, inside in self._graph.captures}
 
     def _is_mixed(self, step: Step) -> bool:
         """Whether the product is added to another product of a gate, as in ``forget * state + enter * new``."""
@@ -135,21 +157,6 @@ class Gates:
                 low, high = np.sort(part.at(np.array(ends, "float32"))).tolist()
                 return low, high
         return ends
-
-
-def _parameters_for_rows(traced: tf.Tensor) -> list[tf.Operation] | None:
-    """What a tensor is made of, if it has a row for each sample and is made of parameters alone; else None."""
-    if not traced.shape.rank or traced.shape[0] is not None:
-        return None
-    graph = traced.graph
-    shapes = [
-        result for op in graph.get_operations() if op.type in (*SHAPE_READERS, *OF_ONE_NUMBER) for result in op.outputs
-    ]
-    made_of = ancestors(traced, known=shapes)
-    captured = {inside.op.name for _, inside in graph.captures}
-    if any(op.type == "Placeholder" and op.name not in captured for op in made_of):
-        return None
-    return made_of if any(op.type == "ReadVariableOp" or _is_of_several(op) for op in made_of) else None
 
 
 def _is_of_several(op: tf.Operation) -> bool:

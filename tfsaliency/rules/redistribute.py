@@ -99,7 +99,7 @@ def nothing(step: Step, relevance: Flows) -> Flows:
 
 
 class Redistribution:
-    """The rules for operations without weights in one network; the maker of a tensor shows whether it is a gate."""
+    """The rules for operations without weights in one network; its gates tell which factor of a product is a signal."""
 
     def __init__(self, gates: Gates):
         self._gates = gates

@@ -214,15 +214,15 @@ class _Windows(NamedTuple):
         at: dict[int, np.ndarray] = {}
         number = 0
         for first in sorted(set(together)):
-            extents = spatial_shape(parts[first])
-            for length, extent in zip(lengths[first], extents, strict=True):
+            axes = list(zip(lengths[first], spatial_shape(parts[first]), strict=True))
+            for length, extent in axes:
                 if not 1 <= length <= extent:
                     raise ValueError(
                         f"Windows fit into the input: 1 <= window <= {extent} for this axis of "
                         f"{tuple(parts[first].shape)}. Received: {length}"
                     )
-            across = [-(-extent // length) for length, extent in zip(lengths[first], extents, strict=True)]
-            numbers = [np.arange(extent) // length for length, extent in zip(lengths[first], extents, strict=True)]
+            across = [-(-extent // length) for length, extent in axes]
+            numbers = [np.arange(extent) // length for length, extent in axes]
             at[first] = number + np.ravel_multi_index(np.ix_(*numbers), across)
             number += math.prod(across)
         return cls(at, together, number)
