@@ -54,6 +54,11 @@ def counted(monkeypatch: Any, owner: Any, name: str) -> list[int]:
     return count
 
 
+def draws_of(explainer: Any, shape: Any, place: int = 0) -> Any:
+    """The noise of an explainer, which its twins must use too; `test_smoothgrad` tests what it is distributed as."""
+    return explainer._draws(place, tf.zeros([1, *shape]), tf.constant(0), tf.constant(explainer.samples)).numpy()
+
+
 def names_of(family: str) -> tuple[str, ...]:
     """The class names of a family of methods."""
     return tuple(method.__name__ for method in FAMILIES[family].values())

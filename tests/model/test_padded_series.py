@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 import tfsaliency as tfs
-from tests.harness import close
+from tests.harness import close, draws_of
 
 LENGTH, STEPS, CHANNELS, FILLER = 9, 5, 3, -4.0
 generator = np.random.default_rng(0)
@@ -171,8 +171,7 @@ def test_a_blur_stays_within_a_series():
 def test_noise_reaches_no_padding(kind):
     model = model_of(kind, LENGTH)
     smooth = tfs.SmoothGrad(model, samples=6, noise=0.1)
-    # The draws of its own, which are tested for their distribution beside SmoothGrad.
-    draws = smooth._draws(0, tf.constant(PADDED), tf.constant(0), tf.constant(6)).numpy()
+    draws = draws_of(smooth, PADDED.shape[1:])
     draws[:, STEPS:] = 0
     # What fills up is no part of the range.
     extent = np.ptp(SERIES, axis=(1, 2), keepdims=True)

@@ -56,48 +56,31 @@ def lstm_twin(x, weights, target):
 
 
 def gru_twin(x, weights, target):
-    """The same for the GRU of Cho et al. 2014."""
+    """The same for the GRU of Cho et al. 2014, and for that of cuDNN, whose state has a bias of its own.
+
+    The reset gate is applied to the state, and in the second one behind the weights of the state.
+    """
     w, u, bias, head, head_bias = weights
+    is_behind = bias.ndim == 2
+    bias, own_bias = bias if is_behind else (bias, np.zeros_like(bias))
+    gates, columns = slice(2 * UNITS), slice(2 * UNITS, 3 * UNITS)
     hidden, seen = np.zeros(UNITS), []
     for step in x:
         of_x = step @ w + bias
-        update, reset = sigmoid(of_x[: 2 * UNITS] + hidden @ u[:, : 2 * UNITS]).reshape(2, UNITS)
-        z = of_x[2 * UNITS :] + (reset * hidden) @ u[:, 2 * UNITS :]
+        update, reset = sigmoid((of_x + hidden @ u + own_bias)[gates]).reshape(2, UNITS)
+        recurrent = u[:, columns] * (reset if is_behind else reset[:, None])
+        z = of_x[columns] + hidden @ recurrent + reset * own_bias[columns]
         before, hidden = hidden, update * hidden + (1 - update) * np.tanh(z)
-        seen.append((before, reset, update * before, hidden, z))
+        seen.append((before, recurrent, update * before, hidden, z))
     y = hidden @ head + head_bias
     of_hidden = hidden * head[:, target] * shared(y[target], y[target])
-    columns = slice(2 * UNITS, 3 * UNITS)
     relevance = np.zeros_like(x)
     for place in reversed(range(len(x))):
-        before, reset, kept, hidden, z = seen[place]
-        ratio = shared(of_hidden, hidden)
-        of_signal = (hidden - kept) * ratio
-        relevance[place] = x[place] * (w[:, columns] @ shared(of_signal, z))
-        of_hidden = kept * ratio + reset * before * (u[:, columns] @ shared(of_signal, z))
-    return relevance
-
-
-def gru_of_keras_twin(x, weights, target):
-    """The same for the GRU that runs on cuDNN: the reset gate is applied behind the weights and their own bias."""
-    w, u, (bias, own_bias), head, head_bias = weights
-    hidden, seen = np.zeros(UNITS), []
-    for step in x:
-        of_x, of_state = step @ w + bias, hidden @ u + own_bias
-        update, reset = sigmoid((of_x + of_state)[: 2 * UNITS]).reshape(2, UNITS)
-        z = of_x[2 * UNITS :] + reset * of_state[2 * UNITS :]
-        before, hidden = hidden, update * hidden + (1 - update) * np.tanh(z)
-        seen.append((before, reset, update * before, hidden, z))
-    y = hidden @ head + head_bias
-    of_hidden = hidden * head[:, target] * shared(y[target], y[target])
-    columns = slice(2 * UNITS, 3 * UNITS)
-    relevance = np.zeros_like(x)
-    for place in reversed(range(len(x))):
-        before, reset, kept, hidden, z = seen[place]
+        before, recurrent, kept, hidden, z = seen[place]
         ratio = shared(of_hidden, hidden)
         of_z = shared((hidden - kept) * ratio, z)
         relevance[place] = x[place] * (w[:, columns] @ of_z)
-        of_hidden = kept * ratio + before * (u[:, columns] @ (reset * of_z))
+        of_hidden = kept * ratio + before * (recurrent @ of_z)
     return relevance
 
 
@@ -147,7 +130,7 @@ TWINS = {
     "LSTM": (layers.LSTM(UNITS), lstm_twin),
     "LSTM, unrolled by Keras": (layers.LSTM(UNITS, unroll=True), lstm_twin),
     "GRU": (layers.GRU(UNITS, reset_after=False), gru_twin),
-    "GRU of Keras": (layers.GRU(UNITS), gru_of_keras_twin),
+    "GRU of Keras": (layers.GRU(UNITS), gru_twin),
 }
 
 

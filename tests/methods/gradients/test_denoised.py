@@ -4,10 +4,10 @@ import cv2
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
+from tests.harness import draws_of
 from tfsaliency.transforms import absolute
 
 SIDE = 24
@@ -52,8 +52,7 @@ def norms(values):
 def gradients_of_copies(network, pictures, samples):
     """The gradient at each noisy copy, ``(samples, N, ...)``, with the noise of the explainer."""
     extents = np.ptp(pictures.reshape(len(pictures), -1), axis=1)[:, None, None, None]
-    explainer = tfs.SmoothGrad(network, samples=samples)
-    draws = explainer._draws(0, tf.zeros([1, SIDE, SIDE, 2]), tf.constant(0), tf.constant(samples)).numpy()
+    draws = draws_of(tfs.SmoothGrad(network, samples=samples), (SIDE, SIDE, 2))
     return np.stack([tfs.Gradient(network).explain(pictures + 0.15 * extents * draw, 1).values for draw in draws])
 
 

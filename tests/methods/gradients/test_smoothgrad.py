@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
+from tests.harness import draws_of
 from tests.reference import moments_of_copies
 from tfsaliency.transforms import absolute, square
 
@@ -28,11 +29,6 @@ def network():
 
 
 X = np.random.default_rng(1).normal(size=(3, 8, 8, 2)).astype("float32")
-
-
-def draws_of(explainer, shape, place=0):
-    """The explainer's own noise, which the twins must use too; what it is distributed as is tested below."""
-    return explainer._draws(place, tf.zeros([1, *shape]), tf.constant(0), tf.constant(explainer.samples)).numpy()
 
 
 @pytest.mark.parametrize(
