@@ -714,6 +714,50 @@ def test_an_id_that_is_made_of_two_columns_is_shared(columns, is_one_hot):
         np.testing.assert_allclose(values, slope, rtol=1e-5)
 
 
+# What each id is made of, and for each sample of `COLUMNS_OF_IDS` the places that it comes from.
+COLUMNS_OF_IDS = np.array([[1, 2, 5], [3, 4, 0], [5, 0, 1]])
+MADE_OF_COLUMNS = {
+    "two columns": (lambda ids: ids[:, 0] * 6 + ids[:, 1], [{0, 1}] * 3),
+    "three columns": (lambda ids: (ids[:, 0] * 3 + ids[:, 1]) * 2 + ids[:, 2], [{0, 1, 2}] * 3),
+    "one column twice": (lambda ids: ids[:, 0] * 2 + ids[:, 0] * 3, [{0}] * 3),
+    "one column or another": (lambda ids: tf.where(ids[:, 2] > 0, ids[:, 0], ids[:, 1]), [{0}, {1}, {0}]),
+    "one column or a constant": (lambda ids: tf.where(ids[:, 2] > 0, ids[:, 0], 7), [{0}, {2}, {0}]),
+    "a column and a mask": (lambda ids: ids[:, 0] * tf.cast(ids[:, 1] > 0, "int32"), [{0}] * 3),
+    "a column and two masks": (
+        lambda ids: tf.cast(ids[:, 1] > 0, "int32") * tf.cast(ids[:, 2] > 0, "int32") * ids[:, 0],
+        [{0}] * 3,
+    ),
+    "the smaller of two": (lambda ids: tf.minimum(ids[:, 0], ids[:, 1]), [{0, 1}] * 3),
+}
+
+
+@pytest.mark.parametrize(("made", "places"), MADE_OF_COLUMNS.values(), ids=MADE_OF_COLUMNS)
+def test_an_id_comes_from_all_columns_that_it_is_made_of(made, places):
+    """Sums are shared in equal parts; a slope is that of each column."""
+    keras.utils.set_random_seed(0)
+    ids, table, top = keras.Input((3,), dtype="int32"), layers.Embedding(40, 3), layers.Dense(2)
+    model = keras.Model(ids, top(table(layers.Lambda(made, output_shape=())(ids))))
+    told = np.asarray(table(made(tf.constant(COLUMNS_OF_IDS, tf.int32)))) @ top.kernel[:, 1].numpy()
+    slope = np.linalg.norm(top.kernel[:, 1])
+    shared, slopes = (np.zeros((3, 3)), np.zeros((3, 3)))
+    for row, of_row in enumerate(places):
+        shared[row, list(of_row)], slopes[row, list(of_row)] = told[row] / len(of_row), slope
+    np.testing.assert_allclose(
+        tfs.GradientTimesInput(model).explain(COLUMNS_OF_IDS, 1).values, shared, rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_allclose(tfs.Gradient(model).explain(COLUMNS_OF_IDS, 1).values, slopes, rtol=1e-5)
+
+
+def test_a_column_that_is_crossed_with_all_others():
+    """Arithmetic repeats the first column: the shares of all its ids are its own."""
+    keras.utils.set_random_seed(0)
+    ids, table, top = keras.Input((3,), dtype="int32"), layers.Embedding(40, 3), layers.Dense(2)
+    model = keras.Model(ids, top(keras.ops.sum(table(ids[:, :1] * 6 + ids[:, 1:]), axis=1)))
+    told = np.asarray(table(COLUMNS_OF_IDS[:, :1] * 6 + COLUMNS_OF_IDS[:, 1:])) @ top.kernel[:, 1].numpy() / 2
+    values = tfs.GradientTimesInput(model).explain(COLUMNS_OF_IDS, 1).values
+    np.testing.assert_allclose(values, np.column_stack([told.sum(axis=1), told]), rtol=1e-5, atol=1e-7)
+
+
 def test_what_a_baseline_stands_for_is_told():
     mixed = text_beside_numbers()
     of_numbers = keras.Sequential([keras.Input((3,)), layers.Dense(2)])

@@ -215,10 +215,11 @@ class LookedUp(Leaf):
             ValueError: the ids are made of the part in a way that does not show where each came from.
         """
         places = Origins(part, values).places(self.lookup.index)
-        if places is not None:
+        if places:
             shape = tf.shape(values[part])
-            flat = tf.math.unsorted_segment_sum(tf.reshape(told, [-1]), tf.reshape(places, [-1]), tf.reduce_prod(shape))
-            return tf.reshape(flat, shape)
+            flat, size = tf.reshape(told, [-1]), tf.reduce_prod(shape)
+            onto = [tf.math.unsorted_segment_sum(flat, tf.reshape(each, [-1]), size) for each in places]
+            return tf.reshape(tf.add_n(onto), shape)
         if self.words(part, values) is None:
             raise self.lost()
         return self._in_rows(told, values)
@@ -243,15 +244,17 @@ class LookedUp(Leaf):
         )
 
     def shared(self, told: tf.Tensor, parts: list[tf.Tensor], values: Values) -> tf.Tensor:
-        """One number for each id, an equal share for each part of the inputs that the id is made of.
+        """One number for each id, an equal share for each number of the inputs that the id is made of.
 
         Args:
             told: in the shape of the ids.
             parts: traced parts of the inputs.
             values: of the traced tensors.
         """
-        places = [Origins(part, values).places(self.lookup.index) for part in parts]
-        makers = sum(tf.cast(each >= 0, tf.float32) for each in places if each is not None)
+        places = [each for part in parts for each in Origins(part, values).places(self.lookup.index)]
+        if len(places) < 2:
+            return told
+        makers = tf.add_n([tf.cast(each >= 0, tf.float32) for each in places])
         return told / tf.maximum(makers, 1.0)
 
     def over(self, shares: list[tuple[tf.Tensor, tf.Tensor]], numbers: tf.Tensor, values: Values) -> tf.Tensor:
@@ -270,12 +273,12 @@ class LookedUp(Leaf):
         of_ids = tf.ones([copies, tf.size(index)])
         for part, share in shares:
             places = Origins(part, values).places(self.lookup.index)
-            if places is None:
+            if not places:
                 of_ids = self._of_words(share, copies, values)
-                continue
-            flat, places = tf.reshape(share, [copies, -1]), tf.reshape(places, [-1])
-            found = tf.gather(flat, tf.maximum(places, 0), axis=1)
-            of_ids *= tf.where(places >= 0, found, 1.0)
+            flat = tf.reshape(share, [copies, -1])
+            for each in places:
+                at = tf.reshape(each, [-1])
+                of_ids *= tf.where(at >= 0, tf.gather(flat, tf.maximum(at, 0), axis=1), 1.0)
         if self.lookup.kind == "bag":
             means = tf.map_fn(lambda each: self._mean_of_occurrences(each, numbers, index, values), of_ids)
             return tf.reshape(means, tf.concat([[-1], tf.shape(numbers)[1:]], 0))

@@ -285,7 +285,7 @@ class Point(Traced):
                 squared = by_norm and leaf.is_of_ids
                 of_ids = leaf.told(of_leaf, entered.values, squared=squared)
                 sums = squares if squared else summed
-                if len(leaf.lookup.parts) > 1 and not squared:
+                if not squared:
                     parts = [self._parts[part] for part in leaf.lookup.parts]
                     of_ids = leaf.shared(of_ids, parts, entered.values)
                 for part in sorted(leaf.lookup.parts):
