@@ -174,13 +174,15 @@ class Explainer(Method):
         values, given = answer.result.values, answer.batch.given
         if self.keeps_vectors:
             values, given = values["values"], values["vectors"]
+        # Of an id the length of its vector of slopes is told.
+        meanings = ["magnitude" if self.gives_slopes and of_ids else self.meaning for of_ids in answer.function.of_ids]
         return Explanation(
             values=values,
             inputs=given,
             target=answer.classes,
             scores=answer.result.scores,
             method=str(self),
-            meaning="magnitude" if self.gives_slopes and answer.function.is_of_ids else self.meaning,
+            meaning=meanings,
             diagnostics=answer.diagnostics,
             explained=answer.function.explained,
             provenance=provenance(self.model, answer.target, seconds) | answer.notes,

@@ -2,7 +2,9 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import tensorflow as tf
 from keras import layers
 
@@ -21,7 +23,7 @@ X = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (X[0], r"takes shape \(None, 6, 6, 1\).*Received: shape \(6, 6, 1\).*pass x\[None\]"),
+        (X[0], r"takes shape \(None, 6, 6, 1\).*Received: shape \(6, 6, 1\).*pass numpy.expand_dims\(x, 0\)"),
         (X[..., 0], r"Received: shape \(4, 6, 6\)"),
         (X[:, :5], r"Received: shape \(4, 5, 6, 1\)"),
         (
@@ -161,7 +163,9 @@ def test_parts_with_different_numbers_of_samples():
 
 
 def test_shape_that_only_the_model_can_judge(model):
-    with pytest.raises(ValueError, match=r"cannot be called on inputs of shape \(None, 6, 1\).*pass x\[None\]"):
+    with pytest.raises(
+        ValueError, match=r"cannot be called on inputs of shape \(None, 6, 1\).*pass numpy.expand_dims\(x, 0\)"
+    ):
         tfs.Gradient(Untyped(model)).explain(X[0])
 
 
@@ -398,3 +402,45 @@ def test_a_masked_array_is_refused():
     with pytest.raises(ValueError, match=r"Received: a masked array. Fill it, x.filled\(0\)"):
         tfs.Gradient(model).explain(masked, 1)
     tfs.Gradient(model).explain(masked.filled(0), 1)
+
+
+def test_a_misspelt_name_is_refused():
+    """The parts were taken in the order of their names: the inputs of the model were swapped."""
+    age, pay = keras.Input((1,), name="age"), keras.Input((1,), name="pay")
+    model = keras.Model({"age": age, "pay": pay}, age + 100 * pay)
+    columns = {"years": np.array([[40.0]]), "pay": np.array([[2.0]])}
+    with pytest.raises(ValueError, match=r"inputs \['age', 'pay'\]. Received: \['pay', 'years'\], without \['age'\]"):
+        tfs.Gradient(model).explain(columns)
+    explanation = tfs.GradientTimesInput(model).explain({"age": columns["years"], "pay": columns["pay"]})
+    assert explanation.values == {"age": 40, "pay": 200}
+
+
+def test_a_table_with_columns_of_several_types():
+    """pandas makes an array of objects of it, which Keras takes too."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    table = pd.get_dummies(pd.DataFrame({"x": [1.0, 2.0, 3.0], "c": ["u", "v", "u"]}))
+    expected = tfs.GradientTimesInput(model).explain(table.to_numpy("float32"), 1).values
+    np.testing.assert_array_equal(tfs.GradientTimesInput(model).explain(table, 1).values, expected)
+    with pytest.raises(ValueError, match="DataFrame of dtype object"):
+        tfs.Gradient(model).explain(pd.DataFrame({"x": [1.0, None], "y": ["a", 2], "z": [1, 2]}), 1)
+
+
+@pytest.mark.parametrize(
+    ("made", "batch", "message"),
+    [
+        (scipy.sparse.csr_matrix, lambda rows: rows.toarray(), r"csr_matrix. Make it dense: x.toarray\(\)"),
+        (
+            lambda x: tf.data.Dataset.from_tensor_slices((x, x[:, 0])).batch(4),
+            lambda rows: next(iter(rows))[0],
+            r"Dataset. Explain a batch, next\(iter\(dataset\)\)\[0\] where labels follow",
+        ),
+        (lambda x: iter([(x, x[:, 0])]), lambda rows: next(rows)[0], r"list_iterator. Explain a batch, next\(iterator\)"),
+    ],
+    ids=["sparse", "dataset", "iterator"],
+)
+def test_what_is_no_array_is_told_how_to_become_one(made, batch, message):
+    model, x = keras.Sequential([keras.Input((3,)), layers.Dense(2)]), np.eye(3, dtype="float32")
+    with pytest.raises(ValueError, match=message):
+        tfs.Gradient(model).explain(made(x), 1)
+    expected = tfs.Gradient(model).explain(x, 1).values
+    np.testing.assert_array_equal(tfs.Gradient(model).explain(batch(made(x)), 1).values, expected)

@@ -772,6 +772,31 @@ def test_what_a_baseline_stands_for_is_told():
     assert "baseline" not in tfs.IntegratedGradients(of_numbers, 0.0).explain(np.eye(3), 0).provenance
 
 
+def test_ids_beside_numbers_have_a_meaning_of_their_own(tmp_path):
+    """The length of an id's slopes is no evidence for the target; the slope of a number is evidence of either sign."""
+    keras.utils.set_random_seed(0)
+    ids, x = keras.Input((3,), dtype="int32", name="ids"), keras.Input((4,), name="x")
+    vectors = layers.Flatten()(layers.Embedding(9, 3)(ids))
+    model = keras.Model({"ids": ids, "x": x}, layers.Dense(2)(layers.Concatenate()([vectors, x])))
+    inputs = {"ids": np.array([[1, 2, 3]]), "x": np.ones((1, 4))}
+    explanation = tfs.Gradient(model).explain(inputs, 1)
+    assert explanation.meaning == {"ids": "magnitude", "x": "signed"}
+    assert explanation.meanings == ["magnitude", "signed"]
+    assert (explanation.values["ids"] > 0).all() and (explanation.values["x"] < 0).any()
+    explanation.save(tmp_path / "map.npz")
+    assert tfs.Explanation.load(tmp_path / "map.npz").meaning == explanation.meaning
+    assert explanation.map(tfs.transforms.absolute).meaning == "magnitude"
+    assert tfs.GradientTimesInput(model).explain(inputs, 1).meaning == "signed"
+    assert tfs.Gradient(model).explain(inputs, tfs.target.each([0, 1])).meaning == explanation.meaning
+    with pytest.raises(tfs.metrics.InapplicableError, match="{'ids': 'magnitude', 'x': 'signed'}"):
+        tfs.metrics.CompletenessGap(model).measure(explanation)
+    labels = [text.get_text() for text in explanation.plot().axes[0].get_yticklabels()]
+    assert "ids[0] = 1 (magnitude)" in labels and "x[3] = 1 (signed)" in labels
+    report = tmp_path / "report.html"
+    tfs.plot.report([explanation], report)
+    assert "{'ids': 'magnitude', 'x': 'signed'}" in report.read_text()
+
+
 # --- the vectors themselves ---
 
 

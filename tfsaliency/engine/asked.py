@@ -4,7 +4,7 @@ The function of the user may run TensorFlow itself. Inside a graph it could not,
 that the graph holds while it waits for ``predict``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,8 @@ class Asked:
         ValueError: the function does not answer with one row of numbers for each row.
     """
 
-    is_coarse = is_of_ids = False
+    is_coarse = False
+    of_ids: Sequence[bool] = (False,)
     held: dict[str, str] = {}
     explained = "the output itself: what the function returned"
 

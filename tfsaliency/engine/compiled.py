@@ -55,7 +55,7 @@ class Compiled:
         cautions: what the user is warned of before trusting a map.
         rows: how many rows go through the model at once.
         specs: the types that the inputs enter the model with.
-        is_of_ids: whether everything that is explained is looked up for ids.
+        of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         held: why nothing is explained of a part of the inputs, by its name.
         is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
@@ -83,7 +83,7 @@ class Compiled:
         self.anatomy = model.anatomy
         self.cautions = [*meant.cautions(model.logits), *found]
         self.explained = model.logits.describe()
-        self.is_of_ids, self.held = point.is_of_ids, point.why_held
+        self.of_ids, self.held = point.of_ids, point.why_held
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
         # A progress bar belongs to one call.

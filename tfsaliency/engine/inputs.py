@@ -1,6 +1,8 @@
 """The user's inputs, checked before any computation."""
 
+import numbers
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,12 +121,15 @@ def _extremes(part: np.ndarray) -> np.ndarray:
 
 
 # What is no array, and what to do about it.
-_MADE_DENSE = {
+_MADE_ARRAYS = {
     tf.RaggedTensor: (
         "Explain rows of one length, such as ragged[:1].to_tensor(). Rows of several lengths can be filled up, "
         "ragged.to_tensor(), if the model masks what fills them up"
     ),
     tf.SparseTensor: "Make it dense: tf.sparse.to_dense(sparse)",
+    tf.data.Dataset: "Explain a batch, next(iter(dataset))[0] where labels follow, or all of it with explain_dataset",
+    keras.utils.PyDataset: "Explain a batch, dataset[0][0] where labels follow, or all of it with explain_dataset",
+    Iterator: "Explain a batch, next(iterator)[0] where labels follow, or all of it with explain_dataset",
     type(None): (
         "Explain a function that puts None in where the model takes it: lambda x: model({'x': x, 'other': None})"
     ),
@@ -132,20 +137,16 @@ _MADE_DENSE = {
 
 
 def _as_array(part: Any) -> np.ndarray:
-    for kind, advice in _MADE_DENSE.items():
-        if isinstance(part, kind):
-            raise ValueError(f"Each input is an array. Received: {kind.__name__}. {advice}.")
-    if np.ma.is_masked(part):
-        raise ValueError(
-            "Each input is an array of which all entries count. Received: a masked array. Fill it, x.filled(0), and "
-            "let the model mask what fills it up, or explain the rows without masked entries."
-        )
+    _check_is_array(part)
     try:
         array = np.asarray(part)
     except (ValueError, TypeError) as error:
         raise ValueError(f"An input of type {type(part).__name__} is not an array: {error}") from error
     if array.dtype.kind in "SO":
         array = as_texts(array)
+    if array.dtype.kind == "O" and all(isinstance(each, numbers.Number | np.bool_) for each in array.flat):
+        # Such are the tables of pandas with columns of several types.
+        array = np.array(array.tolist())
     if array.dtype.name == "bfloat16":
         # NumPy itself has no such numbers; each of them is a float32.
         array = array.astype("float32")
@@ -155,6 +156,20 @@ def _as_array(part: Any) -> np.ndarray:
             "Anything else goes through the model's own preprocessing first."
         )
     return array
+
+
+def _check_is_array(part: Any) -> None:
+    """Raises where numbers come in a form that does not say what becomes of them in an array."""
+    for kind, advice in _MADE_ARRAYS.items():
+        if isinstance(part, kind):
+            raise ValueError(f"Each input is an array. Received: {type(part).__name__}. {advice}.")
+    if hasattr(part, "toarray"):
+        raise ValueError(f"Each input is an array. Received: {type(part).__name__}. Make it dense: x.toarray().")
+    if np.ma.is_masked(part):
+        raise ValueError(
+            "Each input is an array of which all entries count. Received: a masked array. Fill it, x.filled(0), and "
+            "let the model mask what fills it up, or explain the rows without masked entries."
+        )
 
 
 def as_texts(array: Any) -> Any:
@@ -181,8 +196,15 @@ def _as_declared(declared: Any, given: Any) -> Any:
     if isinstance(given, dict) and declared is not None:
         # Keras finds the parts of a list by the names of its inputs.
         names = set(declared) if isinstance(declared, dict) else {each.name for each in tf.nest.flatten(declared)}
-        if names < given.keys():
-            unknown, known = (sorted(each, key=str) for each in (given.keys() - names, names))
+        missing, unknown, known = (
+            sorted(each, key=str) for each in (names - given.keys(), given.keys() - names, names)
+        )
+        if missing:
+            raise ValueError(
+                f"The model takes the inputs {known}. Received: {sorted(given, key=str)}, without {missing}. Pass an "
+                "array for each of these names."
+            )
+        if unknown:
             warnings.warn(
                 f"The model has no input {unknown}, and nothing is explained of it. Its inputs: {known}",
                 stacklevel=5,
@@ -224,7 +246,7 @@ def _check_against_model(declared: Any, given: Any, parts: list[np.ndarray]) -> 
             continue
         hint = ""
         if _fits(tensor.shape, (1, *part.shape)):
-            hint = ". The batch axis is missing: pass x[None]"
+            hint = ". The batch axis is missing: pass numpy.expand_dims(x, 0)"
         raise ValueError(
             f"The model takes shape {tuple(tensor.shape)} for input {tensor.name!r}, batch first. "
             f"Received: shape {part.shape}{hint}"

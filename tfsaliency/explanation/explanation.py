@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfsaliency.base.meaning import Meaning, check_meaning
+from tfsaliency.base.meaning import Meaning, check_meaning, joint_meaning, meanings_of
 from tfsaliency.base.structure import flatten, map_parts, optional_parts, skeleton, unflatten
 from tfsaliency.base.words import column_names, for_parts, merged, token_names
 from tfsaliency.explanation.files import read, write
@@ -37,6 +37,7 @@ class Explanation:
             are evidence against it, and channels are summed. ``"magnitude"``: strength, never negative; the largest
             channel counts. ``"places"``: evidence of each place for the target, never negative, one number per place.
             ``"painting"``: the values are pictures themselves. The meaning selects the colours of pictures and reports.
+            Where it differs, such as for ids beside numbers, one for each part in the structure of the values.
         diagnostics: name -> ``(N,)`` numbers about each sample's values.
         explained: whether the scores are logits under a softmax or sigmoid, or the model's output itself.
         provenance: versions, the model's name and fingerprint, the target and the time in seconds; ``"layer"`` for a
@@ -56,11 +57,12 @@ class Explanation:
     diagnostics: Mapping[str, np.ndarray] = field(default_factory=dict)
     explained: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    meaning: Meaning = "signed"
+    meaning: Any = "signed"
     tokens: Any = None
     feature_names: Any = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "meaning", joint_meaning(self.meaning, self.values))
         check_meaning(self.meaning, self.values)
         for name in ("values", "inputs"):
             object.__setattr__(self, name, map_parts(_frozen, getattr(self, name)))
@@ -74,6 +76,11 @@ class Explanation:
         diagnostics = {name: _frozen(array) for name, array in self.diagnostics.items()}
         object.__setattr__(self, "diagnostics", MappingProxyType(diagnostics))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+
+    @property
+    def meanings(self) -> list[Meaning]:
+        """The meaning of each part of the values, dicts in the order of their sorted keys."""
+        return meanings_of(self.meaning, self.values)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -104,7 +111,7 @@ class Explanation:
             self,
             values=values,
             method=f"{self.method}.map({name_of(transform)})",
-            meaning=meaning_after(transform, self.meaning),
+            meaning=map_parts(lambda meaning: meaning_after(transform, meaning), self.meaning),
         )
 
     @property
@@ -193,12 +200,12 @@ class Explanation:
         names = optional_parts(self.tokens, self.values)
         per_part = (for_parts(given, self.inputs, name) for name, given in (("texts", texts), ("offsets", offsets)))
         values, words = [], []
-        for part, name, text, spans in zip(flatten(self.values), names, *per_part, strict=True):
+        for part, name, meaning, text, spans in zip(flatten(self.values), names, self.meanings, *per_part, strict=True):
             if text is None:
                 values.append(part)
                 words.append(name)
                 continue
-            found = merged(part, name, text, spans, by_norm=self.meaning == "magnitude")
+            found = merged(part, name, text, spans, by_norm=meaning == "magnitude")
             values.append(found.values)
             words.append(found.words)
         form = skeleton(self.inputs)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from tfsaliency.base import archive
@@ -103,7 +104,7 @@ def _read(stored: archive.Archive, kinds: Mapping[str, type[Any]]) -> Any:
         method=_entry(record, "method", str),
         meaning=_meaning_of_format_1(record["kind"], values)
         if record["format"] == 1
-        else _entry(record, "meaning", str),
+        else _entry(record, "meaning", str | dict | list),
         diagnostics={name.removeprefix("diagnostics/"): arrays[name] for name in diagnostics},
         explained=_entry(record, "explained", str),
         provenance=_entry(record, "provenance", dict),
@@ -114,7 +115,7 @@ def _read(stored: archive.Archive, kinds: Mapping[str, type[Any]]) -> Any:
     )
 
 
-def _entry(record: dict[str, Any], name: str, kind: type) -> Any:
+def _entry(record: dict[str, Any], name: str, kind: type | UnionType) -> Any:
     """An entry of a record, of this type."""
     if not isinstance(record.get(name), kind):
         raise ValueError(f"the entry {name!r} of its record is of type {type(record.get(name)).__name__}")

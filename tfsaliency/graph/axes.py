@@ -2,8 +2,13 @@
 
 Each axis of a traced tensor is a product of factors, the slowest first: tokens of a picture are its rows times its
 columns. Factors are followed from the input, operation by operation. What is not in the tables below is not known.
+
+A layer is taken to lie over all that the network reads of an axis, as everyone resizes activation maps. What is cropped
+is not read, an axis may be read backwards, and padding lies around the input unless it makes up for the border that a
+convolution cuts off.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -25,6 +30,7 @@ from tfsaliency.graph.operations import (
     SHAPE_READERS,
     TRANSPOSED_CONVOLUTIONS,
 )
+from tfsaliency.tensors.places import WHOLE, Span
 
 # What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, or
 # places with entries around them that are none.
@@ -43,6 +49,8 @@ class Factor(NamedTuple):
         whole: how many places that axis has.
         places: of `TOKENS`, the factors of the entries that are places.
         before: of `TOKENS`, how many entries in front are none: class, distillation and register tokens.
+        span: what all places of that axis lie over.
+        rolled: by how many places it was rolled.
     """
 
     axis: int
@@ -51,11 +59,13 @@ class Factor(NamedTuple):
     whole: int | None = None
     places: tuple["Factor", ...] = ()
     before: int = 0
+    span: Span = WHOLE
+    rolled: int = 0
 
     @property
     def is_whole(self) -> bool:
-        """Whether it covers all of an axis of the input, and is not one window of it or one place in each."""
-        return self.size is not None and self.size * self.step == self.whole
+        """Whether it has all places of an axis in their order, and is not one window of it or one place in each."""
+        return self.size is not None and self.size * self.step == self.whole and not self.rolled
 
 
 # Factors, the slowest first; none for an axis of one entry.
@@ -83,6 +93,11 @@ def size_of(axis: Axis) -> int | None:
     """How many entries an axis has, None where the batch is in it."""
     sizes = [each.size for each in axis if each.size is not None]
     return math.prod(sizes) if len(sizes) == len(axis) else None
+
+
+def span_of(axis: Axis) -> Span:
+    """What an axis covers of that of the input."""
+    return next((each.span for each in axis if each.axis != UNKNOWN), WHOLE)
 
 
 def _is_of_input(axis: Axis) -> bool:
@@ -210,8 +225,8 @@ def _length(factor: Factor, rows: int) -> int:
     return rows if factor.size is None else factor.size
 
 
-def _of(axis: int, size: int | None) -> Axis:
-    return () if size == 1 else (Factor(axis, size, whole=size),)
+def _of(axis: int, size: int | None, span: Span = WHOLE) -> Axis:
+    return () if size == 1 else (Factor(axis, size, whole=size, span=span),)
 
 
 def _first(sources: list[Axes | None]) -> Axes:
@@ -222,9 +237,24 @@ def _first(sources: list[Axes | None]) -> Axes:
 
 def _constant(tensor: tf.Tensor) -> Any:
     value = tf.get_static_value(tensor)
-    if value is None:
+    return _from_shapes(tensor) if value is None else value
+
+
+def _from_shapes(tensor: tf.Tensor) -> np.ndarray:
+    """Numbers that are the same for any batch, such as the corners of a crop in the middle."""
+    try:
+        first, other = (Lengths(functools.partial(_sizes, rows=rows))[tensor] for rows in BATCHES)
+    except NotFromShapesError:
+        raise _UnknownError from None
+    if not np.array_equal(first, other):
         raise _UnknownError
-    return value
+    return first
+
+
+def _sizes(tensor: tf.Tensor, rows: int) -> list[int]:
+    if tensor.shape.rank is None:
+        raise NotFromShapesError
+    return [rows if size is None else size for size in tensor.shape]
 
 
 # --- how each kind of operation moves axes ---
@@ -238,9 +268,24 @@ def _agreed(axes: list[Axis], size: int | None) -> Axis:
     """The axis that several operands have in common: what comes from the input counts before what does not."""
     wide = [each for each in axes if each]
     of_input = list(dict.fromkeys(each for each in wide if _is_of_input(each)))
-    if len(of_input) > 1:
+    if len({_laid(each, WHOLE) for each in of_input}) > 1:
         return _of(UNKNOWN, size)
+    if len(of_input) > 1:
+        return _nearest(of_input, size)
     return of_input[0] if of_input else (wide[0] if wide else _of(OTHER, size))
+
+
+def _laid(axis: Axis, span: Span) -> Axis:
+    """An axis that lies over another part of that of the input."""
+    return tuple(factor._replace(span=span) for factor in axis)
+
+
+def _nearest(axes: list[Axis], size: int | None) -> Axis:
+    """The axis that is moved least, of some that differ in what they cover; none where they share nothing of it."""
+    spans = [span_of(axis) for axis in axes]
+    if len({start < stop for start, stop in spans}) > 1 or max(map(min, spans)) >= min(map(max, spans)):
+        return _of(OTHER, size)
+    return min(axes, key=lambda axis: abs(span_of(axis)[0]) + abs(1 - span_of(axis)[1]))
 
 
 def _number_by_number(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -252,25 +297,67 @@ def _number_by_number(op: tf.Operation, sources: list[Axes | None], shape: tf.Te
 
 def _moved(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
     """Axes of space stay what they are, with another number of places; the last one is made anew."""
-    *places, _ = next(each for each in sources if each is not None)
-    return (*(_resized(axis, size) for axis, size in zip(places, shape[:-1], strict=True)), _of(OTHER, shape[-1]))
+    axes = _trimmed(op, next(each for each in sources if each is not None))
+    places = zip(axes[:-1], shape[:-1], strict=True)
+    return (*(_resized(axis, size) for axis, size in places), _of(OTHER, shape[-1]))
 
 
 def _pooled(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
-    return tuple(_resized(axis, size) for axis, size in zip(_first(sources), shape, strict=True))
+    return tuple(_resized(axis, size) for axis, size in zip(_trimmed(op, _first(sources)), shape, strict=True))
+
+
+def _trimmed(op: tf.Operation, axes: Axes) -> Axes:
+    """Axes without the padding that a window cuts off at their borders."""
+    if op.type in CONVOLUTIONS:
+        windows = [1, *op.inputs[1].shape[:-2], 1]
+    else:
+        windows = op.get_attr("ksize") if op.type in (*AVERAGE_POOLS, *MAX_POOLS) else []
+    is_known = windows and None not in windows and not op.get_attr("data_format").startswith(b"NC")
+    if not is_known or op.get_attr("padding") != b"VALID":
+        return axes
+    apart = op.get_attr("dilations") if op.type in CONVOLUTIONS else [1] * len(windows)
+    borders = [(window - 1) * step / 2 for window, step in zip(windows, apart, strict=True)]
+    return tuple(
+        _laid(axis, _within(span_of(axis), border, size_of(axis))) for axis, border in zip(axes, borders, strict=True)
+    )
+
+
+def _within(span: Span, border: float, size: int | None) -> Span:
+    """A span without so many places at each end, as far as they lie outside of the input."""
+    start, stop = span
+    if size is None:
+        return span
+    cut = border * (stop - start) / size
+    return _towards(start, cut), _towards(stop, -cut)
+
+
+def _towards(end: float, cut: float) -> float:
+    nearest = min(max(end, 0.0), 1.0)
+    return end + cut if abs(cut) < abs(nearest - end) else nearest
 
 
 def _resized(axis: Axis, size: int | None) -> Axis:
     if size_of(axis) == size:
         return axis
     if len(axis) == 1 and axis[0].is_whole:
-        return _of(axis[0].axis, size)
+        return _of(axis[0].axis, size, axis[0].span)
     return _renewed(axis, size)
+
+
+def _cut_to(axis: Axis, first: float, last: float, size: int | None) -> Axis:
+    """An axis of the entries from one to another, which may lie outside; backwards where the last one comes first."""
+    whole = size_of(axis)
+    if not whole or len(axis) != 1 or axis[0].axis < 0 or not axis[0].is_whole:
+        return _resized(axis, size)
+    start, stop = axis[0].span
+    of_one = (stop - start) / whole
+    return _of(axis[0].axis, size, (start + first * of_one, start + last * of_one))
 
 
 def _renewed(axis: Axis, size: int | None) -> Axis:
     """An axis of other entries, of which nothing is known if they may be places of the input."""
-    return _of(UNKNOWN if _is_of_input(axis) else OTHER, size)
+    is_moved = any(each.rolled for each in axis)
+    return _of(UNKNOWN if _is_of_input(axis) and not is_moved else OTHER, size)
 
 
 def _reduced(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -426,9 +513,15 @@ def _cropped(axis: Axis, taken: range, length: int) -> Axis:
     tokens, rest = tokens_of(axis), length - taken.stop
     if taken.step == 1 and taken.start <= tokens.before and rest <= tokens.after:
         return _surrounded(axis, -taken.start, -rest)
-    if taken.stop <= tokens.before or taken.start >= length - tokens.after:
+    if max(taken) < tokens.before or min(taken) >= length - tokens.after:
         return _of(OTHER, len(taken))
-    return _resized(axis, len(taken))
+    return _taken(axis, taken)
+
+
+def _taken(axis: Axis, taken: range) -> Axis:
+    """An axis of some of its entries, in steps, forwards or backwards."""
+    first = taken.start if taken.step > 0 else taken.start + 1
+    return _cut_to(axis, first, first + len(taken) * taken.step, len(taken))
 
 
 def _part(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -443,9 +536,29 @@ def _part(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -
 def _padded(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
     pads = _constant(op.inputs[1]).tolist()
     return tuple(
-        _surrounded(axis, before, after) if len(axis) > 1 else _resized(axis, size)
+        _surrounded(axis, before, after) if len(axis) > 1 else _cut_to(axis, -before, (size or 0) - before, size)
         for axis, (before, after), size in zip(_first(sources), pads, shape, strict=True)
     )
+
+
+def _reversed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    axes = _first(sources)
+    turned = {int(axis) % len(axes) for axis in _constant(op.inputs[1])}
+    return tuple(
+        _cut_to(axis, size_of(axis) or 0, 0, size_of(axis)) if place in turned else axis
+        for place, axis in enumerate(axes)
+    )
+
+
+def _rolled(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Places that are moved around have an order of their own, until they are moved back."""
+    axes = list(_first(sources))
+    for place, shift in zip(np.ravel(_constant(op.inputs[2])), np.ravel(_constant(op.inputs[1])), strict=True):
+        axis = axes[place]
+        if len(axis) == 1 and axis[0].size:
+            moved = (axis[0].rolled + int(shift)) % axis[0].size
+            axes[place] = (axis[0]._replace(rolled=moved),)
+    return tuple(axes)
 
 
 def _split(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -465,8 +578,14 @@ def _gathered(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
         return (*around[:axis], *indices, *around[axis + 1 :])
     if values is None or indices is not None:
         raise _UnknownError
-    taken = [_renewed(values[axis], size) for size in op.inputs[1].shape]
-    return (*values[:axis], *taken, *values[axis + 1 :])
+    taken = tf.get_static_value(op.inputs[1])
+    steps = {*np.diff(taken).tolist()} if np.ndim(taken) == 1 else set()
+    if len(steps) == 1 and 0 not in steps:
+        (step,), first = steps, int(taken[0])
+        found = [_taken(values[axis], range(first, first + step * len(taken), step))]
+    else:
+        found = [_renewed(values[axis], size) for size in op.inputs[1].shape]
+    return (*values[:axis], *found, *values[axis + 1 :])
 
 
 def _matrix_product(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -531,6 +650,8 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     "GatherV2": _gathered,
     "Pack": _packed,
     "Reshape": _reshaped,
+    "ReverseV2": _reversed,
+    "Roll": _rolled,
     "Slice": _part,
     "Squeeze": _squeezed,
     "StridedSlice": _sliced,

@@ -1,4 +1,4 @@
-"""The integers of a trace that are computed from the shapes of tensors, such as the sizes that a reshape is given."""
+"""The numbers of a trace that are computed from the shapes of tensors, such as the sizes that a reshape is given."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +14,11 @@ _OF_SHAPE: dict[str, Callable[[list[int]], Any]] = {"Shape": list, "Size": np.pr
 
 
 class NotFromShapesError(Exception):
-    """Integers depend on more than shapes."""
+    """Numbers depend on more than shapes."""
 
 
 class Lengths:
-    """The value of traced integers.
+    """The value of traced numbers.
 
     Args:
         shape_of: the shape of a traced tensor.
@@ -44,7 +44,8 @@ class Lengths:
             return np.asarray(constant)
         if op.type in _OF_SHAPE:
             return np.asarray(_OF_SHAPE[op.type](self._shape_of(op.inputs[0])), tensor.dtype.as_numpy_dtype)
-        if not op.inputs or op.op_def.is_stateful or not all(each.dtype.is_integer for each in op.inputs):
+        are_numbers = all(each.dtype.is_integer or each.dtype.is_floating for each in op.inputs)
+        if not op.inputs or op.op_def.is_stateful or not are_numbers:
             raise NotFromShapesError
         results = replayed_now(op, [self[source] for source in op.inputs])
         self._known |= {result.ref(): value for result, value in zip(op.outputs, results, strict=True)}

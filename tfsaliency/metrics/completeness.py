@@ -39,7 +39,7 @@ class CompletenessGap(OfModel):
     bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
     def check(self, explanation: Explanation) -> None:
-        if explanation.meaning != "signed":
+        if set(explanation.meanings) != {"signed"}:
             raise InapplicableError(
                 f"Only contributions add up to a score. Received: values of the meaning {explanation.meaning!r}"
             )

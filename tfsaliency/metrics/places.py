@@ -82,8 +82,8 @@ def places_of(explanation: Explanation) -> Places:
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
     relevance, present, shapes = [], [], []
-    for part, given, words in zip(values, inputs, tokens, strict=True):
-        per_place = _per_place(part, explanation.meaning)
+    for part, given, words, meaning in zip(values, inputs, tokens, explanation.meanings, strict=True):
+        per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))
         present.append(_present(part, given, words).reshape(len(part), -1))

@@ -94,7 +94,7 @@ def logits(model: keras.Model, x: Any) -> Logits:
         advice = (
             f"It takes a fixed number of rows, and is asked for others: {FREE_BATCH}"
             if has_fixed_batch(model)
-            else "If the batch axis is missing, pass x[None]."
+            else "If the batch axis is missing, pass numpy.expand_dims(x, 0)."
         )
         raise ValueError(
             f"The model cannot be called on inputs of shape {shapes}, batch first. {advice} It said: {error}"

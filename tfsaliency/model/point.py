@@ -62,7 +62,7 @@ class Point(Traced):
     Attributes:
         is_reached: whether a gradient may reach anything.
         is_inputs: whether all inputs are numbers, and nothing else is explained.
-        is_of_ids: whether everything that is explained is looked up for ids.
+        of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         why_held: why nothing is explained of a part of the inputs, by its name.
 
     Raises:
@@ -103,9 +103,16 @@ class Point(Traced):
         self._order = [each for leaf in self._leaves for each in leaf.order]
         self.reorders = bool(self._order)
         self.is_inputs = not found.lookups and not found.held
-        self.is_of_ids = all(isinstance(leaf, LookedUp) and leaf.is_of_ids for leaf in self._leaves)
+        self.of_ids = [self._is_of_ids(place) for place in range(len(self._parts))]
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
+
+    def _is_of_ids(self, place: int) -> bool:
+        own = [leaf for leaf in self._looked_up if place in leaf.lookup.parts]
+        numbers = [leaf for leaf in self._at[place] if isinstance(leaf, Number)]
+        # Of a part that is held nothing is told: it has the meaning of the rest.
+        told = [*numbers, *own] or self._leaves
+        return all(isinstance(leaf, LookedUp) and leaf.is_of_ids for leaf in told)
 
     def _looked_up_by(self, lookup: Lookup) -> Sequence[LookedUp]:
         return unbatched(lookup, self._parts) if is_unbatched(lookup, self._parts) else [LookedUp(lookup)]

@@ -3,12 +3,13 @@ import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
+from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.structure import flatten, map_parts, names, optional_parts
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
@@ -76,18 +77,19 @@ def plot(
     if explanation.has_several and all(part.ndim == 3 for part in flatten(explanation.values)):
         return _matrices(explanation, shown, labels, percentile, samples)
     rows = [
-        (one, sample, *row) for sample in samples for one in explanation.each() for row in rows_of(one, shown, sample)
+        (one, sample, row) for sample in samples for one in explanation.each() for row in rows_of(one, shown, sample)
     ]
-    scales = [scale_of(values, explanation.meaning, percentile) for *_, values in rows]
+    scales = [scale_of(row.values, row.meaning, percentile) for *_, row in rows]
     if shared_scale:
-        scales = [Scale(max(scale.limit for scale in scales), scales[0].signed, percentile)] * len(rows)
-    columns = max(kind.columns for _, _, kind, _, _ in rows)
+        limit = max(scale.limit for scale in scales)
+        scales = [scale._replace(limit=limit) for scale in scales]
+    columns = max(row.kind.columns for *_, row in rows)
     width = columns * INCHES if columns == 3 else 3 * INCHES
-    heights = [kind.height(given) for _, _, kind, given, _ in rows]
+    heights = [row.kind.height(row.given) for *_, row in rows]
     figure = Drawn(figsize=(width, sum(heights)), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for axes, (one, sample, kind, given, values), scale in zip(grid, rows, scales, strict=True):
-        kind.draw(axes, given, values, scale)
+    for axes, (one, sample, row), scale in zip(grid, rows, scales, strict=True):
+        row.kind.draw(axes, row.given, row.values, scale)
         axes[0].set_title(title_text(one, sample, labels), fontsize=8)
     layer = explanation.provenance.get("layer")
     figure.suptitle(explanation.method + (f" over {layer}" if layer else ""), fontsize=8, wrap=True)
@@ -170,15 +172,29 @@ def check_same_inputs(name: str, explanations: Sequence[Record]) -> None:
             raise ValueError(f"{name} needs explanations of the same inputs. {other.method} explains other ones.")
 
 
-def rows_of(explanation: Record, shown: list[np.ndarray], sample: int) -> list[tuple[Kind, np.ndarray, np.ndarray]]:
-    """What is drawn of a sample, in rows: how, of which input, and the values. The columns of a table share a row."""
+class Row(NamedTuple):
+    """What is drawn of a sample in one row: how, of which input, the values and what they mean."""
+
+    kind: Kind
+    given: np.ndarray
+    values: np.ndarray
+    meaning: Meaning
+
+
+def rows_of(explanation: Record, shown: list[np.ndarray], sample: int) -> list[Row]:
+    """What is drawn of a sample. The columns of a table share a row."""
     pairs = [(given[sample], part[sample]) for given, part in zip(shown, flatten(explanation.values), strict=True)]
-    named = column_names(explanation)
+    meanings, named = explanation.meanings, column_names(explanation)
     if named is None:
-        return [(kind_of(values, given), given, values) for given, values in pairs]
+        rows = zip(pairs, meanings, strict=True)
+        return [Row(kind_of(values, given), given, values, meaning) for (given, values), meaning in rows]
     cells = [cell for given, _ in pairs for cell in given]
     labels = [f"{name} = {_short(cell)}" for name, cell in zip(named, cells, strict=True)]
-    return [(COLUMNS, np.array(labels), np.concatenate([values for _, values in pairs]))]
+    if len(set(meanings)) > 1:
+        of_cells = [meaning for (given, _), meaning in zip(pairs, meanings, strict=True) for _ in given]
+        labels = [f"{label} ({meaning})" for label, meaning in zip(labels, of_cells, strict=True)]
+    joint = "signed" if "signed" in meanings else meanings[0]
+    return [Row(COLUMNS, np.array(labels), np.concatenate([values for _, values in pairs]), joint)]
 
 
 def column_names(explanation: Record) -> list[str] | None:
@@ -259,16 +275,16 @@ def _matrices(
 ) -> Figure:
     """A matrix for each sample and part: targets down, tokens or columns across."""
     parts = [
-        (sample, given[sample], values[sample])
+        (sample, given[sample], values[sample], meaning)
         for sample in samples
-        for given, values in zip(shown, flatten(explanation.values), strict=True)
+        for given, values, meaning in zip(shown, flatten(explanation.values), explanation.meanings, strict=True)
     ]
-    heights = [len(values) * CELL + 2 * CELL for *_, values in parts]
-    width = 2 * CELL + max(values.shape[1] for *_, values in parts) * CELL * 2
+    heights = [len(values) * CELL + 2 * CELL for *_, values, _ in parts]
+    width = 2 * CELL + max(values.shape[1] for *_, values, _ in parts) * CELL * 2
     figure = Drawn(figsize=(max(width, 2 * INCHES), sum(heights) + 2 * CELL), layout="constrained")
     rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)
-    for (axis,), (sample, given, values) in zip(rows, parts, strict=True):
-        scale = scale_of(values.reshape(-1), explanation.meaning, percentile)
+    for (axis,), (sample, given, values, meaning) in zip(rows, parts, strict=True):
+        scale = scale_of(values.reshape(-1), meaning, percentile)
         axis.imshow(paint.heatmap(values, limit=scale.limit, signed=scale.signed), aspect="auto")
         titles = [title_text(one, sample, labels) for one in explanation.each()]
         axis.set_yticks(range(len(values)), titles, fontsize=8)

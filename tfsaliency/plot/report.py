@@ -14,8 +14,8 @@ from tfsaliency.plot import image as paint
 from tfsaliency.plot import words
 from tfsaliency.plot.captions import diagnostics_of, target_texts
 from tfsaliency.plot.controls import choice_of, slider, value_under_pointer
-from tfsaliency.plot.figure import check_same_inputs, draw_part, png, rows_of, shown_inputs
-from tfsaliency.plot.kinds import WORDS, Kind, scale_of
+from tfsaliency.plot.figure import Row, check_same_inputs, draw_part, png, rows_of, shown_inputs
+from tfsaliency.plot.kinds import WORDS, scale_of
 from tfsaliency.plot.page import Element, element, facts, page, picture_url, png_url
 from tfsaliency.plot.record import Record
 
@@ -154,10 +154,10 @@ class _Part(NamedTuple):
 
 def _parts(section: Section, inputs: list[np.ndarray], sample: int, name: str) -> list[_Part]:
     parts = []
-    for place, (kind, given, values) in enumerate(rows_of(section.explanations[0], inputs, sample)):
-        shown = kind.shown(given, values)
+    for place, row in enumerate(rows_of(section.explanations[0], inputs, sample)):
+        shown = row.kind.shown(row.given, row.values)
         picture = None if shown is None else paint.picture(shown[0])
-        parts.append(_Part(given, picture, f"{name}-{place}"))
+        parts.append(_Part(row.given, picture, f"{name}-{place}"))
     return parts
 
 
@@ -194,19 +194,18 @@ def _figures(
         }
         shown = []
         rows = rows_of(explanation, inputs, sample)
-        for place, (part, (kind, _, values)) in enumerate(zip(parts, rows, strict=True)):
-            drawn, colours = _drawn(explanation, kind, values, part, f"{name}, {explanation.method}", percentile)
+        for place, (part, row) in enumerate(zip(parts, rows, strict=True)):
+            drawn, colours = _drawn(row, part, f"{name}, {explanation.method}", percentile)
             shown.append(drawn)
             if colours:
                 known[f"colours {place + 1}" if len(parts) > 1 else "colours"] = colours
         yield element("figure", *shown, element("figcaption", explanation.method), facts(known), data_target=target)
 
 
-def _drawn(
-    explanation: Record, kind: Kind, values: np.ndarray, part: _Part, alt: str, percentile: float
-) -> tuple[Element, str]:
+def _drawn(row: Row, part: _Part, alt: str, percentile: float) -> tuple[Element, str]:
     """One part of a sample's map, and the range of its colours, empty if an axis shows the range."""
-    scale = scale_of(values, explanation.meaning, percentile)
+    kind, values = row.kind, row.values
+    scale = scale_of(values, row.meaning, percentile)
     colours = f"{-scale.limit if scale.signed else 0:.3g} to {scale.limit:.3g}"
     if kind is WORDS:
         return words.paragraph(part.given, values, scale), colours
@@ -214,7 +213,7 @@ def _drawn(
     if part.picture is None or shown is None:
         drawing = png_url(png(draw_part(kind, part.given, values, scale)))
         return element("img", src=drawing, alt=alt, class_="drawing"), ""
-    if explanation.meaning == "painting":
+    if row.meaning == "painting":
         painted = paint.picture(shown[1])
         return _img(painted, alt, painted), ""
     heat = paint.heatmap(paint.flat_map(shown[1], scale.signed), limit=scale.limit, signed=scale.signed)

@@ -20,10 +20,10 @@ def words_of(explanation: Record, *, colours: bool) -> str:
     lines = []
     for sample in range(len(explanation)):
         for one in explanation.each():
-            for tokens, values in zip(flatten(one.tokens), flatten(one.values), strict=True):
+            for tokens, values, meaning in zip(flatten(one.tokens), flatten(one.values), one.meanings, strict=True):
                 if tokens is None:
                     continue
-                scale = scale_of(values[sample], one.meaning, 99)
+                scale = scale_of(values[sample], meaning, 99)
                 words = [
                     _on_ground(word, colour) if colours else f"{word} {value:+.2f}"
                     for word, value, colour in zip(

@@ -61,14 +61,19 @@ def block_means(copies: Any) -> list[tf.Tensor]:
     return means
 
 
-def resize(maps: tf.Tensor, extent: Sequence[int]) -> tf.Tensor:
+# Where an axis begins and ends in another one, as shares of that: turned around where it ends before it begins.
+Span = tuple[float, float]
+WHOLE: Span = (0.0, 1.0)
+
+
+def resize(maps: tf.Tensor, extent: Sequence[int], spans: Sequence[Span]) -> tf.Tensor:
     """Maps ``(N, *places)``, resized linearly to ``(N, *extent)``, in any number of axes.
 
     The centre of each place stays where it is in the input. Beyond the outermost centres a map is constant, as in
-    ``tf.image.resize``.
+    ``tf.image.resize``, and outside of its span it is zero.
     """
-    for axis, (places, size) in enumerate(zip(maps.shape[1:], extent, strict=True), start=1):
-        maps = spread(maps, _linear(places, size), axis)
+    for axis, (places, size, span) in enumerate(zip(maps.shape[1:], extent, spans, strict=True), start=1):
+        maps = spread(maps, _linear(places, size, span), axis)
     return maps
 
 
@@ -78,8 +83,10 @@ def spread(values: tf.Tensor, weights: np.ndarray | tf.Tensor, axis: int) -> tf.
     return tf.experimental.numpy.moveaxis(moved, -1, axis)
 
 
-def _linear(places: int, size: int) -> np.ndarray:
-    """Weights ``(places, size)`` of linear interpolation between the centres of ``places`` equal parts."""
-    centres = np.clip((np.arange(size) + 0.5) * places / size - 0.5, 0, places - 1)
-    weights: np.ndarray = np.maximum(0, 1 - np.abs(np.arange(places)[:, None] - centres)).astype("float32")
-    return weights
+def _linear(places: int, size: int, span: Span) -> np.ndarray:
+    """Weights ``(places, size)`` of linear interpolation between the centres of ``places`` equal parts of a span."""
+    start, stop = span
+    at = ((np.arange(size) + 0.5) / size - start) / (stop - start)
+    centres = np.clip(at * places - 0.5, 0, places - 1)
+    weights = np.maximum(0, 1 - np.abs(np.arange(places)[:, None] - centres)) * ((at >= 0) & (at <= 1))
+    return np.asarray(weights, "float32")

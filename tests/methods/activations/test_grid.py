@@ -157,7 +157,7 @@ def test_places_of_other_inputs():
     around = [[0, 0], [2, 1], [0, 0]]
     assert placed(lambda x: tf.concat([tf.zeros_like(x[:, :2]), x], axis=1), (24, 3)) is None
     assert placed(lambda x: tf.concat([tf.ones([1, 2, 3]), x], axis=1), (24, 3)) == Grid((24,), 2, (24,), -1)
-    assert placed(lambda x: tf.pad(x, around), (24, 3)) == Grid((27,), 0, (24,), -1)
+    assert placed(lambda x: tf.pad(x, around), (24, 3))[:4] == ((27,), 0, (24,), -1)
     assert placed(lambda x: x[..., None] * tf.ones([4]), (24,)) == Grid((24,), 0, (24,), None)
     assert placed(lambda x: pooled(2, 2)(x[..., None]), (12, 12)) == Grid((6, 6), 0, (12, 12), None)
     assert placed(lambda x: x[:, ::2], (6, 4, 5, 1)) == Grid((3, 4, 5), 0, (6, 4, 5), -1)
@@ -184,12 +184,85 @@ def test_steps_that_are_put_together_again_are_places():
     assert placed(packed(halved), (5, 8, 6, 2)) == Grid((5, 4, 3), 0, (5, 8, 6), -1)
     assert placed(packed(lambda x, step: x @ tf.ones([2, 4])), (5, 2)) == Grid((5,), 0, (5,), -1)
     assert placed(lambda x: tf.stack(tf.unstack(x, axis=1), axis=1), (5, 8, 2)) == Grid((5, 8), 0, (5, 8), -1)
-    # Backwards, the same step each time, one step less, and sums of steps are other axes.
-    assert placed(lambda x: packed(halved)(x[:, ::-1]), (5, 8, 6, 2)) is None
+    backwards = placed(lambda x: packed(halved)(x[:, ::-1]), (5, 8, 6, 2))
+    assert backwards == Grid((5, 4, 3), 0, (5, 8, 6), -1, spans=((1.0, 0.0), (0.0, 1.0), (0.0, 1.0)))
+    # Put together backwards, the same step each time, one step less, and sums of steps are other axes.
     assert placed(lambda x: tf.stack([x[:, 4 - step] for step in range(5)], axis=1), (5, 8, 2)) is None
     assert placed(lambda x: packed(lambda _, step: x[:, 0])(x), (5, 8, 2)) is None
     assert placed(lambda x: tf.stack([x[:, step] for step in range(4)], axis=1), (5, 8, 2)) is None
     assert placed(lambda x: packed(lambda own, step: own + x[:, 0])(x), (5, 8, 2)) is None
+
+
+def same(x):
+    return tf.nn.avg_pool(x, 3, 1, "SAME")
+
+
+def valid(x, window=3, stride=1):
+    return tf.nn.avg_pool(x, window, stride, "VALID")
+
+
+def padded(x, before, after):
+    return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
+
+
+# What a model does to a picture (N, 12, 24, 2) before a layer, and which rows and columns are left, in order.
+SEEN = {
+    "cropped": (lambda x: x[:, 3:9, :10], (slice(3, 9), slice(0, 10))),
+    "cropped behind a pool": (lambda x: pooled(2, 2)(x)[:, 1:4, 3:], (slice(2, 8), slice(6, 24))),
+    "cropped in the middle": (lambda x: layers.CenterCrop(6, 12)(x), (slice(3, 9), slice(6, 18))),
+    "resized with a crop": (
+        lambda x: layers.Resizing(6, 6, crop_to_aspect_ratio=True)(x),
+        (slice(0, 12), slice(6, 18)),
+    ),
+    "turned around": (lambda x: x[:, :, ::-1], (slice(None), slice(None, None, -1))),
+    "turned upside down": (lambda x: tf.reverse(x, [1]), (slice(None, None, -1), slice(None))),
+    "turned by indices": (
+        lambda x: tf.gather(x, list(range(23, -1, -1)), axis=2),
+        (slice(None), slice(None, None, -1)),
+    ),
+    "turned, then cropped": (lambda x: keras.ops.flip(x, 2)[:, :, :8], (slice(None), slice(None, 15, -1))),
+    "turned twice": (lambda x: pooled(2, 2)(x[:, ::-1])[:, ::-1], (slice(None), slice(None))),
+    "rolled and back": (lambda x: tf.roll(same(tf.roll(x, [2, 5], [1, 2])), [-2, -5], [1, 2]), (slice(None),) * 2),
+    # As everyone resizes the maps of layers: what a border of convolutions cuts off is not seen, nor is its padding.
+    "a border cut off": (lambda x: valid(valid(x)), (slice(None), slice(None))),
+    "a border padded": (lambda x: valid(padded(x, 1, 1)), (slice(None), slice(None))),
+    "a wide border": (lambda x: valid(padded(x, 3, 3), 7, 2), (slice(None), slice(None))),
+    "a border at one end": (lambda x: valid(padded(x, 0, 1), 3, 2), (slice(None), slice(None))),
+    "borders of two layers": (lambda x: valid(padded(valid(padded(x, 3, 3), 7, 2), 1, 1), 3, 2), (slice(None),) * 2),
+    "branches of other crops": (lambda x: same(x)[:, 1:-1, 1:-1] + valid(x), (slice(None), slice(None))),
+}
+
+
+@pytest.mark.parametrize(("function", "seen"), SEEN.values(), ids=SEEN)
+def test_a_map_lies_where_its_layer_looks(function, seen):
+    """It is that of the part that is seen, put there; zero elsewhere."""
+    rows, columns = (np.arange(size)[part] for size, part in zip((12, 24), seen, strict=True))
+    grid = placed(function, (12, 24, 2))
+    maps = np.random.default_rng(0).uniform(1, 2, size=(2, *grid.shape)).astype("float32")
+    expected = np.zeros((2, 12, 24), "float32")
+    resized = tf.image.resize(maps[..., None], [len(rows), len(columns)], "bilinear")[..., 0]
+    expected[:, rows[:, None], columns] = resized
+    np.testing.assert_allclose(grid.over_input(tf.constant(maps)), expected, rtol=1e-5)
+
+
+def test_what_lies_around_the_picture_is_cut_off():
+    grid = placed(lambda x: same(padded(x, 6, 2)), (12, 24, 2))
+    assert grid.shape == (20, 32)
+    maps = np.random.default_rng(0).normal(size=(2, 20, 32)).astype("float32")
+    np.testing.assert_allclose(grid.over_input(tf.constant(maps)), maps[:, 6:-2, 6:-2], rtol=1e-5)
+
+
+MOVED = {
+    "rolled": lambda x: tf.roll(x, 5, axis=2),
+    "rolled, then pooled": lambda x: pooled(2, 2)(tf.roll(x, 5, axis=2)),
+    "with its mirror image": lambda x: tf.concat([x, x[:, :, ::-1]], axis=-1),
+    "two halves as channels": lambda x: tf.concat([x[:, :, :12], x[:, :, 12:]], axis=-1),
+}
+
+
+@pytest.mark.parametrize("function", MOVED.values(), ids=MOVED)
+def test_what_lies_over_no_part_of_the_picture(function):
+    assert placed(function, (12, 24, 2)) is None
 
 
 def detector_of_anchors(name):

@@ -1,12 +1,13 @@
 """How the places of a layer lie over an input: their grid, and tokens folded back to it."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.graph.axes import UNKNOWN, Axes, Axis, size_of, tokens_of
-from tfsaliency.tensors.places import resize
+from tfsaliency.graph.axes import UNKNOWN, Axes, Axis, size_of, span_of, tokens_of
+from tfsaliency.tensors.places import WHOLE, Span, resize
 
 
 class Grid(NamedTuple):
@@ -18,6 +19,7 @@ class Grid(NamedTuple):
         extent: of the input, in the same order of axes.
         channels: the axis of channels of the input, 1 or -1; None where it has none.
         in_front: whether the layer's channels come before its places; by default behind.
+        spans: what each axis of the grid covers of that of the input; empty where all cover the whole.
     """
 
     shape: tuple[int, ...]
@@ -25,6 +27,7 @@ class Grid(NamedTuple):
     extent: tuple[int, ...]
     channels: int | None
     in_front: bool = False
+    spans: tuple[Span, ...] = ()
 
     @property
     def of_channels(self) -> int:
@@ -40,8 +43,8 @@ class Grid(NamedTuple):
         return tf.reshape(activations, [-1, *self.shape, activations.shape[-1]])
 
     def over_input(self, maps: tf.Tensor) -> tf.Tensor:
-        """``(N, *shape)`` maps, resized linearly to ``(N, *extent)``."""
-        return resize(maps, self.extent)
+        """``(N, *shape)`` maps, resized linearly to ``(N, *extent)``; zero where the layer sees nothing."""
+        return resize(maps, self.extent, self.spans or [WHOLE] * len(self.extent))
 
     def with_channels(self, maps: tf.Tensor) -> tf.Tensor:
         """Maps ``(N, ...)`` with one channel, where the input has channels."""
@@ -98,7 +101,7 @@ def _over(places: Axes, sizes: tuple[int, ...], extent: _Extent) -> Grid | None:
         pairs = enumerate(places, start=extent.first)
         fits = _is_from if extent.channels == 1 else _may_be
         if all(fits(axis, place) for place, axis in pairs):
-            return Grid(sizes, 0, extent.sizes, extent.channels)
+            return Grid(sizes, 0, extent.sizes, extent.channels, spans=_spans(map(span_of, places)))
     return _folded(places[0], extent) if len(places) == 1 else None
 
 
@@ -130,11 +133,18 @@ def _is_from(axis: Axis, place: int) -> bool:
 def _folded(axis: Axis, extent: _Extent) -> Grid | None:
     """The grid of tokens that are all places of the input, row by row."""
     tokens = tokens_of(axis)
-    found = {factor.axis: factor.size for factor in tokens.places if factor.is_whole}
+    found = {factor.axis: factor for factor in tokens.places if factor.is_whole}
     places = range(extent.first, extent.first + len(extent.sizes))
     in_order = list(found) == sorted(found) and len(found) == len(tokens.places)
     # An axis of one place leaves no trace, which is taken for one where channels are in their usual place alone.
     fits = set(found) <= {*places} if extent.channels == -1 else set(found) == {*places}
     if not in_order or not fits:
         return None
-    return Grid(tuple(found.get(place) or 1 for place in places), tokens.before, extent.sizes, extent.channels)
+    shape = tuple(found[place].size or 1 if place in found else 1 for place in places)
+    spans = _spans(found[place].span if place in found else WHOLE for place in places)
+    return Grid(shape, tokens.before, extent.sizes, extent.channels, spans=spans)
+
+
+def _spans(spans: Iterable[Span]) -> tuple[Span, ...]:
+    known = tuple(spans)
+    return known if set(known) != {WHOLE} else ()
