@@ -434,7 +434,11 @@ def test_a_table_with_columns_of_several_types():
             lambda rows: next(iter(rows))[0],
             r"Dataset. Explain a batch, next\(iter\(dataset\)\)\[0\] where labels follow",
         ),
-        (lambda x: iter([(x, x[:, 0])]), lambda rows: next(rows)[0], r"list_iterator. Explain a batch, next\(iterator\)"),
+        (
+            lambda x: iter([(x, x[:, 0])]),
+            lambda rows: next(rows)[0],
+            r"list_iterator. Explain a batch, next\(iterator\)",
+        ),
     ],
     ids=["sparse", "dataset", "iterator"],
 )
@@ -444,3 +448,50 @@ def test_what_is_no_array_is_told_how_to_become_one(made, batch, message):
         tfs.Gradient(model).explain(made(x), 1)
     expected = tfs.Gradient(model).explain(x, 1).values
     np.testing.assert_array_equal(tfs.Gradient(model).explain(batch(made(x)), 1).values, expected)
+
+
+class InFloat64:
+    """The squared distance from a moment, which float32 does not hold."""
+
+    moment = 1.7e9
+
+    def keras(self):
+        x = keras.Input((2,), dtype="float64")
+        square = layers.Lambda(lambda each: ((each - self.moment) / 50) ** 2, dtype="float64")(x)
+        return keras.Model(
+            x, layers.Lambda(lambda each: tf.reduce_sum(each, 1, keepdims=True), dtype="float64")(square)
+        )
+
+    def numpy(self):
+        return lambda x: (((np.asarray(x, "float64") - self.moment) / 50) ** 2).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("kind", ["keras", "numpy"])
+def test_numbers_that_float32_does_not_hold_are_refused(kind):
+    """They were rounded, and another input was explained; the advice is followed."""
+    model, x = getattr(InFloat64(), kind)(), np.array([[1.7e9 + 30, 1.7e9 + 77]])
+    shift = 1.7e9
+    if kind == "keras":
+        shifted = tfs.as_model(lambda x: model(tf.cast(x, "float64") + shift))
+    else:
+        shifted = lambda x: model(x.astype("float64") + shift)  # noqa: E731 - as the message has it
+    with pytest.raises(ValueError, match=r"in float64 and in float32.* up to 16,777,216.*numbers up to 1,700,000,077"):
+        tfs.Occlusion(model, window=1, stride=1).explain(x)
+    values = tfs.Occlusion(shifted, window=1, stride=1).explain(x - shift).values
+    np.testing.assert_allclose(values, [[0.6**2, 1.54**2]], rtol=1e-5)
+    with pytest.raises(ValueError, match="integers from 1,700,000,030"):
+        tfs.Occlusion(model, window=1, stride=1).explain(x.astype("int64"))
+
+
+def test_large_numbers_that_the_model_rounds_itself_are_explained():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    tfs.Gradient(model).explain(np.array([[1.7e9 + 30, 1.7e9 + 77]]))
+
+
+def test_more_rows_than_were_asked_about_are_refused():
+    """A model that reshapes to two rows has two for one as well."""
+    x = keras.Input(batch_shape=(2, 6))
+    model = keras.Model(x, layers.Dense(3)(keras.ops.reshape(x, (2, 6))))
+    assert tfs.Gradient(model).explain(np.ones((2, 6)), 1).values.shape == (2, 6)
+    with pytest.raises(ValueError, match="The model makes 2 rows of 1.*build it again with a free batch axis"):
+        tfs.Gradient(model).explain(np.ones((1, 6)), 1)

@@ -797,6 +797,20 @@ def test_ids_beside_numbers_have_a_meaning_of_their_own(tmp_path):
     assert "{'ids': 'magnitude', 'x': 'signed'}" in report.read_text()
 
 
+@pytest.mark.parametrize("output_mode", ["int", "one_hot"])
+def test_a_number_that_is_put_into_a_bucket_too_has_the_slope_of_the_number(output_mode):
+    """The slope of the bucket was added to it, which no change of the number makes: a bucket changes in steps."""
+    x = keras.Input((2,))
+    buckets = [layers.Discretization([-1.0, 0.0, 1.0], output_mode=output_mode)(x[:, each, None]) for each in (0, 1)]
+    numbers = keras.ops.concatenate([keras.ops.cast(each, "float32") for each in buckets], axis=1)
+    model = keras.Model(x, layers.Dense(1)(keras.ops.concatenate([x, numbers], axis=1)))
+    kernel = np.random.default_rng(0).normal(size=(model.layers[-1].kernel.shape[0], 1))
+    model.layers[-1].set_weights([kernel, np.zeros(1)])
+    inputs = np.array([[0.3, 0.4], [-0.5, 1.7]])
+    for method in (tfs.Gradient(model), tfs.SmoothGrad(model, noise=0.01)):
+        np.testing.assert_allclose(method.explain(inputs).values, np.tile(kernel[:2, 0], (2, 1)), rtol=1e-5)
+
+
 # --- the vectors themselves ---
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.engine.inputs import Inputs
+from tfsaliency.engine.inputs import LARGEST_WHOLE, Inputs, check_whole
 from tfsaliency.engine.question import SUM_GAPS
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.call import call
@@ -40,6 +40,7 @@ def check_integers(model: keras.Model, traced: TracedModel, inputs: Inputs, spec
     Integers that are numbers are explained as floats. A model that scales by the type of its input, as
     ``tf.image.convert_image_dtype`` does, is another function of floats.
     """
+    check_whole(inputs, specs)
     types = [spec.dtype for spec in tf.nest.flatten(specs)]
     if any(dtype not in (tf.float32, tf.string) for dtype in types):
         return
@@ -48,12 +49,12 @@ def check_integers(model: keras.Model, traced: TracedModel, inputs: Inputs, spec
         with traced.state_put_back():
             return [np.asarray(part) for part in tf.nest.flatten(ask(given))]
 
-    _check_integers(
-        inputs,
+    of_floats, of_passed = (
         lambda given: answer(lambda x: call(model, x), given),
         lambda given: answer(lambda x: model(x, training=False), given),
-        "The model",
     )
+    _check_integers(inputs, of_floats, of_passed, "The model")
+    _check_float64(inputs, of_floats, of_passed, "The model")
 
 
 def check_integers_of_function(box: BlackBox, inputs: Inputs) -> None:
@@ -62,7 +63,9 @@ def check_integers_of_function(box: BlackBox, inputs: Inputs) -> None:
     def answer(given: Any) -> list[np.ndarray]:
         return [box.answer(given)]
 
+    check_whole(inputs, inputs.as_numbers)
     _check_integers(inputs, answer, answer, "The function")
+    _check_float64(inputs, answer, answer, "The function")
 
 
 def _check_integers(
@@ -89,6 +92,30 @@ def _check_integers(
             f"{name} answers differently to these integers and to the same numbers as floats, so it reads their "
             "type (tf.image.convert_image_dtype does). Pass floats as it is to see them."
         )
+
+
+def _check_float64(inputs: Inputs, of_floats: Callable[[Any], Any], of_passed: Callable[[Any], Any], name: str) -> None:
+    parts = [part for part in tf.nest.flatten(inputs.given) if part.dtype == np.float64]
+    if not any(np.abs(part).max() > LARGEST_WHOLE for part in parts):
+        return
+    rows = tf.nest.map_structure(lambda part: tf.convert_to_tensor(_telling_rows(part)), inputs.given)
+    try:
+        exact = of_passed(rows)
+    except Exception:
+        # It takes no numbers of 64 bits.
+        return
+    if not _agree(exact, of_floats(tf.nest.map_structure(_as_float32, rows))):
+        raise ValueError(
+            f"{name} answers differently to these numbers in float64 and in float32, in which inputs are explained: it "
+            f"holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: numbers up to "
+            f"{max(np.abs(part).max() for part in parts):,.0f}. Subtract what they have in common, and explain a "
+            "function that adds it again: tfsaliency.as_model(lambda x: model(tf.cast(x, 'float64') + shift)) for "
+            "x - shift, or for code that is not TensorFlow's lambda x: function(x.astype('float64') + shift)."
+        )
+
+
+def _as_float32(part: tf.Tensor) -> tf.Tensor:
+    return tf.cast(part, tf.float32) if part.dtype == tf.float64 else part
 
 
 def _telling_rows(part: np.ndarray) -> np.ndarray:
@@ -151,8 +178,8 @@ def check_converged(diagnostics: dict[str, np.ndarray], values: Any) -> None:
     else:
         message = f"The map has not converged {which}: it is off by an estimated {off} (relative_error)"
         message += (
-            ", or misses the change of the score by more (completeness_gap). Take more gradients, such as steps=200, a "
-            "larger tolerance, or where steps_used reaches the budget a larger one."
+            ", or misses the change of the score by more (completeness_gap). Take more steps, a larger tolerance, or "
+            "where steps_used reaches the budget a larger one."
             if is_sum and "samples_used" not in diagnostics
             else ". Allow a larger budget or a larger tolerance."
         )

@@ -144,7 +144,13 @@ class Compiled:
                 raise
             except tf.errors.OpError as error:
                 raise ValueError(_failed(int(samples_of(x)), error, self._remedy)) from error
-            return results
+        samples = int(samples_of(x))
+        for part in tf.nest.flatten(results[0]):
+            if len(part) != samples:
+                raise ValueError(
+                    f"The model makes {len(part)} rows of {samples}. If it takes a fixed number, {FREE_BATCH}"
+                )
+        return results
 
 
 def traced(model: keras.Model, inputs: Inputs) -> tuple[TracedModel, Any]:

@@ -21,6 +21,7 @@ from tfsaliency.graph.lengths import Lengths, NotFromShapesError
 from tfsaliency.graph.operations import (
     ALONG_AXES,
     AVERAGE_POOLS,
+    COMPLEX,
     CONVOLUTIONS,
     ELEMENTWISE,
     MAX_POOLS,
@@ -28,6 +29,8 @@ from tfsaliency.graph.operations import (
     REDUCTIONS,
     RESIZES,
     SHAPE_READERS,
+    TRANSFORMS,
+    TRANSFORMS_2D,
     TRANSPOSED_CONVOLUTIONS,
 )
 from tfsaliency.tensors.places import WHOLE, Span
@@ -570,13 +573,11 @@ def _split(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) 
 
 def _gathered(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
     values, indices, _ = sources
-    axis = int(_constant(op.inputs[2])) % op.inputs[0].shape.rank
-    if op.get_attr("batch_dims"):
-        raise _UnknownError
-    if values is None and indices is not None:
+    axis, of_rows = int(_constant(op.inputs[2])) % op.inputs[0].shape.rank, op.get_attr("batch_dims")
+    if values is None and indices is not None and not of_rows:
         around = [_of(OTHER, size) for size in op.inputs[0].shape]
         return (*around[:axis], *indices, *around[axis + 1 :])
-    if values is None or indices is not None:
+    if values is None:
         raise _UnknownError
     taken = tf.get_static_value(op.inputs[1])
     steps = {*np.diff(taken).tolist()} if np.ndim(taken) == 1 else set()
@@ -584,8 +585,23 @@ def _gathered(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
         (step,), first = steps, int(taken[0])
         found = [_taken(values[axis], range(first, first + step * len(taken), step))]
     else:
-        found = [_renewed(values[axis], size) for size in op.inputs[1].shape]
+        # Places in an order of their own.
+        found = [_of(OTHER, size) for size in op.inputs[1].shape[of_rows:]]
     return (*values[:axis], *found, *values[axis + 1 :])
+
+
+def _ends_made_anew(number: int) -> Callable[[tf.Operation, list[Axes | None], tf.TensorShape], Axes]:
+    """The last axes are other ones: made of all numbers along them, or in an order that the numbers say."""
+
+    def follow(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+        return (*_first(sources)[:-number], *(_of(OTHER, size) for size in shape[-number:]))
+
+    return follow
+
+
+def _looked_up(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """``tf.gather_nd``: indices say which numbers are where."""
+    return tuple(_of(OTHER, size) for size in shape)
 
 
 def _matrix_product(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -633,13 +649,15 @@ def _repeated(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
 
 
 _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], Axes]] = {
-    **dict.fromkeys((*ELEMENTWISE, *NUMBER_BY_NUMBER), _number_by_number),
+    **dict.fromkeys((*ELEMENTWISE, *NUMBER_BY_NUMBER, *COMPLEX), _number_by_number),
     **dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, "ExtractImagePatches"), _moved),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _moved),
     **dict.fromkeys((*AVERAGE_POOLS, *MAX_POOLS, *RESIZES, "ScaleAndTranslate"), _pooled),
     **dict.fromkeys(REDUCTIONS, _reduced),
     **dict.fromkeys(("MatMul", "BatchMatMulV2", "BatchMatMulV3"), _matrix_product),
     **dict.fromkeys(ALONG_AXES, _kept),
+    **dict.fromkeys(TRANSFORMS, _ends_made_anew(1)),
+    **dict.fromkeys(TRANSFORMS_2D, _ends_made_anew(2)),
     **dict.fromkeys(("Split", "SplitV"), _split),
     **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), _padded),
     **dict.fromkeys(("Tile", "BroadcastTo"), _repeated),
@@ -647,6 +665,7 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     "Einsum": _einsum,
     "ExpandDims": _expanded,
     "FusedBatchNormV3": _kept,
+    "GatherNd": _looked_up,
     "GatherV2": _gathered,
     "Pack": _packed,
     "Reshape": _reshaped,
@@ -654,6 +673,7 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     "Roll": _rolled,
     "Slice": _part,
     "Squeeze": _squeezed,
+    "TopKV2": _ends_made_anew(1),
     "StridedSlice": _sliced,
     "Transpose": _transposed,
     "Unpack": _unpacked,

@@ -107,6 +107,8 @@ NUMBER_BY_NUMBER = (
     "StopGradient",
     "ZerosLike",
 )
+# Of complex numbers.
+COMPLEX = ("Angle", "Complex", "ComplexAbs", "Conj", "Imag", "Real")
 # Pass positive numbers and suppress negative ones: exactly, clipped, leaky or smooth.
 RECTIFIERS = ("Relu", "Relu6", "LeakyRelu", "Elu", "Selu", "Softplus")
 # What turns logits into probabilities at the end of a network.
@@ -141,6 +143,9 @@ REARRANGEMENTS = (
 )
 # Reads or moves numbers along some axes, each of which stays as long as it was.
 ALONG_AXES = ("Cumprod", "Cumsum", "LogSoftmax", "ReverseV2", "Roll", "Softmax")
+# Makes other numbers of all numbers along the last axis, such as frequencies of times; and along the last two.
+TRANSFORMS = ("FFT", "IFFT", "IRFFT", "RFFT")
+TRANSFORMS_2D = ("FFT2D", "IFFT2D", "IRFFT2D", "RFFT2D")
 # Hands on what it gets.
 IDENTITIES = ("Identity", "Cast")
 # Each number of the result is one number of a source, or zero.

@@ -289,6 +289,9 @@ class Point(Traced):
                 if not isinstance(leaf, LookedUp):
                     summed[place] = of_leaf
                     continue
+                if by_norm and isinstance(leaves[0], Number):
+                    # What is made of a number in steps, such as its bucket, has no slope in it.
+                    continue
                 squared = by_norm and leaf.is_of_ids
                 of_ids = leaf.told(of_leaf, entered.values, squared=squared)
                 sums = squares if squared else summed

@@ -256,6 +256,11 @@ MOVED = {
     "rolled": lambda x: tf.roll(x, 5, axis=2),
     "rolled, then pooled": lambda x: pooled(2, 2)(tf.roll(x, 5, axis=2)),
     "with its mirror image": lambda x: tf.concat([x, x[:, :, ::-1]], axis=-1),
+    "columns in another order": lambda x: tf.gather(x, [5, 1, 2, *range(3, 24)], axis=2),
+    "sorted": lambda x: tf.sort(x, axis=2),
+    "columns that numbers say": lambda x: tf.gather(x, tf.argsort(x[:, 0, :, 0]), axis=2, batch_dims=1),
+    "frequencies": lambda x: tf.abs(tf.signal.fft2d(tf.cast(x[..., 0], "complex64")))[..., None],
+    "frequencies of rows": lambda x: tf.transpose(tf.signal.rfft(tf.transpose(x, [0, 3, 1, 2])), [0, 2, 3, 1]),
     "two halves as channels": lambda x: tf.concat([x[:, :, :12], x[:, :, 12:]], axis=-1),
 }
 

@@ -196,7 +196,7 @@ def test_a_jump_that_no_gradient_has_is_told():
 
 def test_what_does_not_converge_says_so():
     steep = network("sigmoid", 60)
-    with pytest.warns(UserWarning, match=r"has not converged for the samples .* steps=200, a larger tolerance"):
+    with pytest.warns(UserWarning, match=r"has not converged for the samples .* Take more steps, a larger tolerance"):
         explanation = tfs.IntegratedGradients(steep, tolerance=1e-7, budget=25).explain(X, 0)
     assert not explanation.diagnostics["converged"].all()
     assert explanation.diagnostics["steps_used"].max() == 24
