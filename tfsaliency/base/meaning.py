@@ -44,8 +44,10 @@ def check_meaning(meaning: Any, values: Any) -> None:
     """Raises ValueError for an unknown meaning, or negative values that contradict it."""
     for each, part in zip(meanings_of(meaning, values), flatten(values), strict=True):
         check_choice("meaning", each, get_args(Meaning))
+        if each not in NEVER_NEGATIVE:
+            continue
         low, high = (float(extreme(part)) for extreme in (np.min, np.max))
-        if each in NEVER_NEGATIVE and low < -ROUNDING * max(-low, high):
+        if low < -ROUNDING * max(-low, high):
             raise ValueError(
                 f"Values that mean {each!r} are never negative. Received: {low:g}. A method whose values are of "
                 "either sign has the meaning 'signed'; a transform that makes them so says it: "

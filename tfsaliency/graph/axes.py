@@ -35,9 +35,9 @@ from tfsaliency.graph.operations import (
 )
 from tfsaliency.tensors.places import WHOLE, Span
 
-# What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, or
-# places with entries around them that are none.
-OTHER, UNKNOWN, TOKENS = -1, -2, -3
+# What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, places
+# with entries around them that are none, or the same entry several times.
+OTHER, UNKNOWN, TOKENS, REPEATED = -1, -2, -3, -4
 # Numbers of rows that show which of several sizes of a reshape the batch has a part in.
 BATCHES = (7, 11)
 
@@ -46,7 +46,7 @@ class Factor(NamedTuple):
     """A part of an axis.
 
     Attributes:
-        axis: the axis of the input that it comes from, `OTHER`, `UNKNOWN` or `TOKENS`.
+        axis: the axis of the input that it comes from, `OTHER`, `UNKNOWN`, `TOKENS` or `REPEATED`.
         size: how many entries it has; None for the batch.
         step: how many places of that axis lie between two of its own: more than one where an axis was cut in windows.
         whole: how many places that axis has.
@@ -105,7 +105,7 @@ def span_of(axis: Axis) -> Span:
 
 def _is_of_input(axis: Axis) -> bool:
     """Whether a part of it comes from an axis of the input, or may come from one."""
-    return any(each.axis != OTHER for each in axis)
+    return any(each.axis not in (OTHER, REPEATED) for each in axis)
 
 
 def _surrounded(axis: Axis, before: int, after: int) -> Axis:
@@ -457,13 +457,24 @@ def _merged(factors: Iterable[Factor]) -> Axis:
     """Neighbours that are one factor, such as the windows of an axis and the places in each, are put together."""
     merged: list[Factor] = []
     for factor in factors:
-        last = merged[-1] if merged else None
-        if last is not None and last.axis == factor.axis != TOKENS and last.size and factor.size:
-            if factor.axis < 0 or (last.whole == factor.whole and last.step == factor.step * factor.size):
-                merged[-1] = factor._replace(size=last.size * factor.size)
-                continue
-        merged.append(factor)
+        joint = _joint(merged[-1], factor) if merged else None
+        if joint is None:
+            merged.append(factor)
+        else:
+            merged[-1] = joint
     return tuple(merged)
+
+
+def _joint(slow: Factor, fast: Factor) -> Factor | None:
+    """Two neighbours as one factor; None where they are two."""
+    if not slow.size or not fast.size or TOKENS in (slow.axis, fast.axis):
+        return None
+    size = slow.size * fast.size
+    if fast.axis == REPEATED and slow.axis >= 0 and slow.step == 1 and slow.is_whole:
+        # Each place several times in a row: more places of the same axis.
+        return slow._replace(size=size, whole=size)
+    are_neighbours = slow.whole == fast.whole and slow.step == fast.step * fast.size
+    return fast._replace(size=size) if slow.axis == fast.axis and (fast.axis < 0 or are_neighbours) else None
 
 
 def _joined(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -644,7 +655,8 @@ def _unpacked(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
 def _repeated(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
     axes = ((),) * (len(shape) - len(_first(sources))) + _first(sources)
     return tuple(
-        axis if size_of(axis) == size else _renewed(axis, size) for axis, size in zip(axes, shape, strict=True)
+        axis if size_of(axis) == size else _of(OTHER if axis else REPEATED, size)
+        for axis, size in zip(axes, shape, strict=True)
     )
 
 

@@ -695,3 +695,40 @@ def test_a_picture_that_the_model_makes_of_a_sound_is_explained_behind_it():
     bias = model.layers[-1].bias.numpy()[1]
     coarse = tfs.HiResCAM(behind, upsample=False).explain(pictures.numpy(), 1).values
     np.testing.assert_allclose(coarse.sum(axis=(1, 2, 3)), np.maximum(explanation.scores - bias, 0), rtol=1e-3)
+
+
+def test_branches_that_are_pooled_before_they_are_joined_are_all_seen():
+    """The map was that of the last branch, zero where the class depends on another one."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((20, 4))
+    branches = [layers.Conv1D(3, width, activation="relu", name=f"of_{width}")(x) for width in (2, 3, 4)]
+    pooled = [layers.GlobalMaxPooling1D()(each) for each in branches]
+    model = keras.Model(x, layers.Dense(2)(layers.Concatenate()(pooled)))
+    inputs = np.random.default_rng(0).normal(size=(2, 20, 4))
+    for method in (tfs.GradCAM, tfs.HiResCAM, tfs.EigenCAM):
+        explanation = method(model).explain(inputs, 1)
+        assert explanation.provenance["layer"] == "of_2; of_3; of_4"
+        single = [method(model, f"of_{width}").explain(inputs, 1).values for width in (2, 3, 4)]
+        np.testing.assert_allclose(explanation.values, np.mean(single, axis=0), rtol=1e-5, atol=1e-7)
+
+
+def test_frames_that_are_pooled_one_by_one_have_the_map_before_pooling():
+    """However the pooling is written; where each frame has a model of its own, what it has pooled is all to see."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((4, 8, 8, 2))
+    convolution, recurrent, top = layers.Conv2D(3, 3, activation="relu"), layers.GRU(5), layers.Dense(2)
+    maps = layers.TimeDistributed(convolution)(x)
+    of_one = keras.Sequential([convolution, layers.GlobalAveragePooling2D()])
+    ways = [
+        layers.TimeDistributed(layers.GlobalAveragePooling2D())(maps),
+        keras.ops.mean(maps, (2, 3)),
+        layers.TimeDistributed(of_one)(x),
+    ]
+    inputs = np.random.default_rng(0).uniform(size=(1, 4, 8, 8, 2))
+    first, second, third = (
+        tfs.HiResCAM(keras.Model(x, top(recurrent(way))), upsample=False).explain(inputs, 1).values for way in ways
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-7)
+    assert first.shape == (1, 4, 6, 6, 1) and np.abs(first).max() > 0
+    assert third.shape == (1, 4, 1, 1, 1)
+    np.testing.assert_allclose(third[..., 0, 0, 0].sum(), first.sum(), rtol=1e-4)

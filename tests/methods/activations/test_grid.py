@@ -123,6 +123,8 @@ def queries(x, number=18):
 
 
 NO_GRIDS = {
+    "twice beside each other": lambda x: tf.tile(x, [1, 1, 2, 1]),
+    "one place, repeated": lambda x: tf.tile(pooled(12, 24)(x), [1, 12, 24, 1]),
     "anchors of each place": lambda x: tf.reshape(tf.tile(pooled(4, 4)(x), [1, 1, 1, 4]), [-1, 72, 2]),
     "anchors of several levels": lambda x: tf.concat([tokens(x), tokens(pooled(4, 4)(x))], axis=1),
     "object queries": queries,
@@ -170,6 +172,14 @@ def test_places_of_other_inputs():
     assert behind == Grid((6, 4), 1, (12, 8), 1)
     assert placed(lambda x: tf.transpose(x, [0, 2, 1])[:, ::2], (3, 24)) == Grid((12,), 0, (24,), 1)
     assert placed(lambda x: tokens(x[..., None]), (12, 8)) == Grid((12, 8), 0, (12, 8), None)
+
+
+def test_each_place_several_times():
+    """More places of the same axes, as a resize to the nearest makes them."""
+    assert placed(lambda x: layers.UpSampling2D(2)(pooled(4, 4)(x)), (12, 24, 2)) == Grid((6, 12), 0, (12, 24), -1)
+    assert placed(lambda x: layers.UpSampling1D(3)(x), (8, 2)) == Grid((24,), 0, (8,), -1)
+    twice = placed(lambda x: tf.repeat(tokens(pooled(4, 4)(x)), 2, axis=1), (12, 24, 2))
+    assert twice == Grid((3, 12), 0, (12, 24), -1)
 
 
 def packed(function, axis=1):

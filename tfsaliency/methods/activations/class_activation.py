@@ -23,10 +23,10 @@ class ActivationMap(Explainer):
 
     Args:
         model: any Keras model.
-        layer: None for the last activation with spatial extent before pooling, for each part of the inputs, named in
-            ``provenance["layer"]`` of the explanation; a layer, its name, or its path through models
-            (``"backbone/block5_conv3"``); for a layer with several calls, a pair of one of these and the index of the
-            call; or a list of these, whose maps are averaged.
+        layer: None for the last activation with spatial extent before pooling, on each way to the score and for each
+            part of the inputs, named in ``provenance["layer"]`` of the explanation; a layer, its name, or its path
+            through models (``"backbone/block5_conv3"``); for a layer with several calls, a pair of one of these and the
+            index of the call; or a list of these. The maps of several are averaged.
         upsample: whether the map is resized to the input, ``(N, height, width, 1)``, or keeps the grid of the layer.
 
     The tokens of a transformer are arranged on their grid, without class and register tokens. Where inputs have

@@ -1,12 +1,12 @@
 """Which tensors inside the model a class activation map is made of."""
 
-from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
-from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.ancestry import ancestors, before
 from tfsaliency.graph.axes import followed_axes
 from tfsaliency.graph.layouts import FRONT, layouts
 from tfsaliency.graph.numbers_read import read_as_numbers
@@ -45,9 +45,9 @@ def choose(layer: Any, forward: Forward) -> list[Activation]:
     """The activations that the option ``layer`` asks for.
 
     Args:
-        layer: None for the last one with spatial extent before pooling, for each part of the inputs; a layer; its name,
-            or its path through models and layers (``"backbone/block5_conv3"``); a pair of these and the index of the
-            call, for a layer that is called several times; or a list of all that.
+        layer: None for the last one with spatial extent before pooling, on each way to the score and for each part of
+            the inputs; a layer; its name, or its path through models and layers (``"backbone/block5_conv3"``); a pair
+            of these and the index of the call, for a layer that is called several times; or a list of all that.
         forward: the score, with the model inside.
 
     Raises:
@@ -92,15 +92,8 @@ class _Usable:
         return any(self._grids(output))
 
     def last(self) -> list[Activation]:
-        chosen: list[Activation] = []
-        unseen = {part for call in self._usable for part in _seen(self._grids(call.output))}
-        for activation in self._from_the_last():
-            if unseen & _seen(activation.grids):
-                chosen.append(activation)
-                unseen -= _seen(activation.grids)
-            if not unseen:
-                # What comes before is not looked at: most networks need one layer, and have many.
-                break
+        # A model for each step of a series shows what it has pooled alone.
+        chosen = self._last() or self._last(pooled=True)
         if chosen:
             return chosen
         if not self._calls:
@@ -115,22 +108,42 @@ class _Usable:
             "gradient method."
         )
 
-    def _from_the_last(self) -> Iterator[Activation]:
-        logits = {logit.ref() for logit in self._logits}
-        seen, numbers = self._read_through_attention(), read_as_numbers(*self._logits)
+    def _last(self, *, pooled: bool = False) -> list[Activation]:
+        """The last activations on each way to the score and for each part of the inputs; of pooled ones if asked."""
+        chosen: list[Activation] = []
+        unseen = {part for call in self._usable for part in _seen(self._grids(call.output))}
+        behind: set[str] = set()
         for call in reversed(self._usable):
-            output = self._activated(call.output)
-            if seen is not None and output.op.name not in seen:
-                # A sum with what the class token has seen comes too late.
-                output = call.output
-            if call.in_builtin or output.ref() in logits or _is_pooled(output) or not _is_learned(output):
+            # Layers on another way to the score are chosen too: branches that are pooled before they are joined.
+            if not unseen and call.output is not None and call.output.op.name in behind:
                 continue
-            if output.ref() not in numbers or (seen is not None and output.op.name not in seen):
+            activation = self._at_the_end(call)
+            if activation is None or _is_pooled(activation.traced) is not pooled:
                 continue
-            # A dropout hands on what it gets: the layer that made the tensor has the better name.
-            makers = [each for each in self._usable if each.output is output]
-            name = makers[0].name if makers else f"{output.op.type} after {call.name}"
-            yield self._over_inputs(name, output)
+            if unseen & _seen(activation.grids) or activation.traced.op.name not in behind:
+                chosen.append(activation)
+                unseen -= _seen(activation.grids)
+                behind |= {op.name for op in ancestors(activation.traced)}
+        return chosen
+
+    def _at_the_end(self, call: LayerCall) -> Activation | None:
+        """What a layer returns, with the activations behind it; None where that is no activation to map."""
+        seen, output = self._read_through_attention, self._activated(call.output)
+        if seen is not None and output.op.name not in seen:
+            # A sum with what the class token has seen comes too late.
+            output = call.output
+        if call.in_builtin or any(output is each for each in self._logits) or not _is_learned(output):
+            return None
+        if output.ref() not in self._numbers or (seen is not None and output.op.name not in seen):
+            return None
+        # A dropout hands on what it gets: the layer that made the tensor has the better name.
+        makers = [each for each in self._usable if each.output is output]
+        name = makers[0].name if makers else f"{output.op.type} after {call.name}"
+        return self._over_inputs(name, output)
+
+    @cached_property
+    def _numbers(self) -> set[Any]:
+        return read_as_numbers(*self._logits)
 
     def _activated(self, output: tf.Tensor) -> tf.Tensor:
         """A layer's output after the activations and sums outside of layers that follow it before anything else."""
@@ -142,6 +155,7 @@ class _Usable:
                 reached.add(output.ref())
         return output
 
+    @cached_property
     def _read_through_attention(self) -> set[str] | None:
         """Where a class token is read out, the operations that it has seen the other tokens by; None elsewhere."""
         for place, op in enumerate(self._behind):
@@ -216,10 +230,9 @@ def _names_a_layer(option: Any) -> bool:
 
 
 def _is_pooled(traced: tf.Tensor) -> bool:
-    op = traced.op
-    while op.type in (*REORDERS, *IDENTITIES):
-        op = op.inputs[0].op
-    return op.type in (*MAX_POOLS, *AVERAGE_POOLS)
+    # A layer that is called for each step of a series has its results packed.
+    op = before(traced, (*REORDERS, *IDENTITIES, "Pack")).op
+    return op.type in (*MAX_POOLS, *AVERAGE_POOLS, "Max", "Mean")
 
 
 def _is_learned(traced: tf.Tensor) -> bool:
