@@ -238,6 +238,28 @@ def test_plot_draws_every_kind():
         assert plot.png(figure).startswith(b"\x89PNG")
 
 
+def test_a_grey_picture_without_channels_is_drawn_as_a_picture(tmp_path):
+    """It was drawn as a series of 28 lines. A series of few columns stays lines."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    pictures = np.random.default_rng(0).uniform(size=(2, 28, 28))
+    explanation = tfs.GradientTimesInput(model).explain(pictures, 1)
+    figure = explanation.plot()
+    assert len(figure.axes) == 6
+    shown, drawn = (figure.axes[place].images[0].get_array() for place in (0, 1))
+    np.testing.assert_array_equal(shown, plot.image.picture(pictures[0][..., None]))
+    limit = np.percentile(np.abs(explanation.values[0]), 99)
+    np.testing.assert_array_equal(drawn, plot.heatmap(explanation.values[0], limit=limit))
+    both = plot.compare([explanation, explanation])
+    np.testing.assert_array_equal(both.axes[1].images[0].get_array(), drawn)
+    np.testing.assert_array_equal(both.axes[0].images[0].get_array(), shown)
+    plot.report([explanation], tmp_path / "grey.html")
+    assert "drawing" not in (tmp_path / "grey.html").read_text().split("</style>")[1].split("<script>")[0]
+    for shape in ((28, 6), (100, 24)):
+        series = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
+        assert tfs.Gradient(series).explain(np.random.rand(1, *shape), 1).plot().axes[0].lines
+
+
 def test_shared_scale_uses_one_limit(explanation):
     loud = tfs.Explanation(
         values=explanation.values * np.array([1, 100])[:, None, None, None],

@@ -141,12 +141,13 @@ def compare(
     grid = figure.subplots(len(first), columns, squeeze=False)
     (shown,) = shown_inputs(first, images)
     for sample, axes in enumerate(grid):
-        show(axes[0], paint.picture(np.asarray(shown[sample])))
+        given, values = np.asarray(shown[sample]), first.values[sample]
+        show(axes[0], paint.picture((kind_of(values).shown(given, values) or (given,))[0]))
         axes[0].set_title(title_text(first, sample, labels), fontsize=size)
         for axis, explanation in zip(axes[1:], explanations, strict=True):
             values = explanation.values[sample]
             scale = scale_of(values, explanation.meaning, percentile)
-            flat = paint.flat_map(values, scale.signed)
+            flat = kind_of(values).flat(values, scale.signed)
             show(axis, paint.heatmap(flat, limit=scale.limit, signed=scale.signed))
     for place, explanation in enumerate(explanations):
         title = explanation.method if titles is None else titles[place]

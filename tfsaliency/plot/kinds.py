@@ -17,6 +17,8 @@ from tfsaliency.plot import image as paint
 INCHES, LETTERS, LINE = 2.4, 64, 0.3
 # How light red, green and blue are, in shares of white (ITU-R BT.601).
 LIGHTNESS = np.array([0.299, 0.587, 0.114])
+# What has two axes of at least so many places, and no more than so many times as many along one, is drawn as a picture.
+FEWEST_PLACES, MOST_STRETCHED = 7, 4
 
 
 class Scale(NamedTuple):
@@ -178,6 +180,30 @@ class Picture(Kind):
         return given, values
 
 
+class GreyPicture(Picture):
+    """``(height, width)``, or a series of so many columns that lines would hide each other: as a picture."""
+
+    axes = 2
+
+    def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        PICTURE.draw(row, *self.shown(given, values), scale)
+
+    def flat(self, values: np.ndarray, signed: bool) -> np.ndarray:
+        return values
+
+    def shown(self, given: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # A user may give a picture with channels to show.
+        return given[..., None] if given.ndim == 2 else given, values[..., None]
+
+    @staticmethod
+    def fits(values: np.ndarray) -> bool:
+        """Whether both axes are long, and neither is much longer than the other."""
+        if values.ndim != 2:
+            return False
+        short, long = sorted(values.shape)
+        return bool(short >= FEWEST_PLACES and long <= MOST_STRETCHED * short)
+
+
 class Volume(Picture):
     """``(depth, height, width, C)``: the slice in the middle, as a picture."""
 
@@ -193,14 +219,17 @@ class Volume(Picture):
         return given[middle], values[middle * len(values) // len(given)]
 
 
-KINDS: dict[int, Kind] = {kind.axes: kind for kind in (Table(), Series(), Picture(), Volume())}
-COLUMNS, WORDS = Columns(), Words()
+PICTURE = Picture()
+KINDS: dict[int, Kind] = {kind.axes: kind for kind in (Table(), Series(), PICTURE, Volume())}
+COLUMNS, WORDS, GREY = Columns(), Words(), GreyPicture()
 
 
 def kind_of(values: np.ndarray, given: np.ndarray | None = None) -> Kind:
     """The kind of one sample's values, by their number of axes, and by what they are about if that is texts."""
     if given is not None and given.dtype.kind == "U" and values.ndim == 1:
         return WORDS
+    if GREY.fits(values):
+        return GREY
     try:
         return KINDS[values.ndim]
     except KeyError:
