@@ -63,7 +63,8 @@ def secant(x: tf.Tensor, x0: tf.Tensor, y: tf.Tensor, y0: tf.Tensor, derivative:
     """``(y - y0) / (x - x0)``, or the derivative if the two points are the same up to rounding."""
     # Infinite numbers, as masks put under a softmax, are equal and have no difference.
     same = (x == x0) | (tf.abs(x - x0) <= ROUNDING * (tf.abs(x) + tf.abs(x0)) + 1e-12)
-    return tf.where(same, derivative, (y - y0) / tf.where(same, tf.ones_like(x), x - x0))
+    change = tf.where(y == y0, tf.zeros_like(y), y - y0)
+    return tf.where(same, derivative, change / tf.where(same, tf.ones_like(x), x - x0))
 
 
 def selection(step: Step, reference: Step, multipliers: Flows) -> Flows:

@@ -419,3 +419,23 @@ def test_a_function_of_the_logits_is_complete_too():
     explanation = tfs.DeepLIFT(model, 0.2).explain(x, lambda z: tf.nn.relu(z[:, 0]) * tf.sigmoid(z[:, 1]))
     np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-5)
     assert np.abs(explanation.values).max() > 0
+
+
+@pytest.mark.parametrize("masked", [-1e9, -np.inf])
+@pytest.mark.parametrize("write", [lambda z, m, v: tf.where(m, z, v), lambda z, m, v: z + tf.where(m, 0.0, v)])
+def test_attention_under_a_mask_of_minus_infinity(masked, write):
+    """However a mask is put under a softmax, what it hides is not there: the map is that of the steps that are left."""
+    keras.utils.set_random_seed(0)
+    query, top = layers.Dense(1), layers.Dense(2)
+    query.build((None, 3))
+
+    def model(x, is_read):
+        scores = query(x)[..., 0]
+        weights = tf.nn.softmax(scores if is_read is None else write(scores, is_read, masked))
+        return top(tf.reduce_sum(weights[..., None] * x, axis=1))
+
+    x = np.random.default_rng(0).normal(size=(2, 4, 3))
+    values = tfs.DeepLIFT(tfs.as_model(lambda x: model(x, [True, True, True, False]))).explain(x, 1).values
+    expected = tfs.DeepLIFT(tfs.as_model(lambda x: model(x, None))).explain(x[:, :3], 1).values
+    np.testing.assert_allclose(values[:, :3], expected, rtol=1e-4, atol=1e-6)
+    assert (values[:, 3] == 0).all()
