@@ -130,3 +130,21 @@ def test_a_score_that_is_no_number_is_an_error(autoencoder):
     """Its gradient may be finite: that of ``log p`` is ``1 / p``."""
     with pytest.raises(ValueError, match=r"The scores of the samples \[.*\] are not finite: \[nan"):
         tfs.Gradient(autoencoder).explain(X, lambda z: tf.math.log(-tf.square(z[:, 0]) - 1))
+
+
+def test_a_function_that_puts_rows_together_is_warned_of():
+    """Less the mean over the batch, a score has a gradient of zero for all rows together."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    with pytest.warns(UserWarning, match="The target function puts the rows of a batch together at .*of type Mean"):
+        tfs.GradientTimesInput(model).explain(x, lambda logits: logits[:, 1] - 0.5 * tf.reduce_mean(logits[:, 1]))
+    # What is put together within a row is the row's own.
+    for function in (
+        lambda logits: logits[:, 1] - tf.reduce_mean(logits, axis=1),
+        lambda logits: tf.reduce_logsumexp(logits, axis=-1),
+        lambda logits: tf.nn.log_softmax(logits)[:, 0],
+        lambda logits: tf.gather(logits, 1, axis=1),
+        lambda logits: tf.reshape(tf.transpose(logits), [2, -1])[0],
+    ):
+        tfs.GradientTimesInput(model).explain(x, function)

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfsaliency.graph.rows import meetings
+from tfsaliency.graph.trace import Trace
 from tfsaliency.model.keys import key_of
 from tfsaliency.model.logits import Logits
 from tfsaliency.target.base import Rows, Target, shapes_of
@@ -82,7 +84,20 @@ class OwnTarget(FunctionTarget):
     """A function that the user wrote, such as the logarithm of a probability whose logits are not found."""
 
     def cautions(self, logits: Logits) -> list[str]:
-        return []
+        if self.sees_inputs:
+            return []
+        specs = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), logits.values)
+        trace = Trace(lambda values: self.score(logits._replace(values=values), {}, None), specs)
+        met = meetings(tf.nest.flatten(trace.inputs), [trace.outputs])
+        return [_joined(each.operation) for each in met if each.certain][:1]
+
+
+def _joined(operation: tf.Operation) -> str:
+    return (
+        f"The target function puts the rows of a batch together at {operation.name!r}, an operation of type "
+        f"{operation.type}: the map of a sample changes with the samples around it, and what all rows share has no "
+        "slope. Return a score that each row has alone, as lambda logits: logits[:, 1] does."
+    )
 
 
 @dataclass(frozen=True)
