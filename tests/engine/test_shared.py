@@ -58,6 +58,10 @@ MODELS = {
         lambda seed: sequential((5, 4), layers.LayerNormalization(), layers.Flatten(), seed=seed),
         SERIES,
     ),
+    "custom gradients": (
+        lambda seed: sequential((5, 4), layers.Dense(4, "silu"), layers.Dense(3, "silu"), layers.Flatten(), seed=seed),
+        SERIES,
+    ),
     "ids": (lambda seed: sequential((3,), layers.Embedding(6, 4), layers.Flatten(), dtype="int32", seed=seed), IDS),
     "texts": (of_text, TEXTS),
 }
@@ -123,10 +127,21 @@ def test_layers_are_told_by_their_own_names():
         tfs.LRP(second, rules).explain(PICTURES, 1)
 
 
+def times(factor):
+    """The identity, with a gradient that is another one's times a factor."""
+
+    @tf.custom_gradient
+    def scaled(y):
+        return tf.identity(y), lambda upstream: factor * upstream
+
+    return layers.Lambda(scaled)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         (layers.LeakyReLU(0.1), layers.LeakyReLU(0.3)),
+        (times(2.0), times(3.0)),
         (layers.ReLU(), layers.ELU()),
         (layers.Rescaling(2.0), layers.Rescaling(3.0)),
         (
@@ -137,7 +152,7 @@ def test_layers_are_told_by_their_own_names():
             layers.Lambda(lambda y: tf.py_function(lambda z: 2 * z, [y], y.dtype), lambda shape: shape) for _ in "ab"
         ),
     ],
-    ids=["slope", "activation", "scale", "constant", "Python"],
+    ids=["slope", "gradient", "activation", "scale", "constant", "Python"],
 )
 def test_another_structure_is_traced(first, second, traced):
     for layer in (first, second):

@@ -41,6 +41,13 @@ class CustomGradients:
         custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
         return [] if custom is None else custom.beside
 
+    def ends(self, graph: tf.Graph) -> dict[str, list[tf.Tensor | None]]:
+        """For each operation of a graph with a custom gradient, by name, the tensors where that begins and ends.
+
+        What is between them is in the graph. A gradient that reads more, such as a variable itself, is left out.
+        """
+        return {name: each.ends for name, each in self._in(graph).items() if not each.reads_outside}
+
     def are_in(self, graph: tf.Graph) -> bool:
         """Whether a graph has an operation with a custom gradient."""
         return bool(self._in(graph))
@@ -91,6 +98,15 @@ class _CustomGradient:
         self.beside = [each for each in self._read if each.ref() not in given]
         self.number = next(_numbers)
         _known[self.number] = self
+
+    @property
+    def ends(self) -> list[tf.Tensor | None]:
+        """What it computes from, and to."""
+        return [*self._upstream, *self._downstream]
+
+    @property
+    def reads_outside(self) -> bool:
+        return bool(self._captures)
 
     def define(self, whole: tf.compat.v1.GraphDef, nodes: dict[str, Any]) -> None:
         """Takes its operations from the definition of the whole graph, whose nodes are given by name too."""

@@ -14,7 +14,7 @@ _LAST_NUMBER = re.compile(r"(\d+)$")
 def digest(definition: tf.compat.v1.GraphDef) -> bytes:
     """Equal for graphs with the same operations in the same order, whatever their names and those of their functions.
 
-    A custom gradient is equal to nothing but itself.
+    A custom gradient is equal to those of the same name.
     """
     bare = tf.compat.v1.GraphDef()
     bare.CopyFrom(definition)
