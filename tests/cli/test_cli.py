@@ -399,3 +399,11 @@ def test_shards_of_a_folder_by_several_methods(folder, tmp_path):
     for wrong in ("2/2", "1", "a/b"):
         code, _, err = run(*command, "--shard", wrong)
         assert code == 1 and "shard is" in err
+
+
+@pytest.mark.parametrize(("names", "advice"), [(["a.png", "b.png"], r"/\*.png"), ([], r"/\*.jpg")])
+def test_a_folder_is_told_with_the_photos_that_it_has(tmp_path, names, advice):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(IsADirectoryError, match=advice):
+        read_photo(tmp_path)

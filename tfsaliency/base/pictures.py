@@ -29,7 +29,8 @@ def read_photo(path: Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder. Pass photos, such as {path}/*.jpg")
+        ending = next((each.suffix for each in sorted(path.iterdir()) if each.suffix), ".jpg")
+        raise IsADirectoryError(f"{str(path)!r} is a folder. Pass photos, such as {path}/*{ending}")
     if not path.is_file():
         raise FileNotFoundError(f"There is no photo {str(path)!r}")
     if (size := path.stat().st_size) > MOST_BYTES:
