@@ -310,33 +310,45 @@ def _pooled(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape)
 
 
 def _trimmed(op: tf.Operation, axes: Axes) -> Axes:
-    """Axes without the padding that a window cuts off at their borders."""
-    if op.type in CONVOLUTIONS:
-        windows = [1, *op.inputs[1].shape[:-2], 1]
-    else:
-        windows = op.get_attr("ksize") if op.type in (*AVERAGE_POOLS, *MAX_POOLS) else []
-    is_known = windows and None not in windows and not op.get_attr("data_format").startswith(b"NC")
+    """Axes without the padding that a window cuts off at their borders, or with what one adds there."""
+    windows = _windows(op)
+    is_known = windows and not op.get_attr("data_format").startswith(b"NC")
     if not is_known or op.get_attr("padding") != b"VALID":
         return axes
-    apart = op.get_attr("dilations") if op.type in CONVOLUTIONS else [1] * len(windows)
-    borders = [(window - 1) * step / 2 for window, step in zip(windows, apart, strict=True)]
+    if op.type not in TRANSPOSED_CONVOLUTIONS:
+        return tuple(_without_border(axis, width - 1) for axis, width in zip(axes, windows, strict=True))
+    # What a window is wider than a step lies around the places, half of it at each end.
+    around = [(width / step - 1) / 2 for width, step in zip(windows, op.get_attr("strides"), strict=True)]
+    sizes = map(size_of, axes)
     return tuple(
-        _laid(axis, _within(span_of(axis), border, size_of(axis))) for axis, border in zip(axes, borders, strict=True)
+        _cut_to(axis, -each, (size or 0) + each, size) for axis, each, size in zip(axes, around, sizes, strict=True)
     )
 
 
-def _within(span: Span, border: float, size: int | None) -> Span:
-    """A span without so many places at each end, as far as they lie outside of the input."""
-    start, stop = span
-    if size is None:
-        return span
-    cut = border * (stop - start) / size
-    return _towards(start, cut), _towards(stop, -cut)
+def _windows(op: tf.Operation) -> list[int]:
+    """How many entries of each axis a convolution or pooling reads for a number; empty where that is not known."""
+    if op.type in (*AVERAGE_POOLS, *MAX_POOLS):
+        return list(op.get_attr("ksize"))
+    if op.type not in (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS) or None in op.inputs[1].shape[:-2]:
+        return []
+    kernel = [1, *op.inputs[1].shape[:-2], 1]
+    return [(width - 1) * apart + 1 for width, apart in zip(kernel, op.get_attr("dilations"), strict=True)]
 
 
-def _towards(end: float, cut: float) -> float:
-    nearest = min(max(end, 0.0), 1.0)
-    return end + cut if abs(cut) < abs(nearest - end) else nearest
+def _without_border(axis: Axis, width: int) -> Axis:
+    """An axis without so many entries in all, as far as they lie outside of the input at either end."""
+    size = size_of(axis)
+    if size is None or span_of(axis) == WHOLE:
+        return axis
+    low, high = sorted(span_of(axis))
+    of_one = (high - low) / size
+    before, after = max(-low, 0.0), max(high - 1, 0.0)
+    # Where there is more at both ends than is cut off, half of it is cut off at each.
+    first = min(before, max(width / 2 * of_one, width * of_one - after))
+    last = min(after, width * of_one - first)
+    # Without rounding where nothing is left outside.
+    kept = (0.0 if first == before > 0 else low + first, 1.0 if last == after > 0 else high - last)
+    return _laid(axis, kept if span_of(axis)[0] < span_of(axis)[1] else (kept[1], kept[0]))
 
 
 def _resized(axis: Axis, size: int | None) -> Axis:

@@ -732,3 +732,33 @@ def test_frames_that_are_pooled_one_by_one_have_the_map_before_pooling():
     assert first.shape == (1, 4, 6, 6, 1) and np.abs(first).max() > 0
     assert third.shape == (1, 4, 1, 1, 1)
     np.testing.assert_allclose(third[..., 0, 0, 0].sum(), first.sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [tfs.GradCAM, tfs.HiResCAM, tfs.LayerCAM])
+def test_branches_are_joined_and_gated_by_layers_or_by_functions(method):
+    """One network, one map: what a function makes of the results of layers belongs to them."""
+
+    def model(joined, gated):
+        keras.utils.set_random_seed(0)
+        x = keras.Input((10, 3))
+        branches = [layers.Conv1D(2, width, padding="same", activation="relu")(x) for width in (1, 3)]
+        both = layers.Concatenate()(branches) if joined else keras.ops.concatenate(branches, axis=-1)
+        gate = layers.Softmax(axis=1)(layers.Dense(1)(both))
+        product = layers.Multiply()([both, gate]) if gated else both * gate
+        return keras.Model(x, layers.Dense(2)(keras.ops.sum(product, axis=1)))
+
+    x = np.random.default_rng(0).normal(size=(2, 10, 3))
+    expected = method(model(True, True)).explain(x, 1).values
+    for joined, gated in ((True, False), (False, True), (False, False)):
+        np.testing.assert_allclose(method(model(joined, gated)).explain(x, 1).values, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_branches_that_a_function_joins_are_one_layer():
+    keras.utils.set_random_seed(0)
+    x = keras.Input((10, 3))
+    branches = [layers.Conv1D(2, width, padding="same", activation="relu", name=f"of_{width}")(x) for width in (1, 3)]
+    joined = keras.ops.concatenate(branches, axis=-1)
+    model = keras.Model(x, layers.Dense(2, use_bias=False)(layers.GlobalAveragePooling1D()(joined)))
+    explanation = tfs.HiResCAM(model).explain(np.random.default_rng(0).normal(size=(2, 10, 3)), 1)
+    assert explanation.provenance["layer"] == "ConcatV2 after of_3"
+    np.testing.assert_allclose(explanation.values.sum(axis=(1, 2)), explanation.scores, rtol=1e-5)

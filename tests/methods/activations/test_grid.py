@@ -211,6 +211,12 @@ def valid(x, window=3, stride=1):
     return tf.nn.avg_pool(x, window, stride, "VALID")
 
 
+def enlarged(x):
+    """By four, with a window of eight: two more places at each border."""
+    shape = [tf.shape(x)[0], 4 * x.shape[1] + 4, 4 * x.shape[2] + 4, 2]
+    return tf.nn.conv2d_transpose(x, tf.ones([8, 8, 2, 2]), shape, 4, "VALID")
+
+
 def padded(x, before, after):
     return tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
 
@@ -239,6 +245,14 @@ SEEN = {
     "a wide border": (lambda x: valid(padded(x, 3, 3), 7, 2), (slice(None), slice(None))),
     "a border at one end": (lambda x: valid(padded(x, 0, 1), 3, 2), (slice(None), slice(None))),
     "borders of two layers": (lambda x: valid(padded(valid(padded(x, 3, 3), 7, 2), 1, 1), 3, 2), (slice(None),) * 2),
+    "a border in front, as of causal convolutions": (
+        lambda x: valid(tf.pad(x, [[0, 0], [2, 0], [6, 0], [0, 0]]), (3, 7)),
+        (slice(None), slice(None)),
+    ),
+    "enlarged, then cropped": (
+        lambda x: enlarged(pooled(4, 4)(x))[:, 2:-2, 2:-2],
+        (slice(None), slice(None)),
+    ),
     "branches of other crops": (lambda x: same(x)[:, 1:-1, 1:-1] + valid(x), (slice(None), slice(None))),
 }
 

@@ -146,11 +146,14 @@ class _Usable:
         return read_as_numbers(*self._logits)
 
     def _activated(self, output: tf.Tensor) -> tf.Tensor:
-        """A layer's output after the activations and sums outside of layers that follow it before anything else."""
+        """A layer's output after the activations, sums, products and joins of channels outside of layers behind it.
+
+        They come before anything else, and leave the places as they are.
+        """
         reached = {output.ref()}
         for op in self._behind:
-            same = op.type in ELEMENTWISE and op.outputs[0].shape == output.shape
-            if same and any(source.ref() in reached for source in op.inputs):
+            keeps = op.type in (*ELEMENTWISE, "ConcatV2") and op.outputs[0].shape[:-1] == output.shape[:-1]
+            if keeps and any(source.ref() in reached for source in op.inputs):
                 output = op.outputs[0]
                 reached.add(output.ref())
         return output
