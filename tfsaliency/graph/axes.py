@@ -180,7 +180,7 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
                 continue
             shape = _with_lengths(op, result.shape, found)
             try:
-                axes = _FOLLOW[op.type](op, sources, shape) if op.type in _FOLLOW else None
+                axes = _followed(op, sources, shape, result.value_index)
             except _UnknownError:
                 axes = None
             if axes is None or len(axes) != result.shape.rank:
@@ -195,6 +195,13 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
             found[result.ref()] = axes
         entries |= _entries_of(op, [entries.get(source.ref()) for source in op.inputs if source.ref() in found])
     return found
+
+
+def _followed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape, number: int) -> Axes | None:
+    """The axes of a result of an operation, of some number; None where there is no table for it."""
+    if op.type in ("Split", "SplitV"):
+        return _split(op, next(each for each in sources if each is not None), number)
+    return _FOLLOW[op.type](op, sources, shape) if op.type in _FOLLOW else None
 
 
 def _with_lengths(op: tf.Operation, shape: tf.TensorShape, found: dict[Any, Axes]) -> tf.TensorShape:
@@ -587,11 +594,14 @@ def _rolled(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape)
     return tuple(axes)
 
 
-def _split(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
-    axes = next(each for each in sources if each is not None)
-    return tuple(
-        axis if size_of(axis) == size else _renewed(axis, size) for axis, size in zip(axes, shape, strict=True)
-    )
+def _split(op: tf.Operation, axes: Axes, number: int) -> Axes:
+    axis = int(_constant(op.inputs[0 if op.type == "Split" else 2])) % len(axes)
+    sizes = [result.shape[axis] for result in op.outputs]
+    if None in sizes:
+        raise _UnknownError
+    first = sum(sizes[:number])
+    part = _cropped(axes[axis], range(first, first + sizes[number]), sum(sizes))
+    return (*axes[:axis], part, *axes[axis + 1 :])
 
 
 def _gathered(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -682,7 +692,6 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     **dict.fromkeys(ALONG_AXES, _kept),
     **dict.fromkeys(TRANSFORMS, _ends_made_anew(1)),
     **dict.fromkeys(TRANSFORMS_2D, _ends_made_anew(2)),
-    **dict.fromkeys(("Split", "SplitV"), _split),
     **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), _padded),
     **dict.fromkeys(("Tile", "BroadcastTo"), _repeated),
     "ConcatV2": _joined,

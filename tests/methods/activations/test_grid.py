@@ -131,6 +131,7 @@ NO_GRIDS = {
     "channels": lambda x: tf.reshape(tf.matmul(tf.reshape(x, [-1, 576]), tf.ones([576, 36])), [-1, 18, 2]),
     "channels in front": lambda x: tf.transpose(tokens(x), [0, 2, 1]),
     "columns before rows": lambda x: tokens(tf.transpose(x, [0, 2, 1, 3])),
+    "groups of tokens": lambda x: tf.split(tokens(x), 2, axis=1)[0],
     "half of the tokens": lambda x: tokens(x)[:, :144],
     "windows": lambda x: windows(x, 4),
     "windows as pictures": lambda x: tf.reshape(windows(x, 4), [-1, 4, 4, 2]),
@@ -166,6 +167,7 @@ def test_places_of_other_inputs():
     assert placed(lambda x: tf.reshape(x, [-1, 120, 2]), (6, 4, 5, 2)) == Grid((6, 4, 5), 0, (6, 4, 5), -1)
     assert placed(lambda x: tf.ensure_shape(tf.map_fn(tf.nn.relu, x), [None, 5, 7, 2]), (5, 7, 2)).shape == (5, 7)
     assert placed(lambda x: tf.reshape(x, [-1, 12, 4]), (None, 24, 2)) is None
+    assert placed(lambda x: tf.split(x, 2)[0], (24, 2)) == Grid((24,), 0, (24,), -1)
     # Channels in front, put behind; and a grey picture as tokens.
     assert placed(lambda x: pooled(2, 2)(tf.transpose(x, [0, 2, 3, 1])), (3, 12, 8)) == Grid((6, 4), 0, (12, 8), 1)
     behind = placed(lambda x: tokens(pooled(2, 2)(tf.transpose(x, [0, 2, 3, 1])), 1), (3, 12, 8))
@@ -230,6 +232,8 @@ SEEN = {
         lambda x: layers.Resizing(6, 6, crop_to_aspect_ratio=True)(x),
         (slice(0, 12), slice(6, 18)),
     ),
+    "one of two halves": (lambda x: tf.split(x, 2, axis=2)[1], (slice(None), slice(12, 24))),
+    "one of three parts": (lambda x: tf.split(pooled(2, 2)(x), [1, 3, 2], axis=1)[1], (slice(2, 8), slice(None))),
     "turned around": (lambda x: x[:, :, ::-1], (slice(None), slice(None, None, -1))),
     "turned upside down": (lambda x: tf.reverse(x, [1]), (slice(None, None, -1), slice(None))),
     "turned by indices": (
