@@ -495,3 +495,35 @@ def test_more_rows_than_were_asked_about_are_refused():
     assert tfs.Gradient(model).explain(np.ones((2, 6)), 1).values.shape == (2, 6)
     with pytest.raises(ValueError, match="The model makes 2 rows of 1.*build it again with a free batch axis"):
         tfs.Gradient(model).explain(np.ones((1, 6)), 1)
+
+
+def test_large_numbers_beside_a_text_are_explained():
+    text, x = keras.Input((1,), dtype="string", name="text"), keras.Input((1,), name="x")
+    ids = layers.TextVectorization(vocabulary=["a", "b"], output_sequence_length=2)(text)
+    vectors = layers.Flatten()(layers.Embedding(4, 2)(ids))
+    model = keras.Model({"text": text, "x": x}, layers.Dense(2)(layers.Concatenate()([vectors, x * 1e-9])))
+    texts = np.array([["a b"], ["b"]])
+    explain = tfs.GradientTimesInput(model).explain
+    values, expected = (
+        explain({"text": texts, "x": np.array([[3.3e7], [1.0]], dtype)}, 1).values for dtype in ("float64", "float32")
+    )
+    for name in expected:
+        np.testing.assert_array_equal(values[name], expected[name])
+
+
+def test_chance_is_no_rounding_of_large_numbers():
+    """A function that answers differently each time was told to read numbers in float64."""
+    draw = np.random.default_rng(0)
+
+    def function(x):
+        return np.asarray(x, "float64")[:, :1] * 1e-9 + draw.normal(size=(len(x), 1))
+
+    with pytest.warns(UserWarning, match="answers differently .* each time it is asked"):
+        tfs.Occlusion(function, window=1, stride=1).explain(np.array([[1e9 + 1, 3.0]]))
+
+
+def test_the_first_whole_number_that_float32_does_not_hold():
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
+    tfs.Gradient(model).explain(np.array([[2**24, 1]]))
+    with pytest.raises(ValueError, match="from 1 to 16,777,217"):
+        tfs.Gradient(model).explain(np.array([[2**24 + 1, 1]]))

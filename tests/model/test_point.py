@@ -727,6 +727,8 @@ MADE_OF_COLUMNS = {
         lambda ids: tf.cast(ids[:, 1] > 0, "int32") * tf.cast(ids[:, 2] > 0, "int32") * ids[:, 0],
         [{0}] * 3,
     ),
+    "a column and the rest of a mask": (lambda ids: ids[:, 0] * (1 - tf.cast(ids[:, 1] > 2, "int32")), [{0}] * 3),
+    "a column and a flag": (lambda ids: ids[:, 0] * 2 + tf.cast(ids[:, 1] > 2, "int32"), [{0, 1}] * 3),
     "the smaller of two": (lambda ids: tf.minimum(ids[:, 0], ids[:, 1]), [{0, 1}] * 3),
 }
 
@@ -756,6 +758,30 @@ def test_a_column_that_is_crossed_with_all_others():
     told = np.asarray(table(COLUMNS_OF_IDS[:, :1] * 6 + COLUMNS_OF_IDS[:, 1:])) @ top.kernel[:, 1].numpy() / 2
     values = tfs.GradientTimesInput(model).explain(COLUMNS_OF_IDS, 1).values
     np.testing.assert_allclose(values, np.column_stack([told.sum(axis=1), told]), rtol=1e-5, atol=1e-7)
+
+
+def test_a_flag_that_is_added_to_an_id_has_its_share():
+    """The flag was told to have no gradient, and got nothing."""
+    keras.utils.set_random_seed(0)
+    ids, flag = keras.Input((1,), dtype="int32", name="ids"), keras.Input((1,), dtype="bool", name="flag")
+    table, top = layers.Embedding(20, 3), layers.Dense(2)
+    made = ids * 2 + keras.ops.cast(flag, "int32")
+    model = keras.Model({"ids": ids, "flag": flag}, top(layers.Flatten()(table(made))))
+    inputs = {"ids": np.array([[3], [4]]), "flag": np.array([[True], [False]])}
+    explanation = tfs.GradientTimesInput(model).explain(inputs, 1)
+    told = np.asarray(table(np.array([7, 8]))) @ top.kernel[:, 1].numpy() / 2
+    np.testing.assert_allclose(explanation.values["ids"][:, 0], told, rtol=1e-5)
+    np.testing.assert_allclose(explanation.values["flag"][:, 0], told, rtol=1e-5)
+    assert "held" not in explanation.provenance
+
+
+def test_an_id_of_a_pair_of_words_is_refused():
+    """It was told of the first word, and the last word of a text got nothing."""
+    text = keras.Input((1,), dtype="string")
+    ids = vectorizer(output_sequence_length=4)(text)
+    model = keras.Model(text, head(layers.Flatten()(layers.Embedding(200, 4)(ids[:, :-1] * 12 + ids[:, 1:]))))
+    with pytest.raises(ValueError, match="cannot be followed back to places of the inputs"):
+        tfs.Gradient(model).explain(TEXTS, 1)
 
 
 def test_what_a_baseline_stands_for_is_told():

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.base.structure import names
-from tfsaliency.engine.checks import check_integers_of_function
+from tfsaliency.engine.checks import check_numbers_of_function
 from tfsaliency.engine.compiled import rows_for, specs_of
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import Question
@@ -60,7 +60,7 @@ class Asked:
                 f"{of_words('function({})', texts.ndim)}"
             )
         self._parts = list(zip(names(inputs.given), tf.nest.flatten(inputs.given), strict=True))
-        check_integers_of_function(box, inputs)
+        check_numbers_of_function(box, inputs)
         self.specs = inputs.as_numbers
         self.rows = rows_for(sum(4 * part[0].size for part in tf.nest.flatten(inputs.given)))
         # The function is asked about the first batch once, and about its first row alone: what a single row shows of

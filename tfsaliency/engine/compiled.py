@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.engine.checks import check_integers
+from tfsaliency.engine.checks import check_numbers
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
@@ -72,7 +72,7 @@ class Compiled:
     ):
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
-        check_integers(question.model, model, inputs, self.specs)
+        check_numbers(question.model, model, inputs, self.specs)
         meant = target.meant(model, inputs.rows(0, 1, self.specs))
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)

@@ -106,7 +106,8 @@ def _tensor(part: np.ndarray, dtype: tf.DType) -> tf.Tensor:
 def check_whole(inputs: Inputs, specs: Any) -> None:
     """Raises where integers that are computed as float32 would lose their last digits."""
     for part, spec in zip(tf.nest.flatten(inputs.given), tf.nest.flatten(specs), strict=True):
-        if part.dtype.kind in "iu" and spec.dtype == tf.float32 and np.abs(_extremes(part)).max() > LARGEST_WHOLE:
+        is_whole = part.dtype.kind in "iu" and spec.dtype == tf.float32
+        if is_whole and max(-int(part.min()), int(part.max())) > LARGEST_WHOLE:
             raise ValueError(
                 f"Inputs are computed in float32, which holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: "
                 f"integers from {part.min():,} to {part.max():,}. Pass smaller numbers, such as ids counted from 0, or "
@@ -121,7 +122,7 @@ def _extremes(part: np.ndarray) -> np.ndarray:
 
 
 # What is no array, and what to do about it.
-_MADE_ARRAYS = {
+_NO_ARRAYS = {
     tf.RaggedTensor: (
         "Explain rows of one length, such as ragged[:1].to_tensor(). Rows of several lengths can be filled up, "
         "ragged.to_tensor(), if the model masks what fills them up"
@@ -160,7 +161,7 @@ def _as_array(part: Any) -> np.ndarray:
 
 def _check_is_array(part: Any) -> None:
     """Raises where numbers come in a form that does not say what becomes of them in an array."""
-    for kind, advice in _MADE_ARRAYS.items():
+    for kind, advice in _NO_ARRAYS.items():
         if isinstance(part, kind):
             raise ValueError(f"Each input is an array. Received: {type(part).__name__}. {advice}.")
     if hasattr(part, "toarray"):

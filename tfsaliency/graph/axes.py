@@ -9,6 +9,7 @@ convolution cuts off.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -172,6 +173,7 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
     """
     found: dict[Any, Axes] = {given.ref(): tuple(_of(axis, size) for axis, size in enumerate(given.shape))}
     entries: dict[Any, Entry] = {}
+    turned: set[Any] = set()
     # A token that is repeated for each sample depends on their number alone.
     for op in descendants((op for op in operations if op.type not in SHAPE_READERS), [given]):
         sources = [found.get(source.ref()) for source in op.inputs]
@@ -184,7 +186,10 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
             except _UnknownError:
                 axes = None
             if axes is None or len(axes) != result.shape.rank:
-                axes = tuple(_of(UNKNOWN, size) for size in shape)
+                # Behind a loop that an RNN runs backwards nothing is where it was.
+                if any(source.ref() in turned or _is_turned(found.get(source.ref(), ())) for source in op.inputs):
+                    turned.add(result.ref())
+                axes = tuple(_of(OTHER if result.ref() in turned else UNKNOWN, size) for size in shape)
             # A shape may be declared again behind operations that nothing is known of.
             axes = tuple(
                 _of(UNKNOWN, size) if size is not None and size_of(axis) is None else axis
@@ -195,6 +200,10 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
             found[result.ref()] = axes
         entries |= _entries_of(op, [entries.get(source.ref()) for source in op.inputs if source.ref() in found])
     return found
+
+
+def _is_turned(axes: Axes) -> bool:
+    return any(factor.span[0] > factor.span[1] for axis in axes for factor in axis)
 
 
 def _followed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape, number: int) -> Axes | None:
@@ -281,7 +290,7 @@ def _agreed(axes: list[Axis], size: int | None) -> Axis:
     if len({_laid(each, WHOLE) for each in of_input}) > 1:
         return _of(UNKNOWN, size)
     if len(of_input) > 1:
-        return _nearest(of_input, size)
+        return _around(of_input, size)
     return of_input[0] if of_input else (wide[0] if wide else _of(OTHER, size))
 
 
@@ -290,12 +299,15 @@ def _laid(axis: Axis, span: Span) -> Axis:
     return tuple(factor._replace(span=span) for factor in axis)
 
 
-def _nearest(axes: list[Axis], size: int | None) -> Axis:
-    """The axis that is moved least, of some that differ in what they cover; none where they share nothing of it."""
+def _around(axes: list[Axis], size: int | None) -> Axis:
+    """An axis over all that some cover, as windows of a series do that are shifted; none where they share nothing."""
     spans = [span_of(axis) for axis in axes]
     if len({start < stop for start, stop in spans}) > 1 or max(map(min, spans)) >= min(map(max, spans)):
         return _of(OTHER, size)
-    return min(axes, key=lambda axis: abs(span_of(axis)[0]) + abs(1 - span_of(axis)[1]))
+    # What a convolution cuts off at its border is counted as seen: no more than the whole is.
+    whole = next((each for each in spans if each in (WHOLE, WHOLE[::-1])), None)
+    low, high = min(map(min, spans)), max(map(max, spans))
+    return _laid(axes[0], whole or ((low, high) if spans[0][0] < spans[0][1] else (high, low)))
 
 
 def _number_by_number(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -370,7 +382,8 @@ def _cut_to(axis: Axis, first: float, last: float, size: int | None) -> Axis:
     """An axis of the entries from one to another, which may lie outside; backwards where the last one comes first."""
     whole = size_of(axis)
     if not whole or len(axis) != 1 or axis[0].axis < 0 or not axis[0].is_whole:
-        return _resized(axis, size)
+        # Tokens in another order are no places.
+        return _of(OTHER, size) if last < first and _is_of_input(axis) else _resized(axis, size)
     start, stop = axis[0].span
     of_one = (stop - start) / whole
     return _of(axis[0].axis, size, (start + first * of_one, start + last * of_one))
@@ -544,6 +557,8 @@ def _sliced(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape)
 
 def _cropped(axis: Axis, taken: range, length: int) -> Axis:
     tokens, rest = tokens_of(axis), length - taken.stop
+    if not taken:
+        raise _UnknownError
     if taken.step == 1 and taken.start <= tokens.before and rest <= tokens.after:
         return _surrounded(axis, -taken.start, -rest)
     if max(taken) < tokens.before or min(taken) >= length - tokens.after:
@@ -553,7 +568,8 @@ def _cropped(axis: Axis, taken: range, length: int) -> Axis:
 
 def _taken(axis: Axis, taken: range) -> Axis:
     """An axis of some of its entries, in steps, forwards or backwards."""
-    first = taken.start if taken.step > 0 else taken.start + 1
+    # Each entry lies in the middle of those that are left out around it.
+    first = taken.start + (1 - taken.step) / 2
     return _cut_to(axis, first, first + len(taken) * taken.step, len(taken))
 
 
@@ -612,15 +628,23 @@ def _gathered(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
         return (*around[:axis], *indices, *around[axis + 1 :])
     if values is None:
         raise _UnknownError
-    taken = tf.get_static_value(op.inputs[1])
-    steps = {*np.diff(taken).tolist()} if np.ndim(taken) == 1 else set()
-    if len(steps) == 1 and 0 not in steps:
-        (step,), first = steps, int(taken[0])
-        found = [_taken(values[axis], range(first, first + step * len(taken), step))]
-    else:
-        # Places in an order of their own.
-        found = [_of(OTHER, size) for size in op.inputs[1].shape[of_rows:]]
+    chosen = _chosen(values[axis], op.inputs[1]) if op.inputs[1].shape.rank == 1 else None
+    # Others are in an order of their own.
+    found = [_of(OTHER, size) for size in op.inputs[1].shape[of_rows:]] if chosen is None else [chosen]
     return (*values[:axis], *found, *values[axis + 1 :])
+
+
+def _chosen(axis: Axis, indices: tf.Tensor) -> Axis | None:
+    """An axis of the entries at some indices; None where they are not known, or in no order."""
+    try:
+        taken = _constant(indices).tolist()
+    except _UnknownError:
+        return None
+    steps = {after - before for before, after in itertools.pairwise(taken)}
+    if len(steps) == 1 and 0 not in steps:
+        (step,) = steps
+        return _taken(axis, range(taken[0], taken[0] + step * len(taken), step))
+    return _cut_to(axis, taken[0], taken[-1] + 1, len(taken)) if steps and min(steps) >= 0 else None
 
 
 def _ends_made_anew(number: int) -> Callable[[tf.Operation, list[Axes | None], tf.TensorShape], Axes]:
@@ -706,8 +730,8 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     "Roll": _rolled,
     "Slice": _part,
     "Squeeze": _squeezed,
-    "TopKV2": _ends_made_anew(1),
     "StridedSlice": _sliced,
+    "TopKV2": _ends_made_anew(1),
     "Transpose": _transposed,
     "Unpack": _unpacked,
 }

@@ -44,8 +44,8 @@ class Lengths:
             return np.asarray(constant)
         if op.type in _OF_SHAPE:
             return np.asarray(_OF_SHAPE[op.type](self._shape_of(op.inputs[0])), tensor.dtype.as_numpy_dtype)
-        are_numbers = all(each.dtype.is_integer or each.dtype.is_floating for each in op.inputs)
-        if not op.inputs or op.op_def.is_stateful or not are_numbers:
+        are_known = all(each.dtype.is_integer or each.dtype.is_floating or each.dtype.is_bool for each in op.inputs)
+        if not op.inputs or op.op_def.is_stateful or not are_known:
             raise NotFromShapesError
         results = replayed_now(op, [self[source] for source in op.inputs])
         self._known |= {result.ref(): value for result, value in zip(op.outputs, results, strict=True)}

@@ -206,8 +206,9 @@ def _made(result: tf.Tensor, sources: list[_Seen]) -> _Seen:
     ids = [source for source in sources if source.how in kept and op.type not in REDUCTIONS]
     if is_true_or_false or not ids:
         return _Seen(everything, "condition")
-    # What a mask does to ids makes none of the mask's own.
-    return _Seen(frozenset[int]().union(*(source.parts for source in ids)), "category")
+    # What a mask does to ids makes none of the mask's own; a flag that is added to an id makes another one.
+    made_of = sources if op.type in (*ADDITIONS, "AddN", "Sub") else ids
+    return _Seen(frozenset[int]().union(*(source.parts for source in made_of)), "category")
 
 
 def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: dict[Any, _Seen]) -> Lookup | None:

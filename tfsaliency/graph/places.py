@@ -62,8 +62,9 @@ class Origins:
         return tuple(places)
 
     def words(self, index: tf.Tensor) -> tf.Tensor | None:
-        """For each of the ids, in their shape, the word of the text; None where the part is not split into words."""
-        return next(iter(self._followed(index, self._words, self._word, tf.constant(""))), None)
+        """For each of the ids, in their shape, the word of the text; None where there is none, or several."""
+        found = self._followed(index, self._words, self._word, tf.constant(""))
+        return found[0] if len(found) == 1 else None
 
     def grid(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor] | None:
         """For ids in one list, the place of each in a grid with a row for each sample, and the shape of that grid.
@@ -169,7 +170,7 @@ class Origins:
     def _kept(self, tensor: tf.Tensor, origins: list[Found], empty: tf.Tensor) -> Found:
         """The origins of numbers that are made one by one: of all that each is made of.
 
-        True and false say not what the ids beside them are. Where an operation chooses, what is chosen counts.
+        True and false times an id say not what it is. Where an operation chooses, what is chosen counts.
         """
         op = tensor.op
         if op.type == "IdentityN":
@@ -184,7 +185,7 @@ class Origins:
         if op.type in CHOICES:
             return self._chosen(tensor, found, empty)
         ids = [each for source, each in zip(sources, found, strict=True) if not _is_condition(source)]
-        made_of = ids if any(ids) else found
+        made_of = ids if op.type == "Mul" and any(ids) else found
         return tuple({each.ref(): each for of_source in made_of for each in of_source}.values())
 
     def _chosen(self, tensor: tf.Tensor, found: list[Found], empty: tf.Tensor) -> Found:
@@ -209,10 +210,10 @@ class Origins:
 
 
 def _is_condition(tensor: tf.Tensor) -> bool:
-    """Whether numbers are true or false, or zeros and ones made of that."""
+    """Whether numbers are true or false, or made of that and constants."""
     op = tensor.op
     if tensor.dtype == tf.bool:
         return True
-    if op.type == "Mul":
-        return all(map(_is_condition, op.inputs))
+    if op.type in ("Mul", "Sub"):
+        return all(_is_condition(each) or tf.get_static_value(each) is not None for each in op.inputs)
     return op.type in (*IDENTITIES, *REARRANGEMENTS) and _is_condition(op.inputs[0])

@@ -709,7 +709,9 @@ def test_branches_that_are_pooled_before_they_are_joined_are_all_seen():
         explanation = method(model).explain(inputs, 1)
         assert explanation.provenance["layer"] == "of_2; of_3; of_4"
         single = [method(model, f"of_{width}").explain(inputs, 1).values for width in (2, 3, 4)]
-        np.testing.assert_allclose(explanation.values, np.mean(single, axis=0), rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(explanation.values, np.sum(single, axis=0), rtol=1e-5, atol=1e-7)
+        listed = method(model, ["of_2", "of_3", "of_4"]).explain(inputs, 1)
+        np.testing.assert_allclose(listed.values, np.mean(single, axis=0), rtol=1e-5, atol=1e-7)
 
 
 def test_frames_that_are_pooled_one_by_one_have_the_map_before_pooling():
@@ -762,3 +764,53 @@ def test_branches_that_a_function_joins_are_one_layer():
     explanation = tfs.HiResCAM(model).explain(np.random.default_rng(0).normal(size=(2, 10, 3)), 1)
     assert explanation.provenance["layer"] == "ConcatV2 after of_3"
     np.testing.assert_allclose(explanation.values.sum(axis=(1, 2)), explanation.scores, rtol=1e-5)
+
+
+class OwnAttention(layers.Layer):
+    """Attention that looks at all steps, and their mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = [layers.Dense(8, name=name, use_bias=False) for name in ("query", "key", "value")]
+
+    def call(self, steps):
+        query, key, value = (part(steps) for part in self.parts)
+        return tf.reduce_mean(tf.matmul(tf.nn.softmax(tf.matmul(query, key, transpose_b=True)), value), axis=1)
+
+
+def test_query_and_key_are_no_branches():
+    """They meet the values while all of them have places: the values alone are what is pooled."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((20, 3))
+    steps = layers.Conv1D(8, 3, padding="same", activation="relu")(x)
+    model = keras.Model(x, layers.Dense(2, use_bias=False)(OwnAttention()(steps)))
+    explanation = tfs.HiResCAM(model).explain(np.random.default_rng(0).normal(size=(2, 20, 3)), 1)
+    assert explanation.provenance["layer"].endswith("value")
+    np.testing.assert_allclose(explanation.values.sum(axis=(1, 2)), explanation.scores, rtol=1e-4)
+
+
+def test_the_largest_of_several_channels_is_no_pooling():
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8, 8, 3))
+    groups = layers.Reshape((6, 6, 4, 2))(layers.Conv2D(8, 3)(x))
+    largest = layers.Dropout(0.5, name="largest")(keras.ops.max(groups, axis=-1))
+    model = keras.Model(x, layers.Dense(2, use_bias=False)(layers.GlobalAveragePooling2D()(largest)))
+    explanation = tfs.HiResCAM(model, upsample=False).explain(np.random.default_rng(0).normal(size=(2, 8, 8, 3)), 1)
+    assert explanation.provenance["layer"] == "largest"
+    np.testing.assert_allclose(explanation.values.sum(axis=(1, 2, 3)), explanation.scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize("recurrent", [layers.SimpleRNN, layers.LSTM, layers.GRU])
+def test_steps_that_a_layer_returns_backwards_are_no_places(recurrent):
+    """Their map was the mirror image of the truth. A `Bidirectional` turns them around again."""
+    keras.utils.set_random_seed(0)
+    x = np.random.default_rng(0).normal(size=(1, 6, 3))
+
+    def model(layer):
+        return keras.Sequential([keras.Input((6, 3)), layer, layers.GlobalAveragePooling1D(), layers.Dense(2)])
+
+    backwards = recurrent(4, go_backwards=True, return_sequences=True)
+    with pytest.raises(ValueError, match="no layer with places that lie over its input"):
+        tfs.HiResCAM(model(backwards)).explain(x, 1)
+    both = model(layers.Bidirectional(recurrent(4, return_sequences=True)))
+    assert tfs.HiResCAM(both).explain(x, 1).values.shape == (1, 6, 1)

@@ -24,9 +24,9 @@ class ActivationMap(Explainer):
     Args:
         model: any Keras model.
         layer: None for the last activation with spatial extent before pooling, on each way to the score and for each
-            part of the inputs, named in ``provenance["layer"]`` of the explanation; a layer, its name, or its path
-            through models (``"backbone/block5_conv3"``); for a layer with several calls, a pair of one of these and the
-            index of the call; or a list of these. The maps of several are averaged.
+            part of the inputs, named in ``provenance["layer"]`` of the explanation, whose maps add up; a layer, its
+            name, or its path through models (``"backbone/block5_conv3"``); for a layer with several calls, a pair of
+            one of these and the index of the call; or a list of these, whose maps are averaged.
         upsample: whether the map is resized to the input, ``(N, height, width, 1)``, or keeps the grid of the layer.
 
     The tokens of a transformer are arranged on their grid, without class and register tokens. Where inputs have
@@ -64,7 +64,7 @@ class ActivationMap(Explainer):
         return Attribution(tf.nest.pack_sequence_as(x, [self._over_part(number, part, maps) for number, part in parts]))
 
     def _over_part(self, number: int, part: tf.Tensor, maps: list[tuple[Activation, tf.Tensor]]) -> tf.Tensor:
-        """The mean of the maps of the layers that see a part of the inputs."""
+        """The maps of the layers that see a part of the inputs: their sum over branches, their mean over a list."""
         seen = [(grid, places) for activation, places in maps if (grid := activation.grids[number]) is not None]
         if not seen:
             return tf.zeros_like(part)
@@ -72,7 +72,7 @@ class ActivationMap(Explainer):
         if not self.upsample and len(set(grids)) > 1:
             raise ValueError(f"Maps of different grids are averaged with upsample=True. Received: {grids}")
         over = [grid.with_channels(grid.over_input(places) if self.upsample else places) for grid, places in seen]
-        return tf.add_n(over) / len(over)
+        return tf.add_n(over) / (1 if self.layer is None else len(over))
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,10 +3,11 @@
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
-from tfsaliency.graph.ancestry import ancestors, before
+from tfsaliency.graph.ancestry import ancestors, before, descendants
 from tfsaliency.graph.axes import followed_axes
 from tfsaliency.graph.layouts import FRONT, layouts
 from tfsaliency.graph.numbers_read import read_as_numbers
@@ -35,6 +36,10 @@ class Activation(NamedTuple):
     def grid(self) -> Grid:
         """The layer's own grid."""
         return next(grid for grid in self.grids if grid is not None)
+
+    def over(self, parts: set[int]) -> "Activation":
+        """The same activation, over some parts of the inputs alone."""
+        return self._replace(grids=[grid if part in parts else None for part, grid in enumerate(self.grids)])
 
     def fold(self, values: tf.Tensor) -> tf.Tensor:
         """The output, or anything of its shape, over the grid: ``(N, *grid, K)`` float32."""
@@ -120,11 +125,22 @@ class _Usable:
             activation = self._at_the_end(call)
             if activation is None or _is_pooled(activation.traced) is not pooled:
                 continue
-            if unseen & _seen(activation.grids) or activation.traced.op.name not in behind:
+            if activation.traced.op.name in behind:
+                # A part of the inputs that a later layer sees has the map of that one.
+                activation = activation.over(unseen)
+            elif chosen and not self._is_apart(activation.traced, [each.traced for each in chosen]):
+                continue
+            if any(activation.grids):
                 chosen.append(activation)
                 unseen -= _seen(activation.grids)
                 behind |= {op.name for op in ancestors(activation.traced)}
         return chosen
+
+    def _is_apart(self, tensor: tf.Tensor, others: list[tf.Tensor]) -> bool:
+        """Whether a tensor goes another way to the score than others, and meets them behind its places alone."""
+        further = {op.name for op in descendants(self._behind, others)}
+        met = next((op for op in descendants(self._behind, [tensor]) if op.name in further), None)
+        return met is None or not any(any(self._grids(result)) for result in met.outputs)
 
     def _at_the_end(self, call: LayerCall) -> Activation | None:
         """What a layer returns, with the activations behind it; None where that is no activation to map."""
@@ -235,7 +251,11 @@ def _names_a_layer(option: Any) -> bool:
 def _is_pooled(traced: tf.Tensor) -> bool:
     # A layer that is called for each step of a series has its results packed.
     op = before(traced, (*REORDERS, *IDENTITIES, "Pack")).op
-    return op.type in (*MAX_POOLS, *AVERAGE_POOLS, "Max", "Mean")
+    if op.type not in ("Max", "Mean"):
+        return op.type in (*MAX_POOLS, *AVERAGE_POOLS)
+    # The largest or mean of several channels is no pooling.
+    along, rank = tf.get_static_value(op.inputs[1]), op.inputs[0].shape.rank
+    return along is not None and bool({int(axis) % rank for axis in np.ravel(along)} - {rank - 1})
 
 
 def _is_learned(traced: tf.Tensor) -> bool:
