@@ -156,6 +156,11 @@ class Series(Kind):
     axes = 2
 
     def draw(self, row: np.ndarray, given: np.ndarray, values: np.ndarray, scale: Scale) -> None:
+        if given.ndim != 2:
+            raise ValueError(
+                f"Values of shape {values.shape} are drawn over a series (steps, columns). Received: an image of shape "
+                f"{given.shape}. Leave images out, or explain a model of pictures with channels."
+            )
         axis, steps = _only(row), np.arange(len(given))
         strip = paint.heatmap(self.flat(values, scale.signed)[None], limit=scale.limit, signed=scale.signed)
         axis.plot(steps, given, linewidth=1, color="black")
