@@ -330,7 +330,7 @@ def _pooled(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape)
 
 def _trimmed(op: tf.Operation, axes: Axes) -> Axes:
     """Axes without the padding that a window cuts off at their borders, or with what one adds there."""
-    windows = _windows(op)
+    axes, windows = tuple(map(_as_padded, axes)), _windows(op)
     is_known = windows and not op.get_attr("data_format").startswith(b"NC")
     if not is_known or op.get_attr("padding") != b"VALID":
         return axes
@@ -342,6 +342,15 @@ def _trimmed(op: tf.Operation, axes: Axes) -> Axes:
     return tuple(
         _cut_to(axis, -each, (size or 0) + each, size) for axis, each, size in zip(axes, around, sizes, strict=True)
     )
+
+
+def _as_padded(axis: Axis) -> Axis:
+    """An axis with entries around its places that are none, as one of more places: they are padding to a window."""
+    tokens = tokens_of(axis)
+    size = size_of(tokens.places)
+    if axis == tokens.places or len(tokens.places) != 1 or size is None:
+        return axis
+    return _cut_to(tokens.places, -tokens.before, size + tokens.after, size_of(axis))
 
 
 def _windows(op: tf.Operation) -> list[int]:
@@ -656,6 +665,11 @@ def _ends_made_anew(number: int) -> Callable[[tf.Operation, list[Axes | None], t
     return follow
 
 
+def _constants(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Zeros or ones, as many as a source has numbers: they are nowhere in the input."""
+    return (_first(sources)[0], *(_of(OTHER, size) for size in shape[1:])) if shape else ()
+
+
 def _looked_up(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
     """``tf.gather_nd``: indices say which numbers are where."""
     return tuple(_of(OTHER, size) for size in shape)
@@ -713,6 +727,7 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     **dict.fromkeys((*AVERAGE_POOLS, *MAX_POOLS, *RESIZES, "ScaleAndTranslate"), _pooled),
     **dict.fromkeys(REDUCTIONS, _reduced),
     **dict.fromkeys(("MatMul", "BatchMatMulV2", "BatchMatMulV3"), _matrix_product),
+    **dict.fromkeys(("ZerosLike", "OnesLike"), _constants),
     **dict.fromkeys(ALONG_AXES, _kept),
     **dict.fromkeys(TRANSFORMS, _ends_made_anew(1)),
     **dict.fromkeys(TRANSFORMS_2D, _ends_made_anew(2)),

@@ -160,7 +160,7 @@ def test_places_of_other_inputs():
     """Series, tables, grey pictures, volumes; and a loop, which nothing is known of, where the axes are as many."""
     assert placed(lambda x: x[:, ::2], (24, 3))[:4] == ((12,), 0, (24,), -1)
     around = [[0, 0], [2, 1], [0, 0]]
-    assert placed(lambda x: tf.concat([tf.zeros_like(x[:, :2]), x], axis=1), (24, 3)) is None
+    assert placed(lambda x: tf.concat([tf.zeros_like(x[:, :2]), x], axis=1), (24, 3)) == Grid((24,), 2, (24,), -1)
     assert placed(lambda x: tf.concat([tf.ones([1, 2, 3]), x], axis=1), (24, 3)) == Grid((24,), 2, (24,), -1)
     assert placed(lambda x: tf.pad(x, around), (24, 3))[:4] == ((27,), 0, (24,), -1)
     assert placed(lambda x: x[..., None] * tf.ones([4]), (24,)) == Grid((24,), 0, (24,), None)
@@ -259,6 +259,14 @@ SEEN = {
         lambda x: valid(tf.pad(x, [[0, 0], [2, 0], [6, 0], [0, 0]]), (3, 7)),
         (slice(None), slice(None)),
     ),
+    "a border that is joined, as of causal convolutions": (
+        lambda x: valid(tf.concat([tf.zeros_like(x[:, :2]), x], axis=1), (3, 1)),
+        (slice(None), slice(None)),
+    ),
+    "a border from the other end": (
+        lambda x: valid(tf.concat([x[:, -1:], x, x[:, :1]], axis=1), (3, 1)),
+        (slice(None), slice(None)),
+    ),
     "enlarged, then cropped": (
         lambda x: enlarged(pooled(4, 4)(x))[:, 2:-2, 2:-2],
         (slice(None), slice(None)),
@@ -289,6 +297,16 @@ def test_what_lies_around_the_picture_is_cut_off():
     assert grid.shape == (20, 32)
     maps = np.random.default_rng(0).normal(size=(2, 20, 32)).astype("float32")
     np.testing.assert_allclose(grid.over_input(tf.constant(maps)), maps[:, 6:-2, 6:-2], rtol=1e-5)
+    # A wide picture in the middle of a square, which is resized.
+
+    def in_square(x):
+        nothing = tf.zeros_like(x[:, :6])
+        return pooled(2, 2)(tf.concat([nothing, x, nothing], axis=1))
+
+    grid = placed(in_square, (12, 24, 2))
+    maps = np.random.default_rng(0).normal(size=(2, 12, 12)).astype("float32")
+    expected = tf.image.resize(maps[..., None], [24, 24])[:, 6:18, :, 0]
+    np.testing.assert_allclose(grid.over_input(tf.constant(maps)), expected, atol=1e-5)
 
 
 MOVED = {
