@@ -415,6 +415,14 @@ def test_a_misspelt_name_is_refused():
     assert explanation.values == {"age": 40, "pay": 200}
 
 
+def test_a_misspelt_name_inside_another_is_refused():
+    age, pay, size = (keras.Input((1,), name=name) for name in ("age", "pay", "size"))
+    model = keras.Model({"person": {"age": age, "pay": pay}, "size": size}, age + 100 * pay + size)
+    numbers = {"years": np.array([[40.0]]), "pay": np.array([[2.0]])}
+    with pytest.raises(ValueError, match=r"takes the inputs \['person/age'.*Received: \['person/pay', 'person/years'"):
+        tfs.Gradient(model).explain({"person": numbers, "size": np.ones((1, 1))})
+
+
 def test_a_table_with_columns_of_several_types():
     """pandas makes an array of objects of it, which Keras takes too."""
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])

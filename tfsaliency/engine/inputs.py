@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsaliency.base.structure import names
 from tfsaliency.model.call import declared_inputs
 
 LARGEST_WHOLE = 2**24
@@ -196,10 +197,8 @@ def _as_declared(declared: Any, given: Any) -> Any:
     """Inputs as a model declares them, where Keras takes others too: ``(N,)`` for ``(N, 1)``, or more columns."""
     if isinstance(given, dict) and declared is not None:
         # Keras finds the parts of a list by the names of its inputs.
-        names = set(declared) if isinstance(declared, dict) else {each.name for each in tf.nest.flatten(declared)}
-        missing, unknown, known = (
-            sorted(each, key=str) for each in (names - given.keys(), given.keys() - names, names)
-        )
+        own = set(declared) if isinstance(declared, dict) else {each.name for each in tf.nest.flatten(declared)}
+        missing, unknown, known = (sorted(each, key=str) for each in (own - given.keys(), given.keys() - own, own))
         if missing:
             raise ValueError(
                 f"The model takes the inputs {known}. Received: {sorted(given, key=str)}, without {missing}. Pass an "
@@ -210,7 +209,7 @@ def _as_declared(declared: Any, given: Any) -> Any:
                 f"The model has no input {unknown}, and nothing is explained of it. Its inputs: {known}",
                 stacklevel=5,
             )
-            given = {name: given[name] for name in names}
+            given = {name: given[name] for name in own}
     parts, wanted = tf.nest.flatten(given), tf.nest.flatten(declared)
     if declared is None or len(parts) != len(wanted):
         return given
@@ -236,18 +235,26 @@ def _check_against_model(declared: Any, given: Any, parts: list[np.ndarray]) -> 
             f"The model takes {wanted}. Received: {tf.nest.map_structure(lambda part: part.shape, given)}. "
             "Pass the inputs in the model's own structure."
         ) from error
+    if isinstance(declared, dict) and names(given) != names(declared):
+        raise ValueError(
+            f"The model takes the inputs {names(declared)}. Received: {names(given)}. Pass an array for each of these "
+            "names."
+        )
     for tensor, part in zip(tf.nest.flatten(declared), parts, strict=True):
-        takes_texts = tf.as_dtype(tensor.dtype) == tf.string
-        if takes_texts is _is_number(part):
-            raise ValueError(
-                f"The model takes {'texts' if takes_texts else 'numbers'} for input {tensor.name!r}. Received: dtype "
-                f"{part.dtype}"
-            )
-        if _fits(tensor.shape, part.shape):
-            continue
-        hint = ""
-        if _fits(tensor.shape, (1, *part.shape)):
-            hint = ". The batch axis is missing: pass numpy.expand_dims(x, 0)"
+        _check_part(tensor, part)
+
+
+def _check_part(tensor: Any, part: np.ndarray) -> None:
+    """Compares the type and the shape of one input with what the model declares."""
+    takes_texts = tf.as_dtype(tensor.dtype) == tf.string
+    if takes_texts is _is_number(part):
+        raise ValueError(
+            f"The model takes {'texts' if takes_texts else 'numbers'} for input {tensor.name!r}. Received: dtype "
+            f"{part.dtype}"
+        )
+    if not _fits(tensor.shape, part.shape):
+        is_alone = _fits(tensor.shape, (1, *part.shape))
+        hint = ". The batch axis is missing: pass numpy.expand_dims(x, 0)" if is_alone else ""
         raise ValueError(
             f"The model takes shape {tuple(tensor.shape)} for input {tensor.name!r}, batch first. "
             f"Received: shape {part.shape}{hint}"
