@@ -125,6 +125,8 @@ class Compiled:
         signature = [self.specs, given, *[tf.TensorSpec([], tf.int32)] * 2]
         function = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
         _, _, _, diagnostics, _ = function.structured_outputs
+        if (known := asked[0].known) is not None:
+            self.cautions += meant.cautions_of(known.score, known.logits)
         return Shared(function, point.trace, asked[0].notes, asked[0].row_bytes, [*diagnostics])
 
     def _advance(self, share: np.ndarray) -> None:

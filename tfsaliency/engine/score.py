@@ -384,9 +384,13 @@ class TracedScore(Score):
         return max((model.row_bytes for model in self._was_run), default=self._model.row_bytes)
 
     @property
+    def known(self) -> Forward | None:
+        """The score of the inputs as given, where it was asked for; with loops unrolled where only that is known."""
+        return next(iter(self._at_inputs.values()), None)
+
+    @property
     def at_inputs(self) -> Forward:
-        """The score of the inputs as given; with loops unrolled where that is known and the other is not."""
-        return next(iter(self._at_inputs.values()), None) or self._run(self._fused, self._inputs)
+        return self.known or self._run(self._fused, self._inputs)
 
     def resolve(self) -> tf.Tensor:
         return self.at_inputs.score

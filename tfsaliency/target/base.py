@@ -99,6 +99,10 @@ class Target(ABC):
         """What a user is warned of before trusting a map of these logits, one sentence each."""
         return logits.cautions()
 
+    def cautions_of(self, score: tf.Tensor, logits: Logits) -> list[str]:
+        """What a user is warned of for how a score was computed from logits, in a graph, one sentence each."""
+        return []
+
     def count(self) -> int:
         """The number of samples that the user chose something for; 1 if one choice serves all."""
         return 1

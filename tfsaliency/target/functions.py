@@ -8,7 +8,6 @@ from typing import Any
 import tensorflow as tf
 
 from tfsaliency.graph.rows import meetings
-from tfsaliency.graph.trace import Trace
 from tfsaliency.model.keys import key_of
 from tfsaliency.model.logits import Logits
 from tfsaliency.target.base import Rows, Target, shapes_of
@@ -84,11 +83,10 @@ class OwnTarget(FunctionTarget):
     """A function that the user wrote, such as the logarithm of a probability whose logits are not found."""
 
     def cautions(self, logits: Logits) -> list[str]:
-        if self.sees_inputs:
-            return []
-        specs = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), logits.values)
-        trace = Trace(lambda values: self.score(logits._replace(values=values), {}, None), specs)
-        met = meetings(tf.nest.flatten(trace.inputs), [trace.outputs])
+        return []
+
+    def cautions_of(self, score: tf.Tensor, logits: Logits) -> list[str]:
+        met = meetings(logits.floats, [score])
         return [_joined(each.operation) for each in met if each.certain][:1]
 
 
