@@ -125,21 +125,19 @@ class _Usable:
             activation = self._at_the_end(call)
             if activation is None or _is_pooled(activation.traced) is not pooled:
                 continue
-            if activation.traced.op.name in behind:
+            if activation.traced.op.name in behind or not self._is_apart(activation, chosen):
                 # A part of the inputs that a later layer sees has the map of that one.
                 activation = activation.over(unseen)
-            elif chosen and not self._is_apart(activation.traced, [each.traced for each in chosen]):
-                continue
             if any(activation.grids):
                 chosen.append(activation)
                 unseen -= _seen(activation.grids)
                 behind |= {op.name for op in ancestors(activation.traced)}
         return chosen
 
-    def _is_apart(self, tensor: tf.Tensor, others: list[tf.Tensor]) -> bool:
-        """Whether a tensor goes another way to the score than others, and meets them behind its places alone."""
-        further = {op.name for op in descendants(self._behind, others)}
-        met = next((op for op in descendants(self._behind, [tensor]) if op.name in further), None)
+    def _is_apart(self, activation: Activation, others: list[Activation]) -> bool:
+        """Whether an activation goes another way to the score than others, and meets them behind its places alone."""
+        further = {op.name for op in descendants(self._behind, [each.traced for each in others])}
+        met = next((op for op in descendants(self._behind, [activation.traced]) if op.name in further), None)
         return met is None or not any(any(self._grids(result)) for result in met.outputs)
 
     def _at_the_end(self, call: LayerCall) -> Activation | None:
