@@ -814,3 +814,23 @@ def test_steps_that_a_layer_returns_backwards_are_no_places(recurrent):
         tfs.HiResCAM(model(backwards)).explain(x, 1)
     both = model(layers.Bidirectional(recurrent(4, return_sequences=True)))
     assert tfs.HiResCAM(both).explain(x, 1).values.shape == (1, 6, 1)
+
+
+def test_two_inputs_that_meet_in_attention_have_a_map_each():
+    """They meet with their places: the layer of the second input is no branch, and the only one that sees it."""
+    keras.utils.set_random_seed(0)
+    inputs = [keras.Input((10, 3)), keras.Input((10, 4))]
+    first, second = (
+        layers.Conv1D(4, 3, padding="same", activation="relu", name=name)(x)
+        for name, x in zip(("of_first", "of_second"), inputs, strict=True)
+    )
+    weights = keras.ops.softmax(keras.ops.matmul(first, keras.ops.transpose(second, (0, 2, 1))))
+    pooled = layers.GlobalAveragePooling1D()(keras.ops.matmul(weights, second))
+    model = keras.Model(inputs, layers.Dense(2)(pooled))
+    x = [np.random.default_rng(place).normal(size=(1, 10, 3 + place)) for place in (0, 1)]
+    explanation = tfs.HiResCAM(model).explain(x, 1)
+    assert explanation.provenance["layer"] == "of_first; of_second"
+    for part, layer in enumerate(("of_first", "of_second")):
+        alone = tfs.HiResCAM(model, layer).explain(x, 1).values[part]
+        np.testing.assert_allclose(explanation.values[part], alone, rtol=1e-5, atol=1e-7)
+        assert np.abs(alone).max() > 0
