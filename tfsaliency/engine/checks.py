@@ -73,21 +73,15 @@ def _check_integers(
 ) -> None:
     if all(part.dtype.kind in "fU" for part in tf.nest.flatten(inputs.given)):
         return
-    integers = tf.nest.map_structure(lambda part: tf.convert_to_tensor(_telling_rows(part)), inputs.given)
     try:
-        first = of_integers(integers)
-    except Exception:
-        # It takes no integers at all, only their floats.
-        return
-    try:
-        floats = of_floats(tf.nest.map_structure(lambda part: tf.cast(part, tf.float32), integers))
+        reads_type = _reads_type(inputs, of_floats, of_integers)
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(
             f"{name} takes these integers, and not the same numbers as floats, so they are ids or places. Explain "
             "tfsaliency.as_model(function), which keeps them integers, or for code that is not TensorFlow's "
             "lambda x: function(x.astype('int32'))."
         ) from error
-    if not _agree(first, floats) and _agree(first, of_integers(integers)):
+    if reads_type:
         raise ValueError(
             f"{name} answers differently to these integers and to the same numbers as floats, so it reads their "
             "type (tf.image.convert_image_dtype does). Pass floats as it is to see them."
@@ -96,27 +90,31 @@ def _check_integers(
 
 def _check_float64(inputs: Inputs, of_floats: Callable[[Any], Any], of_passed: Callable[[Any], Any], name: str) -> None:
     parts = [part for part in tf.nest.flatten(inputs.given) if part.dtype == np.float64]
-    if not any(np.abs(part).max() > LARGEST_WHOLE for part in parts):
-        return
-    rows = tf.nest.map_structure(lambda part: tf.convert_to_tensor(_telling_rows(part)), inputs.given)
-    try:
-        exact = of_passed(rows)
-    except Exception:
-        # It takes no numbers of 64 bits.
-        return
-    floats = of_floats(tf.nest.map_structure(_as_float32, rows))
-    if not _agree(exact, floats) and _agree(exact, of_passed(rows)):
+    largest = max((np.abs(part).max() for part in parts), default=0)
+    if largest > LARGEST_WHOLE and _reads_type(inputs, of_floats, of_passed):
         raise ValueError(
             f"{name} answers differently to these numbers in float64 and in float32, in which inputs are explained: it "
-            f"holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: numbers up to "
-            f"{max(np.abs(part).max() for part in parts):,.0f}. Subtract what they have in common, and explain a "
-            "function that adds it again: tfsaliency.as_model(lambda x: model(tf.cast(x, 'float64') + shift)) for "
-            "x - shift, or for code that is not TensorFlow's lambda x: function(x.astype('float64') + shift)."
+            f"holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: numbers up to {largest:,.0f}. Subtract "
+            "what they have in common, and explain a function that adds it again: "
+            "tfsaliency.as_model(lambda x: model(tf.cast(x, 'float64') + shift)) for x - shift, or for code that is "
+            "not TensorFlow's lambda x: function(x.astype('float64') + shift)."
         )
 
 
+def _reads_type(inputs: Inputs, of_floats: Callable[[Any], Any], of_passed: Callable[[Any], Any]) -> bool:
+    """Whether the answer to some rows is another one in float32, and not by chance: the same each time it is asked."""
+    rows = tf.nest.map_structure(lambda part: tf.convert_to_tensor(_telling_rows(part)), inputs.given)
+    try:
+        passed = of_passed(rows)
+    except Exception:
+        # It takes no numbers of their types at all, only their floats.
+        return False
+    floats = of_floats(tf.nest.map_structure(_as_float32, rows))
+    return not _agree(passed, floats) and _agree(passed, of_passed(rows))
+
+
 def _as_float32(part: tf.Tensor) -> tf.Tensor:
-    return tf.cast(part, tf.float32) if part.dtype == tf.float64 else part
+    return part if part.dtype == tf.string else tf.cast(part, tf.float32)
 
 
 def _telling_rows(part: np.ndarray) -> np.ndarray:
