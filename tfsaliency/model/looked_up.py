@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import alike
 from tfsaliency.graph.lookups import Lookup, counted_from_start, table_of
 from tfsaliency.graph.padding import Filler, fillers
-from tfsaliency.graph.places import Origins
+from tfsaliency.graph.places import Found, Origins
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.tensors.sums import sizes_of
@@ -200,21 +200,30 @@ class LookedUp(Leaf):
             rows = tf.cast(tf.RaggedTensor.from_row_splits(index, values[self.lookup.splits]).value_rowids(), tf.int32)
         return rows * tf.shape(numbers)[1] + tf.cast(index, tf.int32)
 
-    def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tf.Tensor:
+    def onto(self, parts: list[tf.Tensor], told: tf.Tensor, values: Values, *, adds_up: bool) -> list[tf.Tensor]:
         """One number for each id, put where the id came from.
 
         Args:
-            part: a traced part of the inputs.
+            parts: the traced parts of the inputs that the ids come from.
             told: in the shape of the ids.
             values: of the traced tensors.
+            adds_up: whether an id that is made of several numbers is shared among them, in equal parts; else each of
+                them has the whole.
 
         Returns:
-            Numbers in the shape of the part; for a text that is split one for each word, ``(N, T)``.
+            For each part numbers in its shape; for a text that is split one for each word, ``(N, T)``.
 
         Raises:
-            ValueError: the ids are made of the part in a way that does not show where each came from.
+            ValueError: the ids are made of a part in a way that does not show where each came from.
         """
-        places = Origins(part, values).places(self.lookup.index)
+        places = [Origins(part, values).places(self.lookup.index) for part in parts]
+        sources = [each for found in places for each in found]
+        if adds_up and len(sources) > 1:
+            makers = tf.add_n([tf.cast(each >= 0, tf.float32) for each in sources])
+            told /= tf.maximum(makers, 1.0)
+        return [self._onto_places(part, told, found, values) for part, found in zip(parts, places, strict=True)]
+
+    def _onto_places(self, part: tf.Tensor, told: tf.Tensor, places: Found, values: Values) -> tf.Tensor:
         if places:
             shape = tf.shape(values[part])
             flat, size = tf.reshape(told, [-1]), tf.reduce_prod(shape)
@@ -242,20 +251,6 @@ class LookedUp(Leaf):
             f"The ids that {op.name!r}, an operation of type {op.type}, makes cannot be followed back to places of the "
             "inputs. Pass what it makes to the model behind it, and explain that model."
         )
-
-    def shared(self, told: tf.Tensor, parts: list[tf.Tensor], values: Values) -> tf.Tensor:
-        """One number for each id, an equal share for each number of the inputs that the id is made of.
-
-        Args:
-            told: in the shape of the ids.
-            parts: traced parts of the inputs.
-            values: of the traced tensors.
-        """
-        places = [each for part in parts for each in Origins(part, values).places(self.lookup.index)]
-        if len(places) < 2:
-            return told
-        makers = tf.add_n([tf.cast(each >= 0, tf.float32) for each in places])
-        return told / tf.maximum(makers, 1.0)
 
     def over(self, shares: list[tuple[tf.Tensor, tf.Tensor]], numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """Numbers for places of the inputs, laid over copies of the numbers that stand for them: what `onto` undoes.

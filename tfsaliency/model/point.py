@@ -295,11 +295,10 @@ class Point(Traced):
                 squared = by_norm and leaf.is_of_ids
                 of_ids = leaf.told(of_leaf, entered.values, squared=squared)
                 sums = squares if squared else summed
-                if not squared:
-                    parts = [self._parts[part] for part in leaf.lookup.parts]
-                    of_ids = leaf.shared(of_ids, parts, entered.values)
-                for part in sorted(leaf.lookup.parts):
-                    onto = leaf.onto(self._parts[part], of_ids, entered.values)
+                made_of = sorted(leaf.lookup.parts)
+                parts = [self._parts[part] for part in made_of]
+                of_parts = leaf.onto(parts, of_ids, entered.values, adds_up=not squared)
+                for part, onto in zip(made_of, of_parts, strict=True):
                     onto = onto if (text := texts[part]) is None else text.laid_out(leaf, onto)
                     sums[part] = sums[part] + onto if part in sums else onto
         for part, square in squares.items():

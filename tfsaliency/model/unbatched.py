@@ -144,8 +144,8 @@ class Unbatched(LookedUp):
         is_read = tf.ones(tf.shape(values[self.lookup.index]), tf.bool) if is_pad is None else ~is_pad
         return tf.where(self._at_places(tf.reshape(is_read, [-1]), tf.constant(False), values), sums, 0.0)
 
-    def onto(self, part: tf.Tensor, told: tf.Tensor, values: Values) -> tf.Tensor:
-        return told
+    def onto(self, parts: list[tf.Tensor], told: tf.Tensor, values: Values, *, adds_up: bool) -> list[tf.Tensor]:
+        return [told]
 
     def words(self, part: tf.Tensor, values: Values) -> tf.Tensor | None:
         words = Origins(part, values).words(self.lookup.index) if part.dtype == tf.string else None
