@@ -174,23 +174,23 @@ class TracedModel(Traced):
     def structure(self) -> "Structure":
         """What the model computes, and the names that it has for it."""
         tensors = tf.nest.flatten((self.inputs, self.logits.values, self.logits.outputs))
-        places = [(self.positions[each.op.name], each.value_index) for each in tensors]
         calls = [(call.number, call.in_builtin, call.operations, call.output is None) for call in self.calls]
         # These are traced into the graph first. TensorFlow gives each a name that no other process and model has.
         gradients = self.trace.gradients.ends(self.trace.graph)
+        names = [op.name for op in self.trace.graph.get_operations()]
+        positions = {name: position for position, name in enumerate(names)}
+
+        def places(ends: list[tf.Tensor | None]) -> list[tuple[int, int] | None]:
+            return [None if each is None else (positions[each.op.name], each.value_index) for each in ends]
+
         # The shapes of weights show in what is read of them alone.
         definition = self.trace.graph.as_graph_def(add_shapes=True)
         for node in definition.node:
             if node.name in gradients:
-                node.attr["_gradient_op_type"].s = repr(self._places_of(gradients[node.name])).encode()
-        computed = digest(definition), repr((places, calls, self.logits.links))
-        names = [*(op.name for op in self.trace.graph.get_operations()), *(call.name for call in self.calls)]
+                node.attr["_gradient_op_type"].s = repr(places(gradients[node.name])).encode()
+        computed = digest(definition), repr((places(tensors), calls, self.logits.links))
         layers = frozenset(name for call in self.calls for name in call.path.split("/"))
-        return Structure(computed, tuple(names), layers)
-
-    def _places_of(self, tensors: list[tf.Tensor | None]) -> list[tuple[int, int] | None]:
-        positions = {op.name: position for position, op in enumerate(self.trace.graph.get_operations())}
-        return [None if each is None else (positions[each.op.name], each.value_index) for each in tensors]
+        return Structure(computed, (*names, *(call.name for call in self.calls)), layers)
 
     @contextmanager
     def state_put_back(self) -> Iterator[None]:
