@@ -22,6 +22,7 @@ FLAGS = {
     "another": lambda ids: floats(ops.not_equal(ids, 2)),
     "with a weight": lambda ids: layers.Dense(1, kernel_initializer="ones")(floats(ops.not_equal(ids, 2))),
     "one of two numbers": lambda ids: ops.where(ops.not_equal(ids, 2), 0.3, 0.1),
+    "true": lambda ids: floats(ops.cast(ids, "bool")),
 }
 
 
@@ -70,6 +71,20 @@ MASKS = {
     ),
     "an earlier state": lambda ids, vectors: UNROLLED(vectors, mask=ops.not_equal(ids, 0)),
     "as long as none was masked": lambda ids, vectors: averaged(vectors, ops.cumprod(floats(ids > 0), axis=1)),
+    "at least one": lambda ids, vectors: averaged(vectors, floats(ids >= 1)),
+    "not below one": lambda ids, vectors: averaged(vectors, 1 - floats(ids < 1)),
+    "at most one": lambda ids, vectors: averaged(vectors, floats(ops.minimum(ids, 1))),
+    "sign": lambda ids, vectors: averaged(vectors, floats(ops.sign(ids))),
+    "true": lambda ids, vectors: averaged(vectors, floats(ops.cast(ids, "bool"))),
+    "with an axis of one": lambda ids, vectors: averaged(
+        vectors, floats(ops.any(ops.not_equal(ids[..., None], 0), axis=-1))
+    ),
+    "read backwards": lambda ids, vectors: averaged(
+        ops.flip(vectors, axis=1), floats(ops.not_equal(ops.flip(ids, axis=1), 0))
+    ),
+    "logarithm of little": lambda ids, vectors: ops.einsum(
+        "nt,ntd->nd", ops.softmax(vectors[..., 0] + ops.log(floats(ids > 0) + 1e-8)), vectors
+    ),
     "dropped": lambda ids, vectors: tf.math.segment_sum(
         tf.boolean_mask(vectors, ids > 0), tf.cast(tf.where(ids > 0)[:, 0], tf.int32)
     ),
@@ -88,6 +103,38 @@ def test_an_id_that_is_masked_is_padding(name):
     assert explanation.provenance["baseline"] == "the id that fills up short rows, 0"
     np.testing.assert_array_equal(explanation.values[0, 3:], 0)
     assert (explanation.values[0, :3] != 0).all()
+
+
+def test_an_id_that_is_masked_where_it_is_equal_is_padding():
+    """As RoBERTa does, whose padding is 1: no comparison says which ids it differs from."""
+    ids = keras.Input((5,), dtype="int32")
+    vectors = layers.Embedding(4, 3, weights=[TABLE])(ids)
+    weights = ops.softmax(vectors[..., 0] - 1e4 * floats(ops.equal(ids, 1)))
+    model = keras.Model(ids, ops.einsum("nt,ntd->nd", weights, vectors))
+    explanation = tfs.IntegratedGradients(model, steps=16).explain(np.array([[2, 3, 0, 1, 1]]), 1)
+    assert explanation.provenance["baseline"] == "the id that fills up short rows, 1"
+    np.testing.assert_allclose(explanation.values[0, 3:], 0, atol=1e-12)
+
+
+def test_the_id_that_ends_a_text_before_its_last_step_is_taken_is_padding():
+    ids, given = keras.Input((5,), dtype="int32"), np.array([[2, 3, 1, 0, 0]])
+    vectors = layers.Embedding(4, 3, weights=[TABLE])(ids)
+    last = ops.one_hot(ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1) - 1, 5)
+    model = keras.Model(ids, ops.einsum("nt,ntd->nd", last, vectors))
+    explanation = tfs.IntegratedGradients(model, steps=4).explain(given, 1)
+    expected = [[0, 0, TABLE[1, 1] - TABLE[0, 1], 0, 0]]
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-5)
+
+
+def test_an_id_that_others_are_counted_as_in_a_second_table_is_no_padding():
+    """The second table tells 0 from all other ids, and has a vector for both."""
+    ids, given = keras.Input((5,), dtype="int32"), np.array([[1, 2, 3, 0, 0]])
+    vectors = layers.Embedding(4, 3, weights=[TABLE])(ids)
+    beside = layers.Embedding(2, 3, weights=[TABLE[2:]])(ops.minimum(ids, 1))
+    model = keras.Model(ids, ops.sum(ops.concatenate([vectors, beside], axis=-1), axis=1))
+    for target, table, index in ((1, TABLE[:, 1], given), (4, TABLE[2:, 1], np.minimum(given, 1))):
+        explanation = tfs.IntegratedGradients(model, steps=4).explain(given, target)
+        np.testing.assert_allclose(explanation.values, table[index] - table.mean(), rtol=1e-4, atol=1e-6)
 
 
 WEIGHTS = {

@@ -11,27 +11,22 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, before
-from tfsaliency.graph.masks import Masks
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
     BAGS,
     CHOICES,
     DISTINCT,
-    EQUALITIES,
-    FIRST_IS_ABOVE,
     GATHERS,
     IDENTITIES,
-    LISTINGS,
     NUMBERS_TO_IDS,
     REARRANGEMENTS,
     REDUCTIONS,
-    REORDERS,
     ROUNDINGS,
-    SECOND_IS_ABOVE,
     SHAPE_READERS,
     STOPS,
 )
+from tfsaliency.graph.pads import Pad, pad_of
 
 # vectors: a row of a table for each id. one-hot: zeros and a one for each id. bag: how often each id occurs in a row.
 # number: an integer, as a float.
@@ -61,14 +56,14 @@ class Lookup(NamedTuple):
         kind: how the numbers are made.
         tensor: the numbers, ``(N, ..., D)``.
         index: the ids that they are made of, ``(N, ...)``. Those of a bag may lie in one row, with ``splits``.
-        pad: ids of the same shape, and the one among them that fills up short rows; None where no id is masked.
+        pad: the id that fills up short rows; None where no id is masked.
     """
 
     parts: frozenset[int]
     kind: LookupKind
     tensor: tf.Tensor
     index: tf.Tensor
-    pad: tuple[tf.Tensor, tf.Tensor] | None = None
+    pad: Pad | None = None
 
     @property
     def distinct(self) -> tf.Operation | None:
@@ -281,37 +276,8 @@ def _terms(tensor: tf.Tensor, made: dict[Any, Lookup]) -> Iterable[Lookup]:
             yield from _terms(source, made)
 
 
-def _pad(lookup: Lookup, lookups: list[Lookup], order: list[tf.Operation]) -> tuple[tf.Tensor, tf.Tensor] | None:
-    """The ids that an index is, and the one among them that fills up short rows or is masked."""
-    tensor = index = lookup.index
-    same = {index.ref()}
-    while tensor.op.type in (*IDENTITIES, *CHOICES):
-        # A negative id counts from the end of a table: where it is one, the length is added.
-        tensor = tensor.op.inputs[-1]
-        same.add(tensor.ref())
-    if tensor.op.type == "RaggedTensorToTensor":
-        return tensor, tensor.op.inputs[2]
-    pairs = [(op, *pair) for op in order for pair in _compared(op) if _is_masked(pair[1])]
-    # Ids are compared before they are listed, or moved otherwise. What is no id, as -1 for a missing category, is not
-    # looked up.
-    passed = before(tensor, (*IDENTITIES, *LISTINGS, *REORDERS))
-    found = [(op, ids, ids, id) for op, ids, id in pairs if before(ids, IDENTITIES).ref() in same] + [
-        (op, ids, index, id)
-        for op, ids, id in pairs
-        if before(ids, (*IDENTITIES, *REORDERS)) is passed and tf.get_static_value(id).min() >= 0
-    ]
-    if not found:
-        return None
-    of_same = [each.tensor for each in lookups if each.parts & lookup.parts]
-    masks = Masks(of_same, (result for op in ancestors(index) for result in op.outputs))
-    # How often each id is masked, and how it is told apart.
-    masked: dict[float, tuple[int, tuple[tf.Tensor, tf.Tensor]]] = {}
-    for op, compared, ids, id in found:
-        number = tf.get_static_value(id).item()
-        count, pair = masked.get(number, (0, (ids, id)))
-        masked[number] = count + masks.hidings(op, compared, number), pair
-    count, pair = masked[max(masked, key=lambda each: (masked[each][0], each == 0))]
-    return pair if count else None
+def _pad(lookup: Lookup, lookups: list[Lookup], order: list[tf.Operation]) -> Pad | None:
+    return pad_of(lookup.index, [each.tensor for each in lookups if each.parts & lookup.parts], order)
 
 
 def counted_from_start(index: tf.Tensor) -> tf.Tensor:
@@ -322,23 +288,6 @@ def counted_from_start(index: tf.Tensor) -> tf.Tensor:
     condition, _, ids = op.inputs
     is_below_zero = condition.op.type == "Less" and condition.op.inputs[0] is ids
     return ids if is_below_zero and tf.get_static_value(condition.op.inputs[1]) == 0 else index
-
-
-def _compared(op: tf.Operation) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Ids and the one among them that an operation may tell apart from the others, which it differs from or is below.
-
-    ``ids < 0`` tells no id apart.
-    """
-    sources = tuple(op.inputs)
-    pairs = [sources] if op.type in (*EQUALITIES, *FIRST_IS_ABOVE) else []
-    return pairs + ([sources[::-1]] if op.type in (*EQUALITIES, *SECOND_IS_ABOVE) else [])
-
-
-def _is_masked(id: tf.Tensor) -> bool:
-    """Whether ids are compared with one that is masked: an id that others differ from, or 0."""
-    value = tf.get_static_value(id)
-    is_other = any(op.type == "NotEqual" for op in id.consumers())
-    return value is not None and value.size == 1 and value.dtype.kind in "fiu" and bool(is_other or not value.any())
 
 
 def _rows(lookup: Lookup) -> int | None:

@@ -28,8 +28,8 @@ from tfsaliency.graph.operations import (
 )
 from tfsaliency.graph.step import replayed_now
 
-# The exponential of a number so far below others is nothing beside theirs.
-FAR = 50.0
+# The exponential of a number so far below others is nothing beside theirs: no more than the rounding of a float32.
+FAR = 16.0
 _OF_NUMBERS = (*ELEMENTWISE, *NUMBER_BY_NUMBER)
 
 
@@ -100,8 +100,12 @@ class _Search:
         # Where another id is put for one, its place is read.
         if self._hides(op, meets) or (decides and op.type not in CHOICES):
             self.hiding.add(op.name)
-        elif not decides and not meets and not self._has_weights(op):
+        elif not decides and not meets and not self._is_value(op) and not self._has_weights(op):
             self.follow(op, self._at_number)
+
+    def _is_value(self, op: tf.Operation) -> bool:
+        """Whether an operation looks up values for flags, as for categories."""
+        return any(result.ref() in self._masked for result in op.outputs)
 
     def follow(self, op: tf.Operation, known: dict[Any, Any]) -> None:
         """Takes what an operation makes of flags for flags."""
@@ -110,7 +114,12 @@ class _Search:
         for result in new:
             self._at_number[result.ref()] = number
             is_kept = op.type in (*_OF_NUMBERS, *MOVES, *OF_EQUALS) and has_places(result)
-            if result.dtype == tf.bool or (is_kept and any(each.ref() in self._truths for each in op.inputs)):
+            # The place of the last step, as zeros and a one, masks all others.
+            if (
+                result.dtype == tf.bool
+                or op.type == "OneHot"
+                or (is_kept and any(each.ref() in self._truths for each in op.inputs))
+            ):
                 self._truths.add(result.ref())
         self.flags += new
 

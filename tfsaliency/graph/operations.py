@@ -126,10 +126,9 @@ JOINS_AND_PARTS = ("ConcatV2", "GatherV2", "Pack", "Prod", "Slice", "StridedSlic
 JOINS = ("Concat", "ConcatV2", "Pack")
 # Adds zeros, or another constant.
 PADS = ("Pad", "PadV2")
-# Each number of the result is one number of a source.
-REARRANGEMENTS = (
+# Each number of the result is one number of the first source.
+PARTS = (
     *REORDERS,
-    *JOINS,
     "GatherNd",
     "GatherV2",
     "ReverseSequence",
@@ -141,6 +140,8 @@ REARRANGEMENTS = (
     "StridedSlice",
     "Unpack",
 )
+# Each number of the result is one number of a source.
+REARRANGEMENTS = (*PARTS, *JOINS)
 # Reads or moves numbers along some axes, each of which stays as long as it was.
 ALONG_AXES = ("Cumprod", "Cumsum", "LogSoftmax", "ReverseV2", "Roll", "Softmax")
 # Makes other numbers of all numbers along the last axis, such as frequencies of times; and along the last two.

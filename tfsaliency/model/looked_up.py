@@ -104,7 +104,9 @@ class LookedUp(Leaf):
         self.adds, self.is_of_ids = lookup.kind in ("vectors", "one-hot"), lookup.kind != "number"
         self.shape = (1, *inner) if self.adds and len(inner) == 1 else inner
         if self.adds:
-            self.nothing = "the mean of all ids" if lookup.pad is None else _name_of_pad(lookup.pad[1])
+            self.nothing = (
+                "the mean of all ids" if lookup.pad is None else f"the id that fills up short rows, {lookup.pad.id:g}"
+            )
 
     def stands_with(self, other: Leaf) -> bool:
         if not isinstance(other, LookedUp) or self is other:
@@ -120,7 +122,7 @@ class LookedUp(Leaf):
         lookup = self.lookup
         splits = [] if lookup.splits is None else [lookup.splits]
         table = [table_of(lookup)] if lookup.kind == "vectors" else []
-        return [self.traced, lookup.index, *splits, *table, *(lookup.pad or ())]
+        return [self.traced, lookup.index, *splits, *table, *([lookup.pad.ids] if lookup.pad else [])]
 
     @property
     def _is_widened(self) -> bool:
@@ -139,8 +141,7 @@ class LookedUp(Leaf):
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """The vector of the id that fills up short rows; where there is none, the mean of the table."""
         kind, pad = self.lookup.kind, self.lookup.pad
-        # A single id, without axes.
-        id = None if pad is None else tf.reshape(values[pad[1]], [])
+        id = None if pad is None else tf.constant(pad.id, tf.int64)
         if kind == "one-hot":
             length = numbers.shape[-1]
             vector = tf.fill([length], 1 / length) if id is None else tf.one_hot(tf.cast(id, tf.int32), length)
@@ -183,8 +184,8 @@ class LookedUp(Leaf):
         """Which ids fill up short rows, in the shape of the ids; None where none is masked."""
         if self.lookup.pad is None:
             return None
-        ids, pad = (values[each] for each in self.lookup.pad)
-        return tf.equal(ids, tf.cast(pad, ids.dtype))
+        ids = values[self.lookup.pad.ids]
+        return tf.equal(ids, tf.constant(self.lookup.pad.id, ids.dtype))
 
     def _of_occurrences(self, numbers: tf.Tensor, index: tf.Tensor, values: Values) -> tf.Tensor:
         """The numbers of a bag, each shared by all places where its id occurs in the row."""
@@ -295,8 +296,3 @@ class LookedUp(Leaf):
         counts = tf.math.unsorted_segment_sum(tf.ones_like(cells, tf.float32), cells, size)
         sums = tf.math.unsorted_segment_sum(of_ids, tf.reshape(cells, [-1]), size)
         return tf.reshape(tf.where(counts > 0, sums / tf.maximum(counts, 1.0), 1.0), tf.shape(numbers))
-
-
-def _name_of_pad(pad: tf.Tensor) -> str:
-    id = tf.get_static_value(pad)
-    return "the id that fills up short rows" + ("" if id is None else f", {id.item()}")

@@ -136,9 +136,8 @@ class Point(Traced):
 
     def filler(self, place: int) -> int | None:
         """The id that fills up short rows of a part of ids; None where the model masks none."""
-        pads = [each.lookup.pad for each in self._looked_up if place in each.lookup.parts and each.lookup.pad]
-        ids = [tf.get_static_value(pad) for _, pad in pads]
-        return next((int(id.item()) for id in ids if id is not None), None)
+        pads = [each.lookup.pad for each in self._looked_up if place in each.lookup.parts]
+        return next((int(pad.id) for pad in pads if pad is not None), None)
 
     @property
     def shown(self) -> Any:
