@@ -1,7 +1,8 @@
 """Where the axes of an input are in every tensor behind it: which axis of a layer comes from which of a picture.
 
 Each axis of a traced tensor is a product of factors, the slowest first: tokens of a picture are its rows times its
-columns. Factors are followed from the input, operation by operation. What is not in the tables below is not known.
+columns. Factors are followed from the input, operation by operation. An operation that is not in the tables below
+may put numbers anywhere; a loop, as an RNN is one, is taken to leave steps where they are.
 
 A layer is taken to lie over all that the network reads of an axis, as everyone resizes activation maps. What is cropped
 is not read, an axis may be read backwards, and padding lies around the input unless it makes up for the border that a
@@ -25,6 +26,8 @@ from tfsaliency.graph.operations import (
     COMPLEX,
     CONVOLUTIONS,
     ELEMENTWISE,
+    LIST_READERS,
+    LOOPS,
     MAX_POOLS,
     NUMBER_BY_NUMBER,
     REDUCTIONS,
@@ -39,6 +42,9 @@ from tfsaliency.tensors.places import WHOLE, Span
 # What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, places
 # with entries around them that are none, or the same entry several times.
 OTHER, UNKNOWN, TOKENS, REPEATED = -1, -2, -3, -4
+_SPLITS = ("Split", "SplitV")
+# Leave steps where they are.
+_OF_LOOPS = (*LOOPS, *LIST_READERS)
 # Numbers of rows that show which of several sizes of a reshape the batch has a part in.
 BATCHES = (7, 11)
 
@@ -189,17 +195,30 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
                 # Behind a loop that an RNN runs backwards nothing is where it was.
                 if any(source.ref() in turned or _is_turned(found.get(source.ref(), ())) for source in op.inputs):
                     turned.add(result.ref())
-                axes = tuple(_of(OTHER if result.ref() in turned else UNKNOWN, size) for size in shape)
-            # A shape may be declared again behind operations that nothing is known of.
-            axes = tuple(
-                _of(UNKNOWN, size) if size is not None and size_of(axis) is None else axis
-                for axis, size in zip(axes, shape, strict=True)
-            )
+                may_be_kept = _is_known(op) and result.ref() not in turned
+                axes = tuple(_of(UNKNOWN if may_be_kept else OTHER, size) for size in shape)
+            axes = tuple(map(_declared, axes, shape))
             if op.type == "Pack":
                 axes = _put_together(op, axes, [entries.get(source.ref()) for source in op.inputs], found)
             found[result.ref()] = axes
         entries |= _entries_of(op, [entries.get(source.ref()) for source in op.inputs if source.ref() in found])
     return found
+
+
+def _declared(axis: Axis, size: int | None) -> Axis:
+    """An axis whose length may be declared again, behind operations that do not tell it."""
+    if size is None or size_of(axis) is not None:
+        return axis
+    return _of(OTHER if {factor.axis for factor in axis} == {OTHER} else UNKNOWN, size)
+
+
+def first_unknown(given: tf.Tensor, operations: Iterable[tf.Operation]) -> tf.Operation | None:
+    """The first operation behind an input that may put its numbers anywhere."""
+    return next((op for op in descendants(operations, [given]) if not _is_known(op)), None)
+
+
+def _is_known(op: tf.Operation) -> bool:
+    return op.type in (*_FOLLOW, *_SPLITS, *_OF_LOOPS, *SHAPE_READERS)
 
 
 def _is_turned(axes: Axes) -> bool:
@@ -208,7 +227,7 @@ def _is_turned(axes: Axes) -> bool:
 
 def _followed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape, number: int) -> Axes | None:
     """The axes of a result of an operation, of some number; None where there is no table for it."""
-    if op.type in ("Split", "SplitV"):
+    if op.type in _SPLITS:
         return _split(op, next(each for each in sources if each is not None), number)
     return _FOLLOW[op.type](op, sources, shape) if op.type in _FOLLOW else None
 
@@ -252,6 +271,12 @@ def _first(sources: list[Axes | None]) -> Axes:
     if sources[0] is None:
         raise _UnknownError
     return sources[0]
+
+
+def _length_of(source: tf.Tensor, axes: Axes | None, place: int) -> int | None:
+    """How many entries an axis has: TensorFlow does not know the size of every reshape."""
+    known: int | None = source.shape[place]
+    return size_of(axes[place]) if known is None and axes is not None else known
 
 
 def _constant(tensor: tf.Tensor) -> Any:
@@ -314,7 +339,15 @@ def _number_by_number(op: tf.Operation, sources: list[Axes | None], shape: tf.Te
     """Shapes are aligned at their ends."""
     rank = len(shape)
     padded = [((),) * (rank - len(each)) + each for each in sources if each is not None]
-    return tuple(_agreed([each[place] for each in padded], size) for place, size in enumerate(shape))
+    sizes = [1 if _is_narrow(op, sources, place - rank) else size for place, size in enumerate(shape)]
+    return tuple(_agreed([each[place] for each in padded], size) for place, size in enumerate(sizes))
+
+
+def _is_narrow(op: tf.Operation, sources: list[Axes | None], place: int) -> bool:
+    """Whether no operand has more than one entry along an axis, which is counted from the end."""
+    pairs = zip(op.inputs, sources, strict=True)
+    reaching = [(each, axes) for each, axes in pairs if each.shape.rank is None or each.shape.rank >= -place]
+    return all(each.shape.rank is not None and _length_of(each, axes, place) == 1 for each, axes in reaching)
 
 
 def _moved(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -525,10 +558,12 @@ def _joined(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape)
     known = [each for each in parts if each is not None]
     result = [_agreed([each[place] for each in known], size) for place, size in enumerate(shape)]
     of_input = [place for place, each in enumerate(parts) if each is not None and _is_of_input(each[axis])]
-    sizes = [source.shape[axis] for source in op.inputs[:-1]]
-    if len(of_input) == 1 and None not in sizes:
+    sizes = [_length_of(source, each, axis) for each, source in zip(parts, op.inputs, strict=False)]
+    known_sizes = [size for size in sizes if size is not None]
+    if len(of_input) == 1 and len(known_sizes) == len(sizes):
         (place,) = of_input
-        result[axis] = _surrounded(_first([parts[place]])[axis], sum(sizes[:place]), sum(sizes[place + 1 :]))
+        before, after = sum(known_sizes[:place]), sum(known_sizes[place + 1 :])
+        result[axis] = _surrounded(_first([parts[place]])[axis], before, after)
     else:
         result[axis] = _of(UNKNOWN if of_input and shape[axis] is None else OTHER, shape[axis])
     return tuple(result)
@@ -550,7 +585,8 @@ def _sliced(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape)
         elif "new_axis" in marked:
             result.append(())
         else:
-            axis, length = axes[place], op.inputs[0].shape[place]
+            axis = axes[place]
+            length = _length_of(op.inputs[0], axes, place)
             place += 1
             if "shrink_axis" in marked:
                 continue
@@ -667,7 +703,8 @@ def _ends_made_anew(number: int) -> Callable[[tf.Operation, list[Axes | None], t
 
 def _constants(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
     """Zeros or ones, as many as a source has numbers: they are nowhere in the input."""
-    return (_first(sources)[0], *(_of(OTHER, size) for size in shape[1:])) if shape else ()
+    axes = _first(sources)
+    return (*axes[:1], *(_of(OTHER, size_of(axis)) for axis in axes[1:]))
 
 
 def _looked_up(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
@@ -725,6 +762,7 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     **dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, "ExtractImagePatches"), _moved),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _moved),
     **dict.fromkeys((*AVERAGE_POOLS, *MAX_POOLS, *RESIZES, "ScaleAndTranslate"), _pooled),
+    **dict.fromkeys(("BatchToSpaceND", "SpaceToBatchND"), _pooled),
     **dict.fromkeys(REDUCTIONS, _reduced),
     **dict.fromkeys(("MatMul", "BatchMatMulV2", "BatchMatMulV3"), _matrix_product),
     **dict.fromkeys(("ZerosLike", "OnesLike"), _constants),

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.axes import UNKNOWN, Axes, followed_axes
+from tfsaliency.graph.axes import Axes, followed_axes
 from tfsaliency.graph.masks import Masks, has_places
 from tfsaliency.graph.operations import EQUALITIES, IDENTITIES, JUDGEMENTS, REARRANGEMENTS, SIZES
 
@@ -55,7 +55,8 @@ def _told_over(flag: tf.Tensor, axes: dict[Any, Axes], part: tf.Tensor) -> set[i
     if readers and all(op.type in ("All", "Any", "LogicalNot", *IDENTITIES) for op in readers):
         return set.intersection(*(_told_over(op.outputs[0], axes, part) for op in readers))
     kept = {factor.axis for axis in axes[flag.ref()] for factor in axis}
-    return set() if UNKNOWN in kept else {*range(1, part.shape.rank)} - kept
+    is_known = all(axis >= 0 for axis in kept)
+    return {*range(1, part.shape.rank)} - kept if is_known else set()
 
 
 def _compared_with(op: tf.Operation, tensor: tf.Tensor, is_size: bool) -> np.generic | None:

@@ -834,3 +834,15 @@ def test_two_inputs_that_meet_in_attention_have_a_map_each():
         alone = tfs.HiResCAM(model, layer).explain(x, 1).values[part]
         np.testing.assert_allclose(explanation.values[part], alone, rtol=1e-5, atol=1e-7)
         assert np.abs(alone).max() > 0
+
+
+def test_what_puts_places_anywhere_is_named():
+    """A picture that is filled up to another shape: the map would lie over the whole of the one that was passed."""
+    first = layers.Resizing(12, 12, pad_to_aspect_ratio=True)
+    rest = [layers.Conv2D(4, 3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    pictures = np.random.default_rng(0).normal(size=(2, 20, 16, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((20, 16, 3)), first, *rest])
+    with pytest.raises(ValueError, match=r"explain the model behind that.*cond', an operation of type StatelessIf"):
+        tfs.GradCAM(model).explain(pictures, 1)
+    behind = keras.Sequential([keras.Input((12, 12, 3)), *rest])
+    np.testing.assert_allclose(tfs.GradCAM(behind).explain(first(pictures), 1).scores, model(pictures)[:, 1], rtol=1e-5)

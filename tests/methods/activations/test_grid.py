@@ -57,6 +57,11 @@ def tokens_by_number(x):
     return tf.reshape(x, [tf.shape(x)[0], -1, tf.shape(x)[-1]])
 
 
+def with_class_token(x):
+    """A class token in front, made as many times as there are rows, as layers of models are written."""
+    return tf.concat([tf.zeros_like(x[:, :1]) + tf.ones([1, 1, x.shape[2]]), x], axis=1)
+
+
 def heads(x):
     """``(N, heads, tokens, 1)`` with a class token."""
     return tf.transpose(tf.reshape(tokens(x, 1), [-1, 289, 2, 1]), [0, 2, 1, 3])
@@ -87,6 +92,11 @@ GRIDS = {
         lambda x: tf.tensordot(tokens_by_number(pooled(4, 4)(x)), tf.eye(2), 1),
         (3, 6),
         0,
+    ),
+    "class token before rows of a computed number": (
+        lambda x: with_class_token(tokens_by_number(pooled(4, 4)(x))),
+        (3, 6),
+        1,
     ),
     "windows and back": (lambda x: out_of_windows(windows(x, 4), 4, 12, 24), (12, 24), 0),
     "heads and back": (lambda x: tf.reshape(tf.transpose(heads(x), [0, 2, 1, 3]), [-1, 289, 2]), (12, 24), 1),
@@ -142,6 +152,9 @@ NO_GRIDS = {
     "a table of weights": lambda x: tf.ones([1, 18, 2]) + 0 * tf.reduce_sum(x, axis=[1, 2])[:, None],
     "decoded places": lambda x: tf.reshape(tf.matmul(tf.reshape(x, [-1, 576]), tf.ones([576, 36])), [-1, 3, 6, 2]),
     "tokens and heads": lambda x: tf.reshape(tf.matmul(tokens(x), tf.ones([2, 6])), [-1, 288, 3, 2]),
+    "a code in Python": lambda x: tf.ensure_shape(tf.numpy_function(np.flip, [x], tf.float32), [None, 12, 24, 2]),
+    "turned a quarter, by a condition": lambda x: tf.ensure_shape(tf.image.rot90(x), [None, 24, 12, 2]),
+    "turned by half, by a condition": lambda x: tf.ensure_shape(tf.image.rot90(x, 2), [None, 12, 24, 2]),
     "tokens and heads of which nothing is known": lambda x: tf.reshape(
         tf.matmul(tf.map_fn(tf.identity, tokens(x)), tf.ones([2, 6])), [-1, 288, 3, 2]
     ),
@@ -177,6 +190,18 @@ def test_places_of_other_inputs():
     assert behind == Grid((6, 4), 1, (12, 8), 1)
     assert placed(lambda x: tf.transpose(x, [0, 2, 1])[:, ::2], (3, 24))[:4] == ((12,), 0, (24,), 1)
     assert placed(lambda x: tokens(x[..., None]), (12, 8)) == Grid((12, 8), 0, (12, 8), None)
+
+
+def test_places_that_a_convolution_with_gaps_reads_in_turn():
+    """TensorFlow puts the rows of each rest of a division by the rate into a batch of its own, and back."""
+    kernel = tf.ones([3, 3, 2, 1])
+    for padding, size in (("SAME", (12, 24)), ("VALID", (6, 18))):
+
+        def apart(x, padding=padding):
+            return tf.nn.depthwise_conv2d(x, kernel, [1, 1, 1, 1], padding, dilations=[3, 3])
+
+        assert "SpaceToBatchND" in {op.type for op in Trace(apart, tf.TensorSpec((None, 12, 24, 2))).operations}
+        assert placed(apart, (12, 24, 2)) == Grid(size, 0, (12, 24), -1)
 
 
 def test_each_place_several_times():

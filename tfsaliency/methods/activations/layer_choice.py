@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
 from tfsaliency.graph.ancestry import ancestors, before, descendants
-from tfsaliency.graph.axes import followed_axes
+from tfsaliency.graph.axes import first_unknown, followed_axes
 from tfsaliency.graph.layouts import FRONT, layouts
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
@@ -110,8 +110,14 @@ class _Usable:
             "The model has no layer with places that lie over its input, so there is nothing to map. A class "
             "activation map needs a convolution, a sequence or tokens of a picture that is the input: where the model "
             "makes a picture of it first, as a spectrogram of a sound, explain the model behind that. Or use a "
-            "gradient method."
+            f"gradient method.{self._lost()}"
         )
+
+    def _lost(self) -> str:
+        """Names the operation behind which the places of the inputs are not known, where there is one."""
+        unknown = (first_unknown(part, self._behind) for part in self._parts)
+        op = next((each for each in unknown if each is not None), None)
+        return "" if op is None else f" Where {op.name!r}, an operation of type {op.type}, puts places is not known."
 
     def _last(self, *, pooled: bool = False) -> list[Activation]:
         """The last activations on each way to the score and for each part of the inputs; of pooled ones if asked."""
