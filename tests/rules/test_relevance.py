@@ -43,6 +43,21 @@ MAPS = {
     "conv2d same": ([layers.Conv2D(3, 3, padding="same")], (4, 5, 2)),
     "conv2d strided": ([layers.Conv2D(3, 2, strides=2, padding="same")], (5, 5, 2)),
     "conv2d dilated": ([layers.Conv2D(2, 2, dilation_rate=2)], (5, 5, 2)),
+    "conv2d dilated, same": ([layers.Conv2D(2, 3, dilation_rate=2, padding="same")], (5, 6, 2)),
+    "conv2d dilated, same, without bias": (
+        [layers.Conv2D(2, 3, dilation_rate=2, padding="same", use_bias=False)],
+        (5, 6, 2),
+    ),
+    "conv1d dilated, same": ([layers.Conv1D(2, 3, dilation_rate=2, padding="same")], (7, 2)),
+    "depthwise dilated, same": ([layers.DepthwiseConv2D(3, dilation_rate=2, padding="same")], (5, 6, 2)),
+    "conv2d dilated, same, normalization": (
+        [layers.Conv2D(2, 3, dilation_rate=2, padding="same"), layers.BatchNormalization()],
+        (5, 6, 2),
+    ),
+    "normalization, conv2d dilated, same": (
+        [layers.BatchNormalization(), layers.Conv2D(2, 3, dilation_rate=2, padding="same")],
+        (5, 6, 2),
+    ),
     "conv2d grouped": ([layers.Conv2D(6, 2, groups=2)], (3, 4, 4)),
     "conv2d one channel per group": ([layers.Conv2D(6, 2, groups=3, padding="same")], (3, 4, 3)),
     "conv3d": ([layers.Conv3D(2, 2)], (3, 3, 3, 2)),

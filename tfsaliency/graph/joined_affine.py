@@ -128,7 +128,8 @@ def _before(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
             keep = len(steps)
         elif step.type in MOVES_BEFORE_AFFINE and KINDS[head.type] == CONVOLUTION:
             steps.insert(0, step)
-            keep = len(steps) if step.type == "Pad" else keep
+            # It pads, too: zeros that a rule may not give anything to.
+            keep = len(steps) if step.type in ("Pad", "SpaceToBatchND") else keep
         else:
             break
         last = step

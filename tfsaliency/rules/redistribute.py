@@ -10,6 +10,7 @@ from tfsaliency.graph.activation import ACTIVATION
 from tfsaliency.graph.log_sum_exp import LOG_SUM_EXP
 from tfsaliency.graph.network import Rule, late
 from tfsaliency.graph.operations import (
+    ADDITIONS,
     BINARY_CURVES,
     CHOICES,
     CURVES,
@@ -59,9 +60,11 @@ def moved(step: Step, relevance: Flows) -> Flows:
 @late
 def in_proportion(step: Step, relevance: Flows) -> Flows:
     """``R_i = sum_j x_i J_ij / z_j R_j``, with ``J`` the derivative: exact shares of a sum, an average, a resize."""
+    # A sum is cheaper to compute again than to keep until the walk is back.
+    outputs = step.run(*step.inputs) if step.type in ADDITIONS else step.outputs
     ratios = [
         None if flow is None else tf.math.divide_no_nan(flow, stabilized(tf.cast(z, flow.dtype)))
-        for z, flow in zip(step.outputs, relevance, strict=True)
+        for z, flow in zip(outputs, relevance, strict=True)
     ]
     return [None if slope is None else x * slope for x, slope in zip(step.inputs, step.gradient(ratios), strict=True)]
 
