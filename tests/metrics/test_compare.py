@@ -157,10 +157,43 @@ def test_what_is_measured_already_is_not_measured_again(linear, tmp_path, monkey
     again = run([tfs.metrics.Deletion, Broken])
     assert asked == []
     assert not np.isnan(again.values).any()
-    with pytest.raises(ValueError, match="holds another comparison: its metrics are"):
+    with pytest.raises(ValueError, match="holds another comparison: metrics was"):
         run([tfs.metrics.Deletion])
-    with pytest.raises(ValueError, match="of other inputs"):
-        tfs.metrics.compare([tfs.Gradient(model)], x[::-1], metrics=[tfs.metrics.Deletion, Broken], path=path)
+
+
+FIRST = np.arange(16) < 5
+OTHERS = {
+    "inputs": lambda model, x: ([tfs.DeepLIFT(model)], x[::-1], None, [MU]),
+    "target": lambda model, x: ([tfs.DeepLIFT(model)], x, 1, [MU]),
+    "methods/DeepLIFT/baseline": lambda model, x: ([tfs.DeepLIFT(model, baseline=3.0)], x, None, [MU]),
+    "metrics/0/fill": lambda model, x: ([tfs.DeepLIFT(model)], x, None, [MU(model, fill=np.full(16, 3.0))]),
+    "metrics/0/fill/code": lambda model, x: ([tfs.DeepLIFT(model)], x, None, [MU(model, fill=lambda x: x * 0 + 3)]),
+    "metrics/0/where": lambda model, x: (
+        [tfs.DeepLIFT(model)],
+        x,
+        None,
+        [tfs.metrics.RelevanceMass(~FIRST + 0 * x > 0)],
+    ),
+}
+SAME = {
+    "metrics/0/fill": lambda model: MU(model, fill=np.zeros(16)),
+    "metrics/0/fill/code": lambda model: MU(model, fill=lambda x: x * 0),
+    "metrics/0/where": lambda model: tfs.metrics.RelevanceMass(FIRST + np.zeros((24, 16)) > 0),
+}
+
+
+@pytest.mark.parametrize("option", OTHERS)
+def test_a_file_of_another_comparison_is_refused(option, linear, tmp_path):
+    """Its names are the same, and its numbers would be handed out for others."""
+    model, x = linear
+    first = SAME[option](model) if option in SAME else MU
+    path = tmp_path / "table.npz"
+    table = tfs.metrics.compare([tfs.DeepLIFT(model)], x, metrics=[first], path=path)
+    explainers, inputs, target, metrics = OTHERS[option](model, x)
+    with pytest.raises(ValueError, match=f"holds another comparison: .*{option}.* was .* and is"):
+        tfs.metrics.compare(explainers, inputs, target, metrics, path=path)
+    again = tfs.metrics.compare([tfs.DeepLIFT(model)], x, metrics=[first], path=path)
+    np.testing.assert_array_equal(again.values, table.values)
 
 
 def test_controls_of_pictures():

@@ -1,7 +1,6 @@
 """A folder of part files: each appears whole or not at all, and a manifest says what they belong to."""
 
 import hashlib
-import itertools
 import json
 import re
 import warnings
@@ -15,11 +14,10 @@ from tfsaliency.base.extra import require
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.datasets.arrow import KEY, parquet
 from tfsaliency.datasets.rows import BadRow
+from tfsaliency.model.identity import as_json, differences
 from tfsaliency.version import __version__
 
 FORMAT = 1
-# Differences between two calls that a message tells.
-MOST_CHANGES = 2
 PART = re.compile(r"part-(\d{8})\.(?:parquet|json)")
 
 
@@ -75,7 +73,7 @@ class Folder:
             ValueError: the folder belongs to another run, or its manifest is damaged.
             OSError: it cannot be written to.
         """
-        run = json.loads(json.dumps(run))
+        run = as_json(run)
         self.path.mkdir(parents=True, exist_ok=True)
         # Shards may begin at the same time.
         with require("filelock", "data").FileLock(self.path / ".lock"):
@@ -85,10 +83,9 @@ class Folder:
                 _write(self._manifest_path, said)
         known = self.manifest["run"]
         if known != run:
-            changed = "; ".join(itertools.islice(_changes(known, run), MOST_CHANGES))
             raise ValueError(
-                f"{self.path} holds the explanations of another call: {changed}. Write to another folder, or make the "
-                "same call to go on."
+                f"{self.path} holds the explanations of another call: {differences(known, run)}. Write to another "
+                "folder, or make the same call to go on."
             )
 
     def _check_parts(self, run: str) -> None:
@@ -259,18 +256,3 @@ def _write(path: Path, record: Mapping[str, Any]) -> None:
 def digest(run: Mapping[str, Any]) -> str:
     """The SHA-256 of what JSON holds."""
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
-
-
-def _changes(known: Any, run: Any, name: str = "") -> Iterator[str]:
-    """Where two records differ, in words: ``"explainer/model/fingerprint was 'a' and is 'b'"``."""
-    if not (isinstance(known, dict) and isinstance(run, dict)):
-        yield f"{name} was {_short(known)} and is {_short(run)}"
-        return
-    for key in {**known, **run}:
-        if known.get(key) != run.get(key):
-            yield from _changes(known.get(key), run.get(key), f"{name}/{key}" if name else key)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."

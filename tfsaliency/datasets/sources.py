@@ -18,8 +18,8 @@ import tensorflow as tf
 from tfsaliency.base.pictures import centre_crop, read_photo
 from tfsaliency.base.structure import flatten, map_parts
 from tfsaliency.datasets.arrow import array_of, joined, parquet
-from tfsaliency.datasets.identity import identity
 from tfsaliency.datasets.rows import BadRow, Id, Row, Rows, checked, rows_of
+from tfsaliency.model.identity import identity
 
 Wanted = Callable[[int], bool]
 Preprocess = Callable[[np.ndarray], Any]

@@ -9,11 +9,11 @@ from tfsaliency.base.structure import flatten
 from tfsaliency.datasets.arrow import rows_that_lose, table_of
 from tfsaliency.datasets.failing import explained
 from tfsaliency.datasets.folder import Folder
-from tfsaliency.datasets.identity import identity
 from tfsaliency.datasets.rows import BadRow, Row, Rows
 from tfsaliency.engine.compiled import ENOUGH_ROWS
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
+from tfsaliency.model.identity import identity
 
 # A part has about so many bytes, and no more rows than that.
 PART_BYTES, PART_ROWS = 64 * 2**20, 4096

@@ -22,6 +22,7 @@ from tfsaliency.metrics.metric import InapplicableError, Metric, subject_of
 from tfsaliency.metrics.removal import Deletion, Insertion
 from tfsaliency.metrics.subsets import MuFidelity
 from tfsaliency.metrics.tokens import Comprehensiveness, Sufficiency
+from tfsaliency.model.identity import as_json, differences, identity
 from tfsaliency.target.base import Several
 
 # The blur of the default fill of pictures has this share of their height for its standard deviation.
@@ -57,7 +58,7 @@ def compare(
         draws: how often samples are drawn with replacement for an interval.
         seed: of the random controls and of these draws.
         path: a file ``.npz`` that is written after each metric. If it is there, of the same comparison, what it holds
-            is not measured again.
+            is not measured again. All options, arrays and functions are compared; a model by 64 numbers of each weight.
         progress: draws a progress bar.
 
     Raises:
@@ -86,6 +87,11 @@ def compare(
     (first, *_), (explainer, *_) = made.values(), named.values()
     maps = {**made, **(controls_of(list(made.values()), explainer, chosen, seed) if controls else {})}
     asked = [_bound(metric, explainer) for metric in (_defaults(model, first) if metrics is None else metrics)]
+    provenance = _provenance(first, chosen)
+    if path is not None:
+        provenance["asked"] = _record(
+            methods=named, inputs=first.inputs, target=target, metrics=asked, controls=controls, seed=seed
+        )
     table = Comparison(
         methods=tuple(named),
         controls=tuple(maps)[len(named) :],
@@ -95,7 +101,7 @@ def compare(
         seconds=seconds,
         draws=draws,
         seed=seed,
-        provenance=_provenance(first, chosen),
+        provenance=provenance,
     )
     values, done = table.values, _known(path, table)
     for number, metric in _bar(list(enumerate(asked)), "measuring", progress):
@@ -197,19 +203,20 @@ def _provenance(first: Explanation, chosen: Chosen) -> dict[str, Any]:
     return told | {"scores": [round(float(score), 4) for score in chosen.scores]}
 
 
+def _record(**asked: Any) -> dict[str, Any]:
+    """What was compared, as data: methods and metrics with all their options, inputs, target and controls."""
+    record: dict[str, Any] = as_json(identity(asked))
+    return record
+
+
 def _known(path: str | os.PathLike[str] | None, table: Comparison) -> dict[int, np.ndarray]:
     """What a file of the same comparison already holds, by the number of the metric."""
     if path is None or not check_npz(path).exists():
         return {}
     known = Comparison.load(path)
-    for name in ("methods", "controls", "metrics", "seed"):
-        if getattr(known, name) != getattr(table, name):
-            raise ValueError(
-                f"{path} holds another comparison: its {name} are {getattr(known, name)}, and these are "
-                f"{getattr(table, name)}. Pass another path, or remove the file."
-            )
-    if known.provenance["scores"] != table.provenance["scores"]:
+    before, now = known.provenance.get("asked"), table.provenance["asked"]
+    if before != now:
         raise ValueError(
-            f"{path} holds a comparison of other inputs, or of another model or target. Pass another path."
+            f"{path} holds another comparison: {differences(before or {}, now)}. Pass another path, or remove the file."
         )
     return {number: known.values[:, number] for number in known.provenance.get("measured", [])}

@@ -4,7 +4,10 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import itertools
+import json
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ import tensorflow as tf
 from tfsaliency.model.fingerprint import fingerprint
 from tfsaliency.model.layers import is_layer
 
+# Differences between two calls that a message tells.
+MOST_DIFFERENCES = 2
+
 
 def identity(value: Any) -> Any:
     """An explainer, a target or a function as data.
@@ -23,6 +29,32 @@ def identity(value: Any) -> Any:
     code and what they close over.
     """
     return _identity(value, ())
+
+
+def as_json(record: Any) -> Any:
+    """A record as JSON gives it back, with lists in the place of tuples."""
+    return json.loads(json.dumps(record))
+
+
+def differences(known: Any, other: Any) -> str:
+    """Where two records differ, in words: ``"explainer/model/fingerprint was 'a' and is 'b'"``."""
+    return "; ".join(itertools.islice(_differences(known, other, ""), MOST_DIFFERENCES))
+
+
+def _differences(known: Any, other: Any, name: str) -> Iterator[str]:
+    if isinstance(known, list) and isinstance(other, list) and len(known) == len(other):
+        known, other = ({str(place): each for place, each in enumerate(record)} for record in (known, other))
+    if not (isinstance(known, dict) and isinstance(other, dict)):
+        yield f"{name} was {_short(known)} and is {_short(other)}"
+        return
+    for key in {**known, **other}:
+        if known.get(key) != other.get(key):
+            yield from _differences(known.get(key), other.get(key), f"{name}/{key}" if name else key)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _identity(value: Any, around: tuple[int, ...]) -> Any:
