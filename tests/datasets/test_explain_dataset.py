@@ -15,11 +15,13 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 import tensorflow as tf
+from keras import layers
 from PIL import Image
 
 import tfsaliency as tfs
 from tests.datasets.harness import content, network, pictures
 from tests.datasets.killing import killed_runs
+from tfsaliency.datasets import sources
 
 X = pictures(70)
 
@@ -157,6 +159,95 @@ def test_keras_datasets_with_labels(explainer, tmp_path):
     same(explained(explainer, dataset, tmp_path / "tf", "y"), explainer, target=labels)
     same(explained(explainer, Batches(), tmp_path / "keras", "y"), explainer, target=labels)
     same(explained(explainer, X, tmp_path / "list", labels.tolist()), explainer, target=labels)
+
+
+def test_very_large_arrays_are_compared_by_some_rows(explainer, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "TELLING_BYTES", X.nbytes // 10)
+    explained(explainer, X, tmp_path)
+    last, between = X.copy(), X.copy()
+    last[-1] += 1
+    between[1] += 1
+    with pytest.raises(ValueError, match="source/parts"):
+        explained(explainer, last, tmp_path)
+    assert explained(explainer, between, tmp_path).is_complete
+
+
+@pytest.mark.parametrize("make", ["dataset", "records", "generator"])
+def test_a_stream_of_one_row(make, explainer, tmp_path):
+    record = {"id": 0, "inputs": X[0]}
+    dataset = tf.data.Dataset.from_tensor_slices(X[:1]).batch(4)
+    source = {"dataset": dataset, "records": [record], "generator": (each for each in [record])}[make]
+    same(explained(explainer, source, tmp_path), explainer, X[:1])
+
+
+def test_what_is_chosen_for_each_row(explainer, tmp_path):
+    """Two classes each, in parts of 16 rows: the gradient of a difference is that of gradients."""
+    labels = np.arange(70) % 3
+    other = (labels + 1) % 3
+    contrast = tfs.target.contrast(labels.tolist(), other.tolist())
+    values = explainer.explain(X, labels).values - explainer.explain(X, other).values
+    stream = tf.data.Dataset.from_tensor_slices(X).batch(9)
+    for number, source in enumerate((X, stream)):
+        maps = explained(explainer, source, tmp_path / str(number), contrast)
+        np.testing.assert_allclose(maps[:].values, values, rtol=1e-4, atol=1e-6)
+    for source, message in ((X, "holds {} choices for 70 samples"), (stream, "{} choices")):
+        for length in (20, 80):
+            with pytest.raises(ValueError, match=message.format(length)):
+                explained(explainer, source, tmp_path / f"{length} of {message}", np.resize(labels, length))
+
+
+def test_texts_of_a_keras_dataset(tmp_path):
+    """In any letters, as arrays of objects hold them."""
+    texts = np.array([["ein schöner film"], ["ein schlechter film"]], dtype=object)
+
+    class Texts(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, number):
+            return texts, np.array([0, 1])
+
+    words = layers.TextVectorization(output_sequence_length=3)
+    words.adapt(texts[:, 0])
+    pooled = [layers.Embedding(9, 3), layers.Flatten(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((1,), dtype="string"), words, *pooled])
+    maps = explained(tfs.Gradient(model), Texts(), tmp_path, "y")
+    assert maps[:].tokens[0].tolist() == ["ein", "schöner", "film"]
+    np.testing.assert_allclose(maps[:].values, tfs.Gradient(model).explain(texts, [0, 1]).values, rtol=1e-5)
+
+
+LABELS = np.arange(70) % 3
+UNUSABLE = {
+    "labels of two axes": (LABELS[:, None], lambda x, y: (x, tf.cast(tf.reshape(y, [-1]), tf.int32))),
+    "one-hot labels": (np.eye(3)[LABELS], lambda x, y: (x, tf.argmax(y, axis=-1))),
+    "labels of floats": (LABELS.astype("float32"), lambda x, y: (x, tf.cast(tf.reshape(y, [-1]), tf.int32))),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_labels_that_are_no_classes_are_told_how_to_become_some(name, explainer, tmp_path):
+    labels, advice = UNUSABLE[name]
+    dataset = tf.data.Dataset.from_tensor_slices((X, labels)).batch(9)
+    source = advice.__code__.co_names
+    with pytest.raises(ValueError, match="The column 'y' has a class for each row") as raised:
+        explained(explainer, dataset, tmp_path / "wrong", "y")
+    assert all(f"{each}" in str(raised.value) for each in source)
+    same(explained(explainer, dataset.map(advice), tmp_path / "right", "y"), explainer, target=LABELS)
+
+
+def test_rows_that_are_no_arrays_of_one_shape_are_told_how_to_become_some(tmp_path):
+    embedded = [layers.Embedding(9, 3, mask_zero=True), layers.GlobalAveragePooling1D(), layers.Dense(2)]
+    explainer = tfs.Gradient(keras.Sequential([keras.Input((None,), dtype="int32"), *embedded]))
+    ragged = tf.data.Dataset.from_tensors(tf.ragged.constant([[1, 2, 3], [4]]))
+    with pytest.raises(ValueError, match=r"a RaggedTensor. Fill them up: dataset.map\(lambda x: x.to_tensor"):
+        explained(explainer, ragged, tmp_path / "wrong")
+    maps = explained(explainer, ragged.map(lambda x: x.to_tensor(shape=(None, 128))), tmp_path / "right")
+    expected = explainer.explain(np.array([[1, 2, 3], [4, 0, 0]]), 1).values
+    np.testing.assert_allclose(maps[:].values[:, :3], expected, rtol=1e-5)
+    alone = tf.data.Dataset.from_tensor_slices(np.array([[1, 2, 3], [4, 5, 6]]))
+    for dataset in (alone.unbatch(), tf.data.Dataset.zip((alone, tf.data.Dataset.range(2)))):
+        with pytest.raises(ValueError, match=r"Received: a row alone. Pass dataset.batch\(32\)"):
+            explained(explainer, dataset, tmp_path / "alone")
 
 
 def test_parquet_of_inputs(explainer, tmp_path):
@@ -322,12 +413,12 @@ def test_another_call_is_refused(explainer, model, tmp_path):
     other = network()
     other.layers[0].bias.assign([1.0, 0.0, 0.0, 0.0])
     changed = X.copy()
-    changed[0] += 1
+    changed[37] += 1
     cases = {
         r'method was "Gradient" and is "SmoothGrad\(Gradient, samples=50': (tfs.SmoothGrad(model), X, 1),
         "explainer/model/fingerprint was": (tfs.Gradient(other), X, 1),
         "target was 1 and is 2": (explainer, X, 2),
-        "source/parts was": (explainer, changed, 1),
+        "source/parts/0/2 was": (explainer, changed, 1),
     }
     for message, (asked, source, target) in cases.items():
         with pytest.raises(ValueError, match=message):
@@ -340,7 +431,7 @@ def test_another_call_is_refused(explainer, model, tmp_path):
 def test_options_that_are_arrays_or_functions_are_told_apart(model, tmp_path):
     baseline = np.zeros((6, 6, 3), "float32")
     explained(tfs.DeepLIFT(model, baseline), X, tmp_path / "array")
-    with pytest.raises(ValueError, match="explainer/baseline was .* and is"):
+    with pytest.raises(ValueError, match="explainer/baseline.* was .* and is"):
         explained(tfs.DeepLIFT(model, baseline + 1), X, tmp_path / "array")
 
     def scaled(by):

@@ -302,6 +302,21 @@ def test_hidden_tokens_have_the_vector_of_padding_and_padding_is_no_token():
             assert drops[number, place] == pytest.approx(expected, abs=1e-6)
 
 
+def test_zeros_of_a_table_of_integers_are_no_padding():
+    """Gradient times input gives them exactly 0. The numbers of a table are those of the same table of floats."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(8, "relu"), layers.Dense(3, "softmax")])
+    integers = np.array([[3, 0, 2, 0, 0], [0, 1, 0, 4, 5], [1, 2, 3, 4, 0]])
+    for metric in (tfs.metrics.Deletion, tfs.metrics.Insertion, tfs.metrics.Comprehensiveness):
+        of_integers, of_floats = (
+            metric(model, fill=5.0).measure(explained(model, x, [0, 1, 2], tfs.GradientTimesInput))
+            for x in (integers, integers.astype("float32"))
+        )
+        np.testing.assert_array_equal(of_integers.values, of_floats.values)
+    curve = tfs.metrics.Deletion(model, fill=5.0, steps=5).measure(explained(model, integers, 1)).details["curve"]
+    np.testing.assert_allclose(curve[:, -1], model(np.full((3, 5), 5.0))[:, 1], rtol=1e-5)
+
+
 def test_an_id_as_fill_is_that_id():
     model = text_model()
     explanation = explained(model, IDS[1:], 1, tfs.DeepLIFT)

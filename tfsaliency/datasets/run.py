@@ -40,6 +40,7 @@ def explain_parts(
             run.run(progress)
     for task in tasks:
         task.folder.end(source.length)
+        task.check_target(source.length)
     if run.bad:
         warnings.warn(
             f"{len(run.bad)} rows could not be explained, the first, {run.bad[0].id!r}, because: {run.bad[0].reason} "

@@ -19,6 +19,7 @@ from tfsaliency.base.pictures import centre_crop, read_photo
 from tfsaliency.base.structure import flatten, map_parts
 from tfsaliency.datasets.arrow import array_of, joined, parquet
 from tfsaliency.datasets.rows import BadRow, Id, Row, Rows, checked, rows_of
+from tfsaliency.engine.inputs import as_texts
 from tfsaliency.model.identity import identity
 
 Wanted = Callable[[int], bool]
@@ -29,8 +30,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 DECODERS = 4
 # Bad rows at the beginning after which a source is given up.
 MOST_BAD = 1000
-# Rows that tell one source from another.
-TELLING = 16
+# An array of no more bytes is compared whole with that of an earlier call, a larger one by rows of so many.
+TELLING_BYTES = 2**30
 
 
 class Source(ABC):
@@ -109,13 +110,20 @@ class Arrays(Indexed):
         self.length = lengths.pop()  # type: ignore[assignment]
 
     def _described(self) -> dict[str, Any]:
-        telling = np.unique(np.linspace(0, max(self.length - 1, 0), min(TELLING, self.length)).astype(int))
-        parts = [[str(part.dtype), list(part.shape), identity(part[telling])[-1]] for part in flatten(self._arrays)]
+        parts = [[str(part.dtype), list(part.shape), identity(_telling(part))[-1]] for part in flatten(self._arrays)]
         return {"kind": "arrays", "rows": self.length, "parts": parts}
 
     def read(self, start: int, stop: int) -> Rows:
         numbers = np.arange(start, stop)
         return checked(numbers.tolist(), numbers, map_parts(lambda part: np.array(part[start:stop]), self._arrays), {})
+
+
+def _telling(array: np.ndarray) -> np.ndarray:
+    """The rows that tell an array from another one: all, or some evenly spread of a very large one."""
+    if array.nbytes <= TELLING_BYTES:
+        return array
+    rows = max(1, len(array) * TELLING_BYTES // array.nbytes)
+    return np.asarray(array[np.unique(np.linspace(0, len(array) - 1, rows).astype(int))])
 
 
 class Pictures(Indexed):
@@ -212,12 +220,17 @@ class Streamed(Source):
 
     def first(self) -> Row:
         if self._rest is None:
-            self._rest = self._open()
-        for row in self._rest:
-            self._begun.append(row)
+            self._rest, self._begun = self._open(), []
+        for row in itertools.chain(list(self._begun), self._read()):
             if not isinstance(row.inputs, Exception):
                 return row
         raise ValueError("The source has no row that can be explained. A generator can be read once: make it again.")
+
+    def _read(self) -> Iterator[Row]:
+        """The rows that were not read yet. They are kept for `parts`."""
+        for row in self._rest or ():
+            self._begun.append(row)
+            yield row
 
     def parts(self, size: int, wanted: Wanted) -> Iterator[tuple[int, Rows]]:
         rows = itertools.chain(self._begun, self._rest) if self._rest is not None else self._open()
@@ -329,6 +342,8 @@ def _rows_of_batches(batches: Iterable[Any]) -> Iterator[Row]:
         x = x[0] if isinstance(x, tuple) and len(x) == 1 else x
         arrays = map_parts(_array, x)
         labels = None if y is None else _array(y)
+        if not all(part.ndim for part in flatten([arrays, *([] if labels is None else [labels])])):
+            raise ValueError("The rows of a dataset come in batches. Received: a row alone. Pass dataset.batch(32).")
         for row in range(len(flatten(arrays)[0])):
             columns = {} if labels is None else {"y": labels[row]}
             yield Row(number, map_parts(lambda part, row=row: part[row], arrays), columns)
@@ -336,5 +351,11 @@ def _rows_of_batches(batches: Iterable[Any]) -> Iterator[Row]:
 
 
 def _array(part: Any) -> np.ndarray:
+    if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
+        raise ValueError(
+            f"The rows of a dataset are arrays of one shape. Received: a {type(part).__name__}. Fill them up: "
+            "dataset.map(lambda x: x.to_tensor(shape=(None, 128))) for a ragged one, tf.sparse.to_dense for a sparse "
+            "one."
+        )
     array = np.asarray(part)
-    return np.char.decode(array.astype("S"), "utf-8") if array.dtype.kind in "OS" else array
+    return np.asarray(as_texts(array)) if array.dtype.kind in "OS" else array

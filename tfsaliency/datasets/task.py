@@ -1,6 +1,7 @@
 """What one explainer makes of the rows of a source, as tables."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from tfsaliency.engine.compiled import ENOUGH_ROWS
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.model.identity import identity
+from tfsaliency.target.base import Several, Target, check_samples
+from tfsaliency.target.outputs import as_target
 
 # A part has about so many bytes, and no more rows than that.
 PART_BYTES, PART_ROWS = 64 * 2**20, 4096
@@ -71,6 +74,7 @@ class Task:
         Raises:
             ValueError: the folder belongs to another call.
         """
+        self.check_target(source["rows"])
         self.folder.begin(
             {
                 "method": str(self.explainer),
@@ -82,6 +86,18 @@ class Task:
                 "keep_inputs": self._form.keep_inputs,
             }
         )
+
+    def check_target(self, rows: int | None) -> None:
+        """Raises where the target chooses something for each of another number of rows; None where it is not known."""
+        number = 1 if self._chosen is None else self._chosen.count()
+        if number > 1 and rows is not None:
+            check_samples("choices", number, rows)
+
+    @cached_property
+    def _chosen(self) -> Target | None:
+        """The target as an object; None for a column, and for several targets."""
+        target = self._form.target
+        return None if isinstance(target, str | Several) else as_target(target)
 
     def make(self, rows: Rows) -> Made:
         """The table of some rows.
@@ -106,12 +122,27 @@ class Task:
         return self.explainer.explain(rows.inputs, self._target_of(rows), batch_size=self._form.batch_size)
 
     def _target_of(self, rows: Rows) -> Any:
-        target = self._form.target
+        target, chosen = self._form.target, self._chosen
         if isinstance(target, str):
-            if target not in rows.columns:
-                known = ", ".join(map(repr, rows.columns)) or "none"
-                raise ValueError(f"The source has no column {target!r} for the target. Its columns: {known}")
-            return rows.columns[target]
-        if isinstance(target, list | tuple | np.ndarray):
-            return np.asarray(target)[rows.places]
-        return target
+            return _labels(rows, target)
+        if chosen is None or (number := chosen.count()) == 1:
+            return target
+        if rows.places.max() >= number:
+            raise ValueError(f"The target holds {number} choices, and the source has more rows than that.")
+        return chosen.of_rows(rows.places, number)
+
+
+def _labels(rows: Rows, column: str) -> np.ndarray:
+    """The classes that a column holds, one for each row."""
+    if column not in rows.columns:
+        known = ", ".join(map(repr, rows.columns)) or "none"
+        raise ValueError(f"The source has no column {column!r} for the target. Its columns: {known}")
+    labels = rows.columns[column]
+    if labels.ndim == 1 and labels.dtype.kind in "iu":
+        return labels
+    is_one_hot = labels.ndim == 2 and labels.shape[1] > 1
+    how = "tf.argmax(y, axis=-1)" if is_one_hot else "tf.cast(tf.reshape(y, [-1]), tf.int32)"
+    raise ValueError(
+        f"The column {column!r} has a class for each row, a whole number. Received: {labels.dtype} of shape "
+        f"{labels.shape}. Map it before: dataset.map(lambda x, y: (x, {how})) for a Keras dataset."
+    )

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.base.options import check_count
+from tfsaliency.base.structure import names
 from tfsaliency.engine.asked import Asked
 from tfsaliency.engine.checks import (
     check_built,
@@ -46,7 +47,9 @@ class Answer(NamedTuple):
     @property
     def notes(self) -> dict[str, Any]:
         """What was found out about the model, for the provenance."""
-        found = {"cautions": self.function.cautions, "held": self.function.held}
+        parts = zip(names(self.batch.given), self.function.of_ids, strict=False)
+        ids = [name or "the input" for name, of_ids in parts if of_ids]
+        found = {"cautions": self.function.cautions, "held": self.function.held, "ids": ids}
         return self.function.notes | {name: each for name, each in found.items() if each}
 
     @property

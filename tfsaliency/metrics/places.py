@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsaliency.base.structure import flatten, optional_parts
+from tfsaliency.base.structure import flatten, names, optional_parts
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import InapplicableError
 
@@ -81,12 +81,13 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
+    ids = [(name or "the input") in explanation.provenance.get("ids", ()) for name in names(explanation.values)]
     relevance, present, shapes = [], [], []
-    for part, given, words, meaning in zip(values, inputs, tokens, explanation.meanings, strict=True):
+    for part, given, words, are_ids, meaning in zip(values, inputs, tokens, ids, explanation.meanings, strict=True):
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))
-        present.append(_present(part, given, words).reshape(len(part), -1))
+        present.append(_present(part, given, words, are_ids).reshape(len(part), -1))
     return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes))
 
 
@@ -97,12 +98,12 @@ def _per_place(part: np.ndarray, meaning: str) -> np.ndarray:
     return np.asarray(per_place, "float64")
 
 
-def _present(part: np.ndarray, given: np.ndarray, words: Any) -> np.ndarray:
+def _present(part: np.ndarray, given: np.ndarray, words: Any, are_ids: bool) -> np.ndarray:
     """Where there is a token: what fills up rows of ids is one id, at an end of the row, that gets exactly 0."""
     if words is not None and words.shape == part.shape:
         return np.asarray(words != "")
     present: np.ndarray = np.ones(part.shape if part.ndim < 3 else part.shape[:-1], bool)
-    if part.ndim == 2 and given.shape == part.shape and given.dtype.kind in "iu":
+    if are_ids and part.ndim == 2 and given.shape == part.shape:
         for end in (0, -1):
             fills = (given == given[:, [end]]) & (part == 0) & (part[:, [end]] == 0)
             present &= ~fills

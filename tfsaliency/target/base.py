@@ -1,5 +1,6 @@
 """What every target has in common, and how it reads the output of a model."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -106,6 +107,19 @@ class Target(ABC):
     def count(self) -> int:
         """The number of samples that the user chose something for; 1 if one choice serves all."""
         return 1
+
+    def of_rows(self, rows: np.ndarray, samples: int) -> "Target":
+        """The same target for some rows of a batch that it was made for.
+
+        Args:
+            rows: their numbers.
+            samples: how many rows the batch has.
+        """
+        given = {name: each[rows] for name, each in self.given(samples).items()}
+        part = copy.copy(self)
+        # Targets are frozen values, each of which keeps what was chosen in a form of its own.
+        part.__dict__["given"] = lambda samples: given
+        return part
 
 
 @dataclass(frozen=True)
