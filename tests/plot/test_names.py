@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from rich.console import Console
 
 import tfsaliency as tfs
@@ -166,6 +168,26 @@ def test_beeswarm(of_table):
                 np.ones((1, 4, 4, 1))
             )
         )
+
+
+def test_dollar_signs_begin_no_formula(of_table, of_ids):
+    """Matplotlib sets what is between two of them as a formula, or fails to when it is drawn."""
+    named = of_table.named(feature_names={"bill": ["price ($) of a $_bag", r"$\frac$"]})
+    said = of_ids.named(tokens=[["$_$", "is", r"$\x$", "5$"], ["a", "$b$"]])
+    labels = ["under $1_", r"$\x$"]
+    pixels = np.ones((1, 4, 4, 3), "float32")
+    picture = tfs.Explanation(pixels, pixels, np.zeros(1, int), np.ones(1), r"$\x$")
+    figures = [
+        said.plot(labels=labels),
+        named.plot(labels=labels),
+        tfs.plot.beeswarm(named),
+        tfs.plot.compare([picture]),
+        tfs.metrics.Comparison((r"$\x$",), (), ("m",), ("higher",), np.ones((1, 1, 3)), np.zeros(1)).plot(),
+    ]
+    for figure in figures:
+        figure.savefig(io.BytesIO())
+        assert [text for text in figure.findobj(Text) if "$" in text.get_text() and text.get_parse_math()] == []
+    assert Figure().text(0, 0, "$5$").get_parse_math()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from tfsaliency.base.structure import flatten
-from tfsaliency.plot.figure import Drawn, column_names
+from tfsaliency.plot.figure import AS_WRITTEN, Drawn, column_names
 from tfsaliency.plot.kinds import INCHES, LINE
 from tfsaliency.plot.record import Record
 
@@ -14,6 +14,7 @@ BINS, HEIGHT = 80, 0.8
 COLOURS = "cividis"
 
 
+@AS_WRITTEN
 def beeswarm(explanation: Record, *, most: int = 20) -> Drawn:
     """Draws the values of all rows of a table: a dot for each row and column, beside the mean absolute value.
 

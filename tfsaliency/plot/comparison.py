@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfsaliency.base.files import appearing_whole
-from tfsaliency.plot.figure import Drawn, png
+from tfsaliency.plot.figure import AS_WRITTEN, Drawn, png
 from tfsaliency.plot.page import Element, element, facts, page, png_url
 from tfsaliency.plot.report import check_report
 
@@ -57,6 +57,7 @@ class Table(Protocol):
         """The marks alone."""
 
 
+@AS_WRITTEN
 def draw(table: Table) -> Drawn:
     """Means with their intervals: one panel for each metric, one line for each method and control."""
     count, rows = len(table.metrics), len(table.rows)
@@ -91,7 +92,9 @@ def write_page(table: Table, path: str | os.PathLike[str]) -> None:
     title = f"Which map of {table.provenance.get('model', 'a model')} to believe"
     drawing = element("img", src=png_url(png(draw(table))), alt="means and intervals of each method and metric")
     notes = element("ul", *(element("li", note) for note in table.notes))
-    origin = facts({name: str(value) for name, value in table.provenance.items() if name not in ("scores", "measured")})
+    origin = facts(
+        {name: str(value) for name, value in table.provenance.items() if name not in ("asked", "scores", "measured")}
+    )
     content = [element("h1", title), element("div", _html(table), class_="wide"), notes, drawing, origin]
     with appearing_whole(path) as unfinished:
         unfinished.write_bytes(page(title, content, STYLE, ""))

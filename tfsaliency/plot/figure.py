@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
@@ -22,13 +23,23 @@ CELL = 0.35
 MOST_COLUMNS = 40
 
 
+# Names and words may hold dollar signs, which would be set as formulas, or fail as such.
+AS_WRITTEN = rc_context({"text.parse_math": False})
+
+
 class Drawn(Figure):
     """A figure that a notebook shows even without pyplot."""
+
+    @AS_WRITTEN
+    def draw(self, renderer: Any) -> None:
+        # Labels of an axis are made as late as here.
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         return png(self)
 
 
+@AS_WRITTEN
 def plot(
     explanation: Record,
     *,
@@ -96,6 +107,7 @@ def plot(
     return figure
 
 
+@AS_WRITTEN
 def compare(
     explanations: Sequence[Record],
     *,
@@ -155,6 +167,7 @@ def compare(
     return figure
 
 
+@AS_WRITTEN
 def draw_part(kind: Kind, given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
     """Draws one part of one sample that is not a picture: a series as lines, a table as bars."""
     figure = Drawn(figsize=(3 * INCHES, kind.height(given)), layout="constrained")
