@@ -1,10 +1,14 @@
 """The record: immutable, exact on disk, drawn."""
 
+import copy
+import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 
 import keras
 import matplotlib
@@ -78,6 +82,21 @@ def test_save_and_load_are_exact(any_explanation, tmp_path):
     for name in ("method", "explained", "provenance"):
         assert getattr(again, name) == getattr(any_explanation, name)
     assert sorted(os.listdir(tmp_path)) == ["map.npz"]
+
+
+@pytest.mark.parametrize("way", [lambda given: pickle.loads(pickle.dumps(given)), copy.deepcopy, copy.copy])
+def test_a_copy_is_equal_and_cannot_be_written_to(any_explanation, way):
+    """As another process gets it, of `concurrent.futures`, joblib or Ray."""
+    again = way(any_explanation)
+    assert repr(again) == repr(any_explanation)
+    for each in dataclasses.fields(tfs.Explanation):
+        got, expected = getattr(again, each.name), getattr(any_explanation, each.name)
+        assert type(got) is type(expected)
+        np.testing.assert_equal(*(dict(one) if isinstance(one, Mapping) else one for one in (got, expected)))
+    for part in flatten(again.values):
+        assert not part.flags.writeable
+    with pytest.raises(TypeError):
+        again.provenance["model"] = "another"
 
 
 def test_a_function_target_has_no_classes(tmp_path):

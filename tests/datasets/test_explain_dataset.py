@@ -428,6 +428,44 @@ def test_another_call_is_refused(explainer, model, tmp_path):
     assert content(tmp_path) == before
 
 
+READ = {"class": 0, "baseline": np.zeros((6, 6, 3), "float32")}
+
+
+def of_a_global(z):
+    return z[:, READ["class"]]
+
+
+def baseline_of_a_global(x):
+    return tf.zeros_like(x) + READ["baseline"]
+
+
+def test_what_a_function_reads_from_its_module_is_told_apart(model, tmp_path, monkeypatch):
+    """As a function in a notebook reads what was computed in another cell."""
+    explained(tfs.Gradient(model), X, tmp_path / "target", of_a_global)
+    explained(tfs.DeepLIFT(model, baseline_of_a_global), X, tmp_path / "baseline")
+    assert explained(tfs.Gradient(model), X, tmp_path / "target", of_a_global).is_complete
+    monkeypatch.setitem(READ, "class", 2)
+    with pytest.raises(ValueError, match="target/reads/READ/class was 0 and is 2"):
+        explained(tfs.Gradient(model), X, tmp_path / "target", of_a_global)
+    monkeypatch.setitem(READ, "baseline", np.ones((6, 6, 3), "float32"))
+    with pytest.raises(ValueError, match="explainer/baseline/reads/READ/baseline/2 was"):
+        explained(tfs.DeepLIFT(model, baseline_of_a_global), X, tmp_path / "baseline")
+
+
+def test_other_labels_and_other_numbers_in_a_file_are_told_apart(explainer, tmp_path):
+    for labels in (LABELS, LABELS + 1):
+        table = pyarrow.table({"inputs": pyarrow.FixedShapeTensorArray.from_numpy_ndarray(X), "label": labels})
+        parquet.write_table(table, tmp_path / "in.parquet", compression="none", use_dictionary=False)
+        dataset = tf.data.Dataset.from_tensor_slices((X, labels % 3)).batch(9)
+        sources = {tmp_path / "file": (tmp_path / "in.parquet", 1), tmp_path / "stream": (dataset, "y")}
+        for out, (source, target) in sources.items():
+            if labels is LABELS:
+                explained(explainer, source, out, target)
+            else:
+                with pytest.raises(ValueError, match="source/(footers|first_row/2/y)"):
+                    explained(explainer, source, out, target)
+
+
 def test_options_that_are_arrays_or_functions_are_told_apart(model, tmp_path):
     baseline = np.zeros((6, 6, 3), "float32")
     explained(tfs.DeepLIFT(model, baseline), X, tmp_path / "array")

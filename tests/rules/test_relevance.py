@@ -127,6 +127,28 @@ def test_rule_equals_its_twin(name, rule):
             assert error < 1e-5
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["conv2d, normalization", "normalization, conv2d", "dense, normalization"])
+def test_a_normalization_belongs_to_its_map_in_mixed_precision(name, rule):
+    """Keras rounds in front of a normalization and behind it. In float32 nothing is between."""
+    ours = RULES[rule][0]
+    table = {kind("convolution"): ours, kind("dense"): ours}
+    single = build(name, 1)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        mixed = build(name, 1)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights(single.get_weights())
+    x = np.random.default_rng(2).uniform(1, 2, size=(2, *single.input_shape[1:])).astype("float16").astype("float32")
+    coefficients = np.random.default_rng(3).uniform(size=single.output_shape[1]).astype("float32")
+    maps = [
+        tfs.LRP(model, table).explain(x, lambda z: tf.reduce_sum(coefficients * tf.cast(z, tf.float32), axis=1)).values
+        for model in (single, mixed)
+    ]
+    assert np.linalg.norm(maps[1] - maps[0]) < 0.01 * np.linalg.norm(maps[0])
+
+
 def test_a_table_chooses_by_layer_position_operation_and_kind():
     """Each entry of a table changes the rule of the map that it names, and of no other."""
     keras.utils.set_random_seed(0)

@@ -186,7 +186,15 @@ class Parquet(Indexed):
 
     def _described(self) -> dict[str, Any]:
         files = _names_and_sizes((path.name, path) for path in self._paths)
-        return {"kind": "parquet", "rows": self.length, "names_and_sizes": files, "inputs": repr(self._inputs)}
+        # Where each column is, and the statistics of its numbers.
+        footers = [repr(parquet.read_metadata(path).to_dict()) for path in self._paths]
+        return {
+            "kind": "parquet",
+            "rows": self.length,
+            "names_and_sizes": files,
+            "footers": hashlib.sha256(repr(footers).encode()).hexdigest(),
+            "inputs": repr(self._inputs),
+        }
 
     def read(self, start: int, stop: int) -> Rows:
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
@@ -216,7 +224,8 @@ class Streamed(Source):
     def _described(self) -> dict[str, Any]:
         row = self.first()
         parts = [identity(np.asarray(part)) for part in flatten(row.inputs)]
-        return {"kind": self._kind, "rows": None, "first_row": [row.id, parts]}
+        columns = {} if row.columns is row.inputs else identity(dict(row.columns))
+        return {"kind": self._kind, "rows": None, "first_row": [row.id, parts, columns]}
 
     def first(self) -> Row:
         if self._rest is None:

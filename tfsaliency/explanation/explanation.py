@@ -78,6 +78,11 @@ class Explanation:
         object.__setattr__(self, "diagnostics", MappingProxyType(diagnostics))
         object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For copies, and for other processes: no mapping that cannot be written to can be pickled."""
+        fields = (getattr(self, each.name) for each in dataclasses.fields(self))
+        return type(self), tuple(dict(each) if isinstance(each, MappingProxyType) else each for each in fields)
+
     @property
     def meanings(self) -> list[Meaning]:
         """The meaning of each part of the values, dicts in the order of their sorted keys."""

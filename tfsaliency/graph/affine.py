@@ -118,6 +118,12 @@ def _without_leading_ones(shape: tf.TensorShape) -> tf.TensorShape:
     return shape
 
 
+def rounds(step: Step) -> bool:
+    """Whether a step hands on numbers in another precision, as mixed precision does around a normalization."""
+    dtypes = {step.sources[0].dtype, step.results[0].dtype}
+    return step.type == "Cast" and dtypes <= {tf.float16, tf.bfloat16, tf.float32}
+
+
 def extents_through(steps: Sequence[Step]) -> ScaleAndShift:
     """What elementwise affine operations do one after the other, as the trace shows it."""
     found = [each for each in map(scale_and_shift, steps) if each is not None]
@@ -310,9 +316,9 @@ class Normalization(Affine):
 
 
 def _moved(x: tf.Tensor, steps: list[Step]) -> tf.Tensor:
-    """``x`` through those of the steps that move numbers."""
+    """``x`` through those of the steps that move numbers. A map computes in one precision."""
     for step in steps:
-        if scale_and_shift(step) is None:
+        if scale_and_shift(step) is None and not rounds(step):
             x = step.with_input(x)
     return x
 

@@ -173,7 +173,8 @@ def _without_shift_before(affine: Weighted) -> Weighted:
 def _pays(fusion: Fusion) -> bool:
     affine = fusion.affine
     result, weights = affine.results[0], affine.head.sources[affine.kernel]
-    if result.dtype not in (tf.float32, tf.float64) or fusion.saved == 0:
+    dtypes = {step.results[0].dtype for step in affine.steps}
+    if dtypes not in ({tf.float32}, {tf.float64}) or fusion.saved == 0:
         return False
     numbers = result.shape[1:].num_elements() if result.shape.rank else None
     size = weights.shape.num_elements()

@@ -11,6 +11,7 @@ from tfsaliency.graph.affine import (
     Weighted,
     extents_through,
     is_flipped,
+    rounds,
     scale_and_shift,
     signal_place,
 )
@@ -95,6 +96,10 @@ def _after(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
                 break
             steps.append(step)
             keep = len(steps)
+        elif rounds(step):
+            steps.append(step)
+            # An activation reads the result of the map and not of a step between them.
+            keep = len(steps) if keep == len(steps) - 1 else keep
         elif step.type in MOVES_AFTER_AFFINE:
             shift = extents_through(steps).shift
             if shift != Extent.NONE and not (same and shift <= Extent.PER_CHANNEL):
@@ -126,7 +131,7 @@ def _before(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
                 break
             steps.insert(0, step)
             keep = len(steps)
-        elif step.type in MOVES_BEFORE_AFFINE and KINDS[head.type] == CONVOLUTION:
+        elif rounds(step) or (step.type in MOVES_BEFORE_AFFINE and KINDS[head.type] == CONVOLUTION):
             steps.insert(0, step)
             # It pads, too: zeros that a rule may not give anything to.
             keep = len(steps) if step.type in ("Pad", "SpaceToBatchND") else keep

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.model.fingerprint import fingerprint
+from tfsaliency.model.keys import is_installed, names_in
 from tfsaliency.model.layers import is_layer
 
 # Differences between two calls that a message tells.
@@ -26,7 +27,7 @@ def identity(value: Any) -> Any:
     """An explainer, a target or a function as data.
 
     Arrays are known by their type, shape and SHA-256, models by their fingerprint, and functions by their name, their
-    code and what they close over.
+    code, what they close over and, where no package installed them, what they read from their module.
     """
     return _identity(value, ())
 
@@ -86,8 +87,15 @@ def _of_function(value: Any, within: tuple[int, ...]) -> Any:
             "code": _of_code(value.__code__),
             "defaults": _identity([value.__defaults__, value.__kwdefaults__], within),
             "closes_over": _identity(dict(closed), within),
+            "reads": _identity(_globals(value), within),
         }
     return {"function": _name(value)}
+
+
+def _globals(function: types.FunctionType) -> dict[str, Any]:
+    """What a function of the user's reads from its module."""
+    names = () if is_installed(function.__module__) else names_in(function.__code__).outside
+    return {name: function.__globals__[name] for name in names if name in function.__globals__}
 
 
 def _of_object(value: Any, within: tuple[int, ...]) -> Any:
@@ -95,14 +103,20 @@ def _of_object(value: Any, within: tuple[int, ...]) -> Any:
         return {"model": value.name, "fingerprint": fingerprint(value)}
     if is_layer(value):
         return {"layer": value.name}
-    if isinstance(value, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.Variable):
+    if isinstance(value, np.ndarray | np.generic | tf.Variable | keras.Variable) or _is_known_tensor(value):
         return _of_array(np.asarray(value))
-    if isinstance(value, type | Path):
-        return _name(value) if isinstance(value, type) else str(value)
+    if isinstance(value, type | Path | types.ModuleType):
+        return str(value) if isinstance(value, Path) else _name(value)
     held = getattr(value, "__dict__", {})
     if dataclasses.is_dataclass(value):
         held = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return {"kind": _name(type(value)), **_identity(dict(held), within)}
+
+
+def _is_known_tensor(value: Any) -> bool:
+    if not isinstance(value, tf.Tensor) or tf.is_symbolic_tensor(value):
+        return False
+    return value.dtype not in (tf.variant, tf.resource)
 
 
 def _of_array(array: np.ndarray) -> Any:
@@ -116,4 +130,6 @@ def _of_code(code: types.CodeType) -> str:
 
 
 def _name(value: Any) -> str:
+    if isinstance(value, types.ModuleType):
+        return value.__name__
     return f"{getattr(value, '__module__', None)}.{getattr(value, '__qualname__', type(value).__qualname__)}"

@@ -219,11 +219,11 @@ class _Reading:
     # --- functions ---
 
     def _function(self, function: types.FunctionType) -> Hashable:
-        if _is_installed(function.__module__):
+        if is_installed(function.__module__):
             # A wrapper that a library makes of a user's function holds it in a closure or under __wrapped__.
             inside = [function.__dict__.get("__wrapped__"), *_cells(function)]
             return same_object(function.__code__), *self._all(each for each in inside if _may_be_own(each))
-        outside, attributes = _names_in(function.__code__)
+        outside, attributes = names_in(function.__code__)
         self._names |= attributes
         known = function.__globals__
         return (
@@ -271,7 +271,7 @@ class _Reading:
         if dataclass_fields := getattr(kind, "__dataclass_fields__", None):
             fields = ((name, self._of(getattr(value, name, _MISSING))) for name in dataclass_fields)
             return kind, self._of(kind), *fields
-        if not _is_installed(kind.__module__):
+        if not is_installed(kind.__module__):
             if {*kind.__mro__} == {object, *_own_classes(kind)}:
                 self._leave_open(value)
                 return same_object(value), self._of(kind)
@@ -342,7 +342,7 @@ def _reader(kind: type) -> Callable[..., Hashable]:
     if found is None:
         found = next(read for kinds, read in _READERS if issubclass(kind, kinds))
         # Classes of the user's come and go with what they hold.
-        if _is_installed(kind.__module__):
+        if is_installed(kind.__module__):
             _reader_of[kind] = found
     return found
 
@@ -394,14 +394,15 @@ class _Names(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4096)
-def _names_in(code: CodeType) -> _Names:
+def names_in(code: CodeType) -> _Names:
+    """The names that code reads, found once."""
     outside, attributes = set(), set()
     for step in dis.get_instructions(code):
         if step.opname in _READS_MODULE:
             outside.add(step.argval)
         elif step.opname in _READS_OBJECT and isinstance(step.argval, str) and step.argval.isidentifier():
             attributes.add(step.argval)
-    inner = [_names_in(each) for each in code.co_consts if isinstance(each, CodeType)]
+    inner = [names_in(each) for each in code.co_consts if isinstance(each, CodeType)]
     return _Names(
         frozenset(outside).union(*(each.outside for each in inner)),
         frozenset(attributes).union(*(each.attributes for each in inner)),
@@ -414,7 +415,7 @@ _READS_OBJECT = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "LOAD_CONST", "I
 
 def _own_classes(kind: type) -> tuple[type, ...]:
     """A class and those that it inherits from, as far as they are the user's."""
-    return () if _is_installed(kind.__module__) else tuple(c for c in kind.__mro__ if not _is_installed(c.__module__))
+    return () if is_installed(kind.__module__) else tuple(c for c in kind.__mro__ if not is_installed(c.__module__))
 
 
 _PYTHON = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -425,7 +426,7 @@ _OF_PACKAGES = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "di
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_installed(module: str | None) -> bool:
+def is_installed(module: str | None) -> bool:
     """Whether a module belongs to Python, to this package, or to another package that pip installed."""
     known = sys.modules.get(module or "")
     if known is None or module == "__main__":

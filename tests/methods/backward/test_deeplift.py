@@ -439,3 +439,27 @@ def test_attention_under_a_mask_of_minus_infinity(masked, write):
     expected = tfs.DeepLIFT(tfs.as_model(lambda x: model(x, None))).explain(x[:, :3], 1).values
     np.testing.assert_allclose(values[:, :3], expected, rtol=1e-4, atol=1e-6)
     assert (values[:, 3] == 0).all()
+
+
+@pytest.mark.parametrize("policy, tolerance", [("mixed_float16", 0.01), ("mixed_bfloat16", 0.05)])
+def test_reveal_cancel_of_a_normalization_in_mixed_precision(policy, tolerance):
+    """The activation belongs to the map of the convolution and its normalization, whatever rounds between them."""
+
+    def build(of):
+        keras.utils.set_random_seed(0)
+        x = keras.Input((8, 8, 3))
+        y = layers.BatchNormalization(dtype=of)(layers.Conv2D(5, 3, dtype=of)(x))
+        y = layers.GlobalAveragePooling2D(dtype=of)(layers.ReLU(dtype=of)(y))
+        return keras.Model(x, layers.Dense(3)(y))
+
+    generator = np.random.default_rng(0)
+    single, mixed = build("float32"), build(policy)
+    weights = [generator.uniform(0.3, 1.5, size=each.shape) for each in single.weights]
+    weights[0] = generator.normal(size=weights[0].shape)
+    for model in (single, mixed):
+        model.set_weights(weights)
+    pictures = generator.uniform(size=(2, 8, 8, 3)).astype("float32")
+    expected, found = (
+        tfs.DeepLIFT(model, rule="reveal_cancel").explain(pictures, 1).values for model in (single, mixed)
+    )
+    close(found, expected, tolerance)
