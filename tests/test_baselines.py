@@ -207,3 +207,17 @@ def test_baselines_of_one_number_per_sample(explainer, shape):
 def test_baselines_that_do_not_fit_one_number_per_sample(baseline, message):
     with pytest.raises(ValueError, match=message):
         tfs.DeepLIFT(of_a_number(()), baseline).explain(np.array([1.0, 2.0, 3.0]), lambda z: z[:, 0])
+
+
+def test_a_baseline_that_is_made_is_one_for_all_parts():
+    """A function takes its place, which leaves a part as it is."""
+    x = {"seq": np.eye(4, dtype="float32")[np.arange(12) % 4][None], "cov": np.array([[2.0]])}
+    inputs = {"seq": keras.Input((12, 4), name="seq"), "cov": keras.Input((1,), name="cov")}
+    both = keras.layers.Concatenate()([keras.layers.Flatten()(inputs["seq"]), inputs["cov"]])
+    model = keras.Model(inputs, keras.layers.Dense(2)(both))
+    with pytest.raises(ValueError, match=r"pass it alone, and not inside of dict. Received: \{'seq': shuffled"):
+        tfs.DeepLIFT(model, {"seq": tfs.baselines.shuffled(samples=2), "cov": 0.0}).explain(x, 1)
+    zeros = tfs.DeepLIFT(model, lambda x: {**x, "seq": tf.zeros_like(x["seq"])}).explain(x, 1).values
+    weights = model.layers[-1].get_weights()[0][:, 1]
+    np.testing.assert_allclose(zeros["seq"].ravel(), x["seq"].ravel() * weights[:48], rtol=1e-5)
+    np.testing.assert_array_equal(zeros["cov"], 0)

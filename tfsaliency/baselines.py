@@ -456,6 +456,12 @@ def _baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     if baseline is None:
         score.note("baseline", score.nothing)
         return Baselines(1, lambda i: score.neutral(x))
+    if any(isinstance(part, Made) or callable(part) for part in tf.nest.flatten(baseline)):
+        raise ValueError(
+            "A baseline from tfsaliency.baselines, or a function of the inputs, is one for all parts of the inputs: "
+            f"pass it alone, and not inside of {type(baseline).__name__}. Received: {baseline!r}. A function returns "
+            "the parts that are to stay as they are: lambda x: {**x, 'other': other}."
+        )
     # The user gives a baseline in the form of the inputs: ids for ids.
     passed = score.passed(x)
     if not isinstance(baseline, (dict, list, tuple, *_VARIABLES)) and np.ndim(baseline) == 0:

@@ -39,6 +39,8 @@ def folder(tmp_path_factory):
         [keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(3, activation="softmax", name="head")]
     )
     model.save(path / "model.keras")
+    with_code = keras.Sequential([keras.Input((16, 16, 3)), layers.Lambda(lambda x: x), *model.layers])
+    with_code.save(path / "lambda.keras")
     keras.saving.save_model(model, path / "model.h5")
     model.export(path / "saved", verbose=False)
     (path / "labels.txt").write_text("cat\ndog\nfish\n")
@@ -191,6 +193,7 @@ def png_header(width, height):
         ({"photo": "saved", "target": "1,2"}, "--target is one for all photos of a folder"),
         ({"size": "1000000"}, "--size is at least 1 and at most 4096. Received: 1000000"),
         ({"model": "broken.keras"}, "broken.keras cannot be loaded in safe mode"),
+        ({"model": "lambda.keras"}, "A file that holds Python code is loaded by --trust-model"),
     ],
 )
 def test_bad_input_gets_a_message(folder, tmp_path, capsys, change, message):
@@ -226,7 +229,7 @@ def test_a_process_fails_with_a_message(tmp_path):
     assert err.strip().splitlines()[-1].startswith("tfsaliency: error: There is no model")
 
 
-@pytest.mark.parametrize("model", ["model.h5", "saved"])
+@pytest.mark.parametrize("model", ["model.h5", "saved", "lambda.keras"])
 def test_trusted_models(folder, tmp_path, model):
     code, _, err = run(
         "explain",

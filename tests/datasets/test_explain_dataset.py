@@ -1,5 +1,6 @@
 """Explanations of a dataset are those of the rows, whatever the source, the shards and what stopped a run."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -111,6 +112,22 @@ def test_without_inputs_they_are_nan(explainer, model, tmp_path):
     assert maps[:3].inputs.shape == (3, 6, 6, 3) and np.isnan(maps[:3].inputs).all()
     with pytest.raises(ValueError, match="NaN"):
         tfs.metrics.Deletion(model, fill=0.0).measure(maps[:3])
+
+
+def test_what_needs_the_inputs_says_how_to_pass_them(explainer, model, tmp_path):
+    """What it says is followed."""
+    one = explained(explainer, X[:4], tmp_path / "maps", keep_inputs=False)[:]
+    for draw in (one.plot, lambda: one.report(tmp_path / "a.html"), lambda: tfs.plot.compare([one, one])):
+        with pytest.raises(ValueError, match="The inputs are not in this explanation.*Pass images=x"):
+            draw()
+    one.plot(images=X[:4])
+    tfs.plot.compare([one, one], images=X[:4])
+    one.report(tmp_path / "a.html", images=X[:4])
+    whole = explainer.explain(X[:4], 1)
+    with pytest.raises(ValueError, match=r"Pass dataclasses.replace\(explanation, inputs=x\)"):
+        tfs.metrics.Deletion(model).measure(one)
+    measured = tfs.metrics.Deletion(model).measure(dataclasses.replace(one, inputs=X[:4]))
+    np.testing.assert_allclose(measured.values, tfs.metrics.Deletion(model).measure(whole).values, rtol=1e-5)
 
 
 def test_values_in_half_the_bytes(model, tmp_path):

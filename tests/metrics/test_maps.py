@@ -114,7 +114,7 @@ def test_max_sensitivity_moves_no_ids_that_are_declared_as_floats():
     np.testing.assert_allclose(found, np.linalg.norm(after - before) / whole, rtol=1e-3)
     alone = keras.Model(ids, layers.Dense(2)(vectors))
     explanation = tfs.Gradient(alone).explain(inputs["ids"], 1)
-    with pytest.raises(tfs.metrics.InapplicableError, match="without real numbers"):
+    with pytest.raises(tfs.metrics.InapplicableError, match="without floats"):
         tfs.metrics.MaxSensitivity(tfs.Gradient(alone)).measure(explanation)
 
 

@@ -5,8 +5,10 @@ functions.
 """
 
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -21,6 +23,20 @@ def flatten(structure: Any) -> list[Any]:
 def optional_parts(structure: Any, like: Any) -> list[Any]:
     """The parts of a structure that may be missing: then None for each part of another one."""
     return [None] * len(flatten(like)) if structure is None else flatten(structure)
+
+
+def check_has_inputs(parts: Sequence[np.ndarray], advice: str) -> None:
+    """Raises where inputs were left out of a file, and have NaN in their place.
+
+    Args:
+        parts: of the inputs of an explanation.
+        advice: what to pass.
+    """
+    if any(part.dtype.kind == "f" and part.size and np.isnan(part).all() for part in parts):
+        raise ValueError(
+            "The inputs are not in this explanation, as explain_dataset(keep_inputs=False) leaves them out. Pass "
+            f"{advice}."
+        )
 
 
 def names(structure: Any) -> list[str]:

@@ -128,8 +128,8 @@ def _add_model_and_photos(command: argparse.ArgumentParser, photos: str) -> None
     command.add_argument(
         "--trust-model",
         action="store_true",
-        help="also load .h5 files and SavedModel folders. Loading one runs whatever code its author put in, "
-        "with your rights: only for files that you made or would run as a program",
+        help="also load .h5 files, SavedModel folders and .keras files with Python code. Loading one runs whatever "
+        "code its author put in, with your rights: only for files that you made or would run as a program",
     )
 
 

@@ -104,9 +104,11 @@ def _from_file(path: Path, trust: bool) -> keras.Model:
         )
     if path.is_file() and path.suffix == ".keras":
         try:
-            return keras.saving.load_model(path, safe_mode=True, compile=False)
+            return keras.saving.load_model(path, safe_mode=not trust, compile=False)
         except Exception as error:
-            raise ValueError(f"{path} cannot be loaded in safe mode: {error}") from error
+            how = "" if trust else " in safe mode"
+            advice = "" if trust else " A file that holds Python code is loaded by --trust-model."
+            raise ValueError(f"{path} cannot be loaded{how}: {error}{advice}") from error
     if not (path.is_dir() or path.suffix in (".h5", ".hdf5")):
         raise ValueError(f"A model is a .keras file. Received: {path}")
     if not trust:

@@ -155,7 +155,12 @@ def _as_array(part: Any) -> np.ndarray:
     if array.dtype.kind not in "fiubU":
         raise ValueError(
             f"Inputs are numbers, or texts. Received: {type(part).__name__} of dtype {array.dtype}. "
-            "Anything else goes through the model's own preprocessing first."
+            + (
+                "A table goes in column by column, dict(frame), where the model names its inputs as the table its "
+                "columns."
+                if hasattr(part, "columns")
+                else "Anything else goes through the model's own preprocessing first."
+            )
         )
     return array
 

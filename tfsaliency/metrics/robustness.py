@@ -24,7 +24,10 @@ from tfsaliency.metrics.places import places_of
 from tfsaliency.metrics.statistics import quotient, rank_correlation
 from tfsaliency.metrics.subject import Subject
 
-NO_NUMBERS = "Ids and texts cannot move a little. Received: inputs without real numbers"
+NO_NUMBERS = (
+    "Integers, ids and texts cannot move a little. Received: inputs without floats. Explain pixels or counts as "
+    "floats, x.astype('float32')"
+)
 
 
 @dataclass(frozen=True, eq=False)

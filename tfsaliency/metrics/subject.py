@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfsaliency.base.structure import check_has_inputs, flatten
 from tfsaliency.engine.ask import ask
 from tfsaliency.engine.scorer import Choice, Scorer
 from tfsaliency.explanation import Explanation
@@ -36,6 +37,9 @@ class Subject:
     """
 
     def __init__(self, model: Any, explanation: Explanation, target: Any = None):
+        check_has_inputs(
+            flatten(explanation.inputs), "dataclasses.replace(explanation, inputs=x), with the inputs of these samples"
+        )
         self.model, self.inputs = as_model(as_black_box(model)), explanation.inputs
         wanted = explanation.target if target is None else target
         self.chosen = Choice(self.model).chosen(self.inputs, wanted)

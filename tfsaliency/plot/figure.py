@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.meaning import Meaning
-from tfsaliency.base.structure import flatten, map_parts, names, optional_parts
+from tfsaliency.base.structure import check_has_inputs, flatten, map_parts, names, optional_parts
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import title_text
 from tfsaliency.plot.kinds import COLUMNS, INCHES, Kind, Picture, Scale, kind_of, scale_of, show
@@ -182,8 +182,13 @@ def check_same_inputs(name: str, explanations: Sequence[Record]) -> None:
     parts = flatten(explanations[0].inputs)
     for other in explanations:
         others = flatten(other.inputs)
-        if len(parts) != len(others) or not all(map(np.array_equal, parts, others)):
+        if len(parts) != len(others) or not all(map(_is_same, parts, others)):
             raise ValueError(f"{name} needs explanations of the same inputs. {other.method} explains other ones.")
+
+
+def _is_same(part: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two parts of inputs are equal; those that were left out have NaN in their place."""
+    return np.array_equal(part, other, equal_nan=part.dtype.kind == other.dtype.kind == "f")
 
 
 class Row(NamedTuple):
@@ -238,6 +243,7 @@ def shown_inputs(explanation: Record, images: Any) -> list[np.ndarray]:
     """The parts of the inputs, a text as its words, or the pictures to show instead of them; ``(N, ...)`` each."""
     parts = flatten(explanation.inputs)
     if images is None:
+        check_has_inputs(parts, "images=x, the inputs of these samples")
         words = optional_parts(explanation.tokens, explanation.inputs)
         return [part if each is None else each for part, each in zip(parts, words, strict=True)]
     shown = [np.asarray(part) for part in flatten(images)]

@@ -107,7 +107,8 @@ class Ranked(ClassTarget):
         units = _units(logits)
         if units is not None and self.rank >= units:
             raise ValueError(
-                f"The output has {units} classes. Received: a target for the first {self.rank + 1} of them"
+                f"The output has {units} classes. Received: a target for that in place {self.rank + 1} from the top. "
+                f"Take target.top({units})"
             )
 
     def choose(self, logits: Logits, given: Rows) -> Rows:
