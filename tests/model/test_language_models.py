@@ -212,3 +212,18 @@ def test_a_model_that_reads_both_ways_has_no_next_token():
         tfs.Gradient(model).explain(inputs)
     explanation = tfs.Gradient(model).explain(inputs, tfs.target.token(1))
     assert (explanation.values["token_ids"][0] > 0).sum() == 6
+
+
+def test_texts_go_through_the_preprocessor_of_a_model():
+    """What it says is followed."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "film"]
+    tokenizer = hub.models.BertTokenizer(vocabulary=words, lowercase=True)
+    preprocessor = hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=8)
+    backbone = hub.models.BertBackbone(num_heads=2, max_sequence_length=8, **SIZES)
+    model = hub.models.BertTextClassifier(backbone, num_classes=3, preprocessor=preprocessor)
+    texts = np.array(["a good film"])
+    with pytest.raises(ValueError, match=r"its preprocessor makes of texts or pictures: model.preprocessor\(inputs\)"):
+        tfs.Gradient(model).explain(texts, 1)
+    explanation = tfs.Gradient(model).explain(model.preprocessor(texts), 1)
+    np.testing.assert_array_equal(explanation.inputs["token_ids"][0], [2, 5, 6, 7, 3, 0, 0, 0])
+    assert (explanation.values["token_ids"][0, :5] > 0).all() and not explanation.values["token_ids"][0, 5:].any()

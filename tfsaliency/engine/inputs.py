@@ -71,7 +71,7 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
                 f"is a batch of one, numpy.array([{alone}]). A nested list of {several} must become an array: "
                 "numpy.asarray(inputs)."
             )
-    _check_against_model(declared, given, parts)
+    _check_against_model(model, declared, given, parts)
     sizes = {len(part) for part in parts}
     if len(sizes) != 1:
         raise ValueError(
@@ -225,7 +225,7 @@ def _as_declared(declared: Any, given: Any) -> Any:
     return tf.nest.pack_sequence_as(given, widened)
 
 
-def _check_against_model(declared: Any, given: Any, parts: list[np.ndarray]) -> None:
+def _check_against_model(model: keras.Model, declared: Any, given: Any, parts: list[np.ndarray]) -> None:
     """Compares structure and shapes with the model's own, if it declares any (a subclassed model declares none)."""
     if declared is None:
         return
@@ -238,7 +238,12 @@ def _check_against_model(declared: Any, given: Any, parts: list[np.ndarray]) -> 
         wanted = tf.nest.map_structure(lambda tensor: tuple(tensor.shape), declared)
         raise ValueError(
             f"The model takes {wanted}. Received: {tf.nest.map_structure(lambda part: part.shape, given)}. "
-            "Pass the inputs in the model's own structure."
+            "Pass the inputs in the model's own structure"
+            + (
+                ", which its preprocessor makes of texts or pictures: model.preprocessor(inputs)."
+                if getattr(model, "preprocessor", None) is not None
+                else "."
+            )
         ) from error
     if isinstance(declared, dict) and names(given) != names(declared):
         raise ValueError(
