@@ -42,9 +42,6 @@ from tfsaliency.tensors.places import WHOLE, Span
 # What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, places
 # with entries around them that are none, or the same entry several times.
 OTHER, UNKNOWN, TOKENS, REPEATED = -1, -2, -3, -4
-_SPLITS = ("Split", "SplitV")
-# Leave steps where they are.
-_OF_LOOPS = (*LOOPS, *LIST_READERS)
 # Numbers of rows that show which of several sizes of a reshape the batch has a part in.
 BATCHES = (7, 11)
 
@@ -195,7 +192,7 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
                 # Behind a loop that an RNN runs backwards nothing is where it was.
                 if any(source.ref() in turned or _is_turned(found.get(source.ref(), ())) for source in op.inputs):
                     turned.add(result.ref())
-                may_be_kept = _is_known(op) and result.ref() not in turned
+                may_be_kept = op.type in _KNOWN and result.ref() not in turned
                 axes = tuple(_of(UNKNOWN if may_be_kept else OTHER, size) for size in shape)
             axes = tuple(map(_declared, axes, shape))
             if op.type == "Pack":
@@ -214,11 +211,7 @@ def _declared(axis: Axis, size: int | None) -> Axis:
 
 def first_unknown(given: tf.Tensor, operations: Iterable[tf.Operation]) -> tf.Operation | None:
     """The first operation behind an input that may put its numbers anywhere."""
-    return next((op for op in descendants(operations, [given]) if not _is_known(op)), None)
-
-
-def _is_known(op: tf.Operation) -> bool:
-    return op.type in (*_FOLLOW, *_SPLITS, *_OF_LOOPS, *SHAPE_READERS)
+    return next((op for op in descendants(operations, [given]) if op.type not in _KNOWN), None)
 
 
 def _is_turned(axes: Axes) -> bool:
@@ -227,7 +220,7 @@ def _is_turned(axes: Axes) -> bool:
 
 def _followed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape, number: int) -> Axes | None:
     """The axes of a result of an operation, of some number; None where there is no table for it."""
-    if op.type in _SPLITS:
+    if op.type in ("Split", "SplitV"):
         return _split(op, next(each for each in sources if each is not None), number)
     return _FOLLOW[op.type](op, sources, shape) if op.type in _FOLLOW else None
 
@@ -788,3 +781,5 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     "Transpose": _transposed,
     "Unpack": _unpacked,
 }
+# A loop is taken to leave steps where they are.
+_KNOWN = {*_FOLLOW, "Split", "SplitV", *LOOPS, *LIST_READERS, *SHAPE_READERS}
