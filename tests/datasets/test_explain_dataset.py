@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import duckdb
@@ -110,7 +112,7 @@ def test_without_inputs_they_are_nan(explainer, model, tmp_path):
     maps = explained(explainer, X, tmp_path, keep_inputs=False)
     assert "inputs" not in parquet.read_table(tmp_path).column_names
     assert maps[:3].inputs.shape == (3, 6, 6, 3) and np.isnan(maps[:3].inputs).all()
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="The inputs are not in this explanation"):
         tfs.metrics.Deletion(model, fill=0.0).measure(maps[:3])
 
 
@@ -452,6 +454,10 @@ def of_a_global(z):
     return z[:, READ["class"]]
 
 
+def of_a_helper(z):
+    return of_a_global(z)
+
+
 def baseline_of_a_global(x):
     return tf.zeros_like(x) + READ["baseline"]
 
@@ -459,14 +465,36 @@ def baseline_of_a_global(x):
 def test_what_a_function_reads_from_its_module_is_told_apart(model, tmp_path, monkeypatch):
     """As a function in a notebook reads what was computed in another cell."""
     explained(tfs.Gradient(model), X, tmp_path / "target", of_a_global)
+    explained(tfs.Gradient(model), X, tmp_path / "helper", of_a_helper)
     explained(tfs.DeepLIFT(model, baseline_of_a_global), X, tmp_path / "baseline")
     assert explained(tfs.Gradient(model), X, tmp_path / "target", of_a_global).is_complete
     monkeypatch.setitem(READ, "class", 2)
     with pytest.raises(ValueError, match="target/reads/READ/class was 0 and is 2"):
         explained(tfs.Gradient(model), X, tmp_path / "target", of_a_global)
+    with pytest.raises(ValueError, match="target/calls/.*of_a_global/reads/READ/class was 0 and is 2"):
+        explained(tfs.Gradient(model), X, tmp_path / "helper", of_a_helper)
     monkeypatch.setitem(READ, "baseline", np.ones((6, 6, 3), "float32"))
     with pytest.raises(ValueError, match="explainer/baseline/reads/READ/baseline/2 was"):
         explained(tfs.DeepLIFT(model, baseline_of_a_global), X, tmp_path / "baseline")
+
+
+LOG = logging.getLogger("a user's")
+DATES = np.array(["2020-01-01"], "datetime64[D]")
+NAMES, STOPS, KEY = np.array([b"a", b"bc"]), {"the", "of"}, b"key"
+
+
+def baseline_of_all_kinds(x):
+    LOG.warning("asked about %s", len(DATES) + len(NAMES) + len(KEY))
+    return x * 0 + len(STOPS)
+
+
+def test_the_same_call_goes_on_whatever_a_function_reads(model, tmp_path, monkeypatch):
+    """What an object holds, such as a logger, changes by itself. A set that has changed is told."""
+    explained(tfs.DeepLIFT(model, baseline_of_all_kinds), X, tmp_path)
+    assert explained(tfs.DeepLIFT(model, baseline_of_all_kinds), X, tmp_path).is_complete
+    monkeypatch.setattr(sys.modules[__name__], "STOPS", {"the"})
+    with pytest.raises(ValueError, match="explainer/baseline/reads/STOPS"):
+        explained(tfs.DeepLIFT(model, baseline_of_all_kinds), X, tmp_path)
 
 
 def test_other_labels_and_other_numbers_in_a_file_are_told_apart(explainer, tmp_path):

@@ -105,25 +105,31 @@ def test_an_id_that_is_masked_is_padding(name):
     assert (explanation.values[0, :3] != 0).all()
 
 
-def test_an_id_that_is_masked_where_it_is_equal_is_padding():
-    """As RoBERTa does, whose padding is 1: no comparison says which ids it differs from."""
-    ids = keras.Input((5,), dtype="int32")
-    vectors = layers.Embedding(4, 3, weights=[TABLE])(ids)
-    weights = ops.softmax(vectors[..., 0] - 1e4 * floats(ops.equal(ids, 1)))
-    model = keras.Model(ids, ops.einsum("nt,ntd->nd", weights, vectors))
-    explanation = tfs.IntegratedGradients(model, steps=16).explain(np.array([[2, 3, 0, 1, 1]]), 1)
-    assert explanation.provenance["baseline"] == "the id that fills up short rows, 1"
-    np.testing.assert_allclose(explanation.values[0, 3:], 0, atol=1e-12)
+READ = {
+    "the end": lambda ids, vectors: ops.sum(
+        vectors * ops.one_hot(ops.argmax(ops.cast(ops.equal(ids, 3), "int32"), axis=1), 5)[..., None], axis=1
+    ),
+    "an expert": lambda ids, vectors: ops.sum(
+        vectors * floats(ops.equal(ids, 3))[..., None] + ops.tanh(vectors) * (1 - floats(ops.equal(ids, 3)))[..., None],
+        axis=1,
+    ),
+    "an expert for zero": lambda ids, vectors: ops.sum(
+        vectors * floats(ops.equal(ids, 0))[..., None] + ops.tanh(vectors) * (1 - floats(ops.equal(ids, 0)))[..., None],
+        axis=1,
+    ),
+    "a surcharge": lambda ids, vectors: ops.sum(vectors + 25 * floats(ops.not_equal(ids, 3))[..., None], axis=1),
+}
 
 
-def test_the_id_that_ends_a_text_before_its_last_step_is_taken_is_padding():
-    ids, given = keras.Input((5,), dtype="int32"), np.array([[2, 3, 1, 0, 0]])
-    vectors = layers.Embedding(4, 3, weights=[TABLE])(ids)
-    last = ops.one_hot(ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1) - 1, 5)
-    model = keras.Model(ids, ops.einsum("nt,ntd->nd", last, vectors))
-    explanation = tfs.IntegratedGradients(model, steps=4).explain(given, 1)
-    expected = [[0, 0, TABLE[1, 1] - TABLE[0, 1], 0, 0]]
-    np.testing.assert_allclose(explanation.values, expected, rtol=1e-5)
+@pytest.mark.parametrize("name", READ)
+def test_an_id_that_is_read_and_not_masked_is_no_padding(name):
+    """Its vector counts, and is not the baseline."""
+    ids, given = keras.Input((5,), dtype="int32"), np.array([[1, 2, 3, 0, 1]])
+    model = keras.Model(ids, READ[name](ids, layers.Embedding(4, 3, weights=[TABLE])(ids)))
+    explanation = tfs.IntegratedGradients(model, steps=64).explain(given, 1)
+    assert explanation.provenance["baseline"] == "the mean of all ids"
+    assert explanation.values[0, 2] != 0
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-3)
 
 
 def test_an_id_that_others_are_counted_as_in_a_second_table_is_no_padding():

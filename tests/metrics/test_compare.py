@@ -196,6 +196,31 @@ def test_a_file_of_another_comparison_is_refused(option, linear, tmp_path):
     np.testing.assert_array_equal(again.values, table.values)
 
 
+class Scaled:
+    """A function that holds its numbers where nothing of Python shows them, as one written in C does."""
+
+    __slots__ = ("scale",)
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __call__(self, x):
+        return self.scale * np.asarray(x)
+
+
+def test_a_file_of_another_function_is_refused(tmp_path):
+    """Nothing but what it says shows that it is another one."""
+    x = np.random.default_rng(0).normal(size=(21, 4)).astype("float32")
+
+    def compared(scale):
+        explainers = [tfs.Occlusion(tfs.BlackBox(Scaled(scale)), window=1)]
+        return tfs.metrics.compare(explainers, x, 0, [tfs.metrics.Deletion], path=tmp_path / "table.npz")
+
+    compared(1.0)
+    with pytest.raises(ValueError, match="holds another comparison: the model gives other scores"):
+        compared(2.0)
+
+
 def test_controls_of_pictures():
     model = picture_model()
     explainer = tfs.Gradient(model)

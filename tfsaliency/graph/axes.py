@@ -1,8 +1,8 @@
 """Where the axes of an input are in every tensor behind it: which axis of a layer comes from which of a picture.
 
 Each axis of a traced tensor is a product of factors, the slowest first: tokens of a picture are its rows times its
-columns. Factors are followed from the input, operation by operation. An operation that is not in the tables below
-may put numbers anywhere; a loop, as an RNN is one, is taken to leave steps where they are.
+columns. Factors are followed from the input, operation by operation. What is not in the tables below is not known,
+and taken to leave places where they are, as an RNN does, but for what may put them anywhere.
 
 A layer is taken to lie over all that the network reads of an axis, as everyone resizes activation maps. What is cropped
 is not read, an axis may be read backwards, and padding lies around the input unless it makes up for the border that a
@@ -19,17 +19,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import descendants
+from tfsaliency.graph.bodies import operations_of
 from tfsaliency.graph.lengths import Lengths, NotFromShapesError
 from tfsaliency.graph.operations import (
     ALONG_AXES,
     AVERAGE_POOLS,
     COMPLEX,
+    CONDITIONS,
     CONVOLUTIONS,
     ELEMENTWISE,
-    LIST_READERS,
-    LOOPS,
     MAX_POOLS,
     NUMBER_BY_NUMBER,
+    PYTHON_CODE,
     REDUCTIONS,
     RESIZES,
     SHAPE_READERS,
@@ -37,11 +38,14 @@ from tfsaliency.graph.operations import (
     TRANSFORMS_2D,
     TRANSPOSED_CONVOLUTIONS,
 )
+from tfsaliency.graph.replay import branches_of
 from tfsaliency.tensors.places import WHOLE, Span
 
 # What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, places
 # with entries around them that are none, or the same entry several times.
 OTHER, UNKNOWN, TOKENS, REPEATED = -1, -2, -3, -4
+# Decimal places of a share of an axis.
+SHARES = 9
 # Numbers of rows that show which of several sizes of a reshape the batch has a part in.
 BATCHES = (7, 11)
 
@@ -175,10 +179,15 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
         operations: in the order of the trace.
     """
     found: dict[Any, Axes] = {given.ref(): tuple(_of(axis, size) for axis, size in enumerate(given.shape))}
+    return _follow(found, [given], operations)
+
+
+def _follow(found: dict[Any, Axes], given: list[tf.Tensor], operations: Iterable[tf.Operation]) -> dict[Any, Axes]:
+    """Adds the axes of every tensor that depends on some of known axes."""
     entries: dict[Any, Entry] = {}
     turned: set[Any] = set()
     # A token that is repeated for each sample depends on their number alone.
-    for op in descendants((op for op in operations if op.type not in SHAPE_READERS), [given]):
+    for op in descendants((op for op in operations if op.type not in SHAPE_READERS), given):
         sources = [found.get(source.ref()) for source in op.inputs]
         for result in op.outputs:
             if result.shape.rank is None:
@@ -192,8 +201,8 @@ def followed_axes(given: tf.Tensor, operations: Iterable[tf.Operation]) -> dict[
                 # Behind a loop that an RNN runs backwards nothing is where it was.
                 if any(source.ref() in turned or _is_turned(found.get(source.ref(), ())) for source in op.inputs):
                     turned.add(result.ref())
-                may_be_kept = op.type in _KNOWN and result.ref() not in turned
-                axes = tuple(_of(UNKNOWN if may_be_kept else OTHER, size) for size in shape)
+                is_lost = op.type in _ANYWHERE or result.ref() in turned
+                axes = tuple(_of(OTHER if is_lost else UNKNOWN, size) for size in shape)
             axes = tuple(map(_declared, axes, shape))
             if op.type == "Pack":
                 axes = _put_together(op, axes, [entries.get(source.ref()) for source in op.inputs], found)
@@ -211,7 +220,7 @@ def _declared(axis: Axis, size: int | None) -> Axis:
 
 def first_unknown(given: tf.Tensor, operations: Iterable[tf.Operation]) -> tf.Operation | None:
     """The first operation behind an input that may put its numbers anywhere."""
-    return next((op for op in descendants(operations, [given]) if op.type not in _KNOWN), None)
+    return next((op for op in descendants(operations, [given]) if op.type in _ANYWHERE), None)
 
 
 def _is_turned(axes: Axes) -> bool:
@@ -222,7 +231,30 @@ def _followed(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
     """The axes of a result of an operation, of some number; None where there is no table for it."""
     if op.type in ("Split", "SplitV"):
         return _split(op, next(each for each in sources if each is not None), number)
+    if op.type in CONDITIONS:
+        return _branched(op, sources, number)
     return _FOLLOW[op.type](op, sources, shape) if op.type in _FOLLOW else None
+
+
+def _branched(op: tf.Operation, sources: list[Axes | None], number: int) -> Axes:
+    """Those of the branch that shapes say is taken, or that all branches agree on."""
+    bodies = branches_of(op)
+    try:
+        bodies = [bodies[int(_constant(op.inputs[0]))]]
+    except _UnknownError:
+        pass
+    results = []
+    for body in bodies:
+        given = [(each, axes) for each, axes in zip(body.inputs, sources[1:], strict=True) if axes is not None]
+        inside = _follow({each.ref(): axes for each, axes in given}, [each for each, _ in given], operations_of(body))
+        results.append(inside.get(body.outputs[number].ref()))
+    known = [each for each in results if each is not None]
+    if not known or len(set(map(len, known))) > 1:
+        raise _UnknownError
+    return tuple(
+        axes[0] if len(set(axes)) == 1 or not any(map(_is_of_input, axes)) else _of(OTHER, size_of(axes[0]))
+        for axes in zip(*known, strict=True)
+    )
 
 
 def _with_lengths(op: tf.Operation, shape: tf.TensorShape, found: dict[Any, Axes]) -> tf.TensorShape:
@@ -421,7 +453,26 @@ def _cut_to(axis: Axis, first: float, last: float, size: int | None) -> Axis:
         return _of(OTHER, size) if last < first and _is_of_input(axis) else _resized(axis, size)
     start, stop = axis[0].span
     of_one = (stop - start) / whole
-    return _of(axis[0].axis, size, (start + first * of_one, start + last * of_one))
+    # Without what floats cannot hold of a share.
+    return _of(axis[0].axis, size, (round(start + first * of_one, SHARES), round(start + last * of_one, SHARES)))
+
+
+def _into_batches(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Each of the places that are so many apart in a batch of its own, with padding around all."""
+    axes = list(_first(sources))
+    for place, (before, after) in enumerate(_constant(op.inputs[2]).tolist(), start=1):
+        axes[place] = _cut_to(axes[place], -before, (size_of(axes[place]) or 0) + after, shape[place])
+    return tuple(axes)
+
+
+def _out_of_batches(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:
+    """Back between each other, without those that are cropped."""
+    axes = list(_first(sources))
+    pairs = zip(_constant(op.inputs[1]).tolist(), _constant(op.inputs[2]).tolist(), strict=True)
+    for place, (apart, (first, last)) in enumerate(pairs, start=1):
+        whole = apart * (size_of(axes[place]) or 0)
+        axes[place] = _cut_to(_resized(axes[place], whole or None), first, whole - last, shape[place])
+    return tuple(axes)
 
 
 def _renewed(axis: Axis, size: int | None) -> Axis:
@@ -755,7 +806,6 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     **dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, "ExtractImagePatches"), _moved),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _moved),
     **dict.fromkeys((*AVERAGE_POOLS, *MAX_POOLS, *RESIZES, "ScaleAndTranslate"), _pooled),
-    **dict.fromkeys(("BatchToSpaceND", "SpaceToBatchND"), _pooled),
     **dict.fromkeys(REDUCTIONS, _reduced),
     **dict.fromkeys(("MatMul", "BatchMatMulV2", "BatchMatMulV3"), _matrix_product),
     **dict.fromkeys(("ZerosLike", "OnesLike"), _constants),
@@ -764,6 +814,7 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     **dict.fromkeys(TRANSFORMS_2D, _ends_made_anew(2)),
     **dict.fromkeys(("Pad", "PadV2", "MirrorPad"), _padded),
     **dict.fromkeys(("Tile", "BroadcastTo"), _repeated),
+    "BatchToSpaceND": _out_of_batches,
     "ConcatV2": _joined,
     "Einsum": _einsum,
     "ExpandDims": _expanded,
@@ -775,11 +826,19 @@ _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], A
     "ReverseV2": _reversed,
     "Roll": _rolled,
     "Slice": _part,
+    "SpaceToBatchND": _into_batches,
     "Squeeze": _squeezed,
     "StridedSlice": _sliced,
     "TopKV2": _ends_made_anew(1),
     "Transpose": _transposed,
     "Unpack": _unpacked,
 }
-# A loop is taken to leave steps where they are.
-_KNOWN = {*_FOLLOW, "Split", "SplitV", *LOOPS, *LIST_READERS, *SHAPE_READERS}
+# Put numbers where their own numbers or code say.
+_ANYWHERE = (
+    *CONDITIONS,
+    *PYTHON_CODE,
+    "CropAndResize",
+    "ImageProjectiveTransformV2",
+    "ImageProjectiveTransformV3",
+    "ReverseSequence",
+)

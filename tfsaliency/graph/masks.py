@@ -1,5 +1,6 @@
 """Whether a model masks with what a comparison finds, or reads it as one more number."""
 
+import math
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
@@ -28,8 +29,10 @@ from tfsaliency.graph.operations import (
 )
 from tfsaliency.graph.step import replayed_now
 
-# The exponential of a number so far below others is nothing beside theirs: no more than the rounding of a float32.
-FAR = 16.0
+# The exponential of a number so far below others is nothing beside theirs.
+FAR = 50.0
+# A logarithm of no more than that is as good as minus infinity: it was added to keep it from there.
+LEAST = 1e-6
 _OF_NUMBERS = (*ELEMENTWISE, *NUMBER_BY_NUMBER)
 
 
@@ -56,8 +59,10 @@ class Masks:
     def _masked(self) -> set[Any]:
         return _computed_from(self._values)
 
-    def hidings(self, op: tf.Operation, compared: tf.Tensor, number: Any) -> int:
+    def hidings(self, op: tf.Operation, compared: tf.Tensor, number: Any) -> float:
         """At how many operations a comparison hides values that are equal to a number, or what is computed from them.
+
+        Minus infinity where these values are read by it, and others are not.
 
         Args:
             op: the comparison.
@@ -70,7 +75,7 @@ class Masks:
         for flag in search.flags:
             for reader in flag.consumers():
                 search.see(reader)
-        return len(search.hiding)
+        return -math.inf if search.shows else len(search.hiding)
 
 
 class _Search:
@@ -83,6 +88,7 @@ class _Search:
     Attributes:
         flags: what is computed from the comparison and not from the values.
         hiding: the operations that hide values.
+        shows: whether values are read where the number stands, and not elsewhere, as by an expert for one category.
     """
 
     def __init__(self, masked: set[Any], ends: set[Any]):
@@ -92,6 +98,7 @@ class _Search:
         self._truths: set[Any] = set()
         self.flags: list[tf.Tensor] = []
         self.hiding: set[str] = set()
+        self.shows = False
 
     def see(self, op: tf.Operation) -> None:
         """Notes whether an operation hides values by a flag, and follows what it makes of the flag alone."""
@@ -114,12 +121,7 @@ class _Search:
         for result in new:
             self._at_number[result.ref()] = number
             is_kept = op.type in (*_OF_NUMBERS, *MOVES, *OF_EQUALS) and has_places(result)
-            # The place of the last step, as zeros and a one, masks all others.
-            if (
-                result.dtype == tf.bool
-                or op.type == "OneHot"
-                or (is_kept and any(each.ref() in self._truths for each in op.inputs))
-            ):
+            if result.dtype == tf.bool or (is_kept and any(each.ref() in self._truths for each in op.inputs)):
                 self._truths.add(result.ref())
         self.flags += new
 
@@ -136,6 +138,7 @@ class _Search:
             return is_none or any(number is not None and abs(float(number)) >= FAR for number in numbers)
         if op.type in ("Mul", *PRODUCTS):
             is_truth = any(flag in self._truths for flag in flags)
+            self.shows |= is_truth and 1 in numbers
             return any(is_truth if number is None else float(number) == 0 for number in numbers)
         return op.type not in JOINS
 
@@ -172,7 +175,8 @@ def _result(op: tf.Operation, known: dict[Any, Any]) -> Any:
         return None
     numbers = [known.get(each.ref()) if each.ref() in known else _constant(each) for each in op.inputs]
     if None not in numbers:
-        return replayed_now(op, numbers)[0]
+        result = replayed_now(op, numbers)[0]
+        return -math.inf if op.type == "Log" and result <= math.log(LEAST) else result
     # One of two is enough to know that both are not true, or that a product is zero.
     decides = {"LogicalAnd": False, "LogicalOr": True, "Mul": 0}.get(op.type)
     return decides if decides in numbers else None

@@ -37,7 +37,7 @@ def fillers(part: tf.Tensor) -> list[Filler]:
     for tensor, is_size in made:
         for op in tensor.consumers():
             value = _compared_with(op, tensor, is_size)
-            if value is not None and masks.hidings(op, tensor, value):
+            if value is not None and masks.hidings(op, tensor, value) > 0:
                 found[op] = value
             elif tensor is op.inputs[0] and (_makes_size(op) or op.type in (*IDENTITIES, *REARRANGEMENTS)):
                 made += [

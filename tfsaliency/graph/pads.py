@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, before
 from tfsaliency.graph.masks import Masks, has_places
-from tfsaliency.graph.operations import CHOICES, CLIPS, EQUALITIES, IDENTITIES, JUDGEMENTS, PARTS
+from tfsaliency.graph.operations import CHOICES, CLIPS, IDENTITIES, JUDGEMENTS, PARTS
 from tfsaliency.graph.step import replayed_now
 
 # Ids that one is told apart from.
@@ -45,13 +45,13 @@ def pad_of(index: tf.Tensor, looked_up: Iterable[tf.Tensor], order: list[tf.Oper
     made_before = [result for op in ancestors(index) for result in op.outputs]
     masks = Masks(looked_up, made_before)
     # How often each id is masked, and how it is told apart.
-    masked: dict[float, tuple[int, Pad | None]] = {}
+    masked: dict[float, tuple[float, Pad | None]] = {}
     for op, compared, pad in _comparisons(same, made_before, order):
         count, first = masked.get(pad.id, (0, pad))
         masked[pad.id] = count + masks.hidings(op, compared, pad.id), first
     most = max(masked, key=lambda id: (masked[id][0], id == 0), default=0.0)
     count, found = masked.get(most, (0, None))
-    return found if count else None
+    return found if count > 0 else None
 
 
 def _comparisons(
@@ -87,13 +87,14 @@ def _may_tell(op: tf.Operation) -> bool:
 def _told_apart(op: tf.Operation, compared: tf.Tensor) -> list[float]:
     """The ids, none or one, that an operation is one thing for, and another for all others.
 
-    That is zero for ``ids > 0``, ``ids >= 1``, ``tf.minimum(ids, 1)`` and ``tf.sign(ids)``. ``ids < 0`` tells none.
+    That is zero for ``ids > 0``, ``ids >= 1``, ``tf.minimum(ids, 1)`` and ``tf.sign(ids)``. ``ids < 0`` tells none. One
+    that is not zero is padding only where others are said to differ from it: ``ids == 3`` finds the token to read.
     """
     constants = [None if each is compared else tf.get_static_value(each) for each in op.inputs]
     others = [each for each in constants if each is not None and each.size == 1]
     if compared.dtype in (tf.bool, tf.string) or len(others) < len(constants) - 1:
         return []
-    numbers = {0, *(each.item() for each in others if op.type in EQUALITIES)}
+    numbers = {0, *(each.item() for each in others if op.type == "NotEqual")}
     return [number for number in numbers if _tells(op, constants, number, compared.dtype)]
 
 

@@ -219,4 +219,6 @@ def _known(path: str | os.PathLike[str] | None, table: Comparison) -> dict[int, 
         raise ValueError(
             f"{path} holds another comparison: {differences(before or {}, now)}. Pass another path, or remove the file."
         )
+    if known.provenance["scores"] != table.provenance["scores"]:
+        raise ValueError(f"{path} holds another comparison: the model gives other scores. Pass another path.")
     return {number: known.values[:, number] for number in known.provenance.get("measured", [])}

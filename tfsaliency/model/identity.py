@@ -87,15 +87,43 @@ def _of_function(value: Any, within: tuple[int, ...]) -> Any:
             "code": _of_code(value.__code__),
             "defaults": _identity([value.__defaults__, value.__kwdefaults__], within),
             "closes_over": _identity(dict(closed), within),
-            "reads": _identity(_globals(value), within),
+            **_of_globals(value, within),
         }
     return {"function": _name(value)}
 
 
+def _of_globals(function: types.FunctionType, within: tuple[int, ...]) -> dict[str, Any]:
+    """What a function of the user's reads from its module, and the functions there that it calls, at any depth."""
+    read, calls = _globals(function), {}
+    # Grows while it is read.
+    reached = [each for each in read.values() if _is_own(each)]
+    for each in reached:
+        if each is function or _name(each) in calls:
+            continue
+        further = _globals(each)
+        calls[_name(each)] = {"code": _of_code(each.__code__), "reads": _identity(_named(further), within)}
+        reached += [other for other in further.values() if _is_own(other)]
+    return {"reads": _identity(_named(read), within), "calls": calls}
+
+
 def _globals(function: types.FunctionType) -> dict[str, Any]:
-    """What a function of the user's reads from its module."""
-    names = () if is_installed(function.__module__) else names_in(function.__code__).outside
+    names = names_in(function.__code__).outside if _is_own(function) else ()
     return {name: function.__globals__[name] for name in names if name in function.__globals__}
+
+
+def _named(read: dict[str, Any]) -> dict[str, Any]:
+    """Data as it is, and anything else by its name: what an object such as a logger holds changes by itself."""
+    return {name: value if _is_data(value) else _name(value) for name, value in read.items()}
+
+
+def _is_own(value: Any) -> bool:
+    return isinstance(value, types.FunctionType) and not is_installed(value.__module__)
+
+
+def _is_data(value: Any) -> bool:
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        return all(map(_is_data, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, bool | int | float | str | bytes | Path | keras.Model) or _is_array(value)
 
 
 def _of_object(value: Any, within: tuple[int, ...]) -> Any:
@@ -103,8 +131,12 @@ def _of_object(value: Any, within: tuple[int, ...]) -> Any:
         return {"model": value.name, "fingerprint": fingerprint(value)}
     if is_layer(value):
         return {"layer": value.name}
-    if isinstance(value, np.ndarray | np.generic | tf.Variable | keras.Variable) or _is_known_tensor(value):
+    if _is_array(value):
         return _of_array(np.asarray(value))
+    if isinstance(value, set | frozenset):
+        return {"set": sorted(json.dumps(_identity(each, within)) for each in value)}
+    if isinstance(value, bytes):
+        return {"bytes": hashlib.sha256(value).hexdigest()}
     if isinstance(value, type | Path | types.ModuleType):
         return str(value) if isinstance(value, Path) else _name(value)
     held = getattr(value, "__dict__", {})
@@ -113,20 +145,31 @@ def _of_object(value: Any, within: tuple[int, ...]) -> Any:
     return {"kind": _name(type(value)), **_identity(dict(held), within)}
 
 
-def _is_known_tensor(value: Any) -> bool:
-    if not isinstance(value, tf.Tensor) or tf.is_symbolic_tensor(value):
-        return False
-    return value.dtype not in (tf.variant, tf.resource)
+def _is_array(value: Any) -> bool:
+    if isinstance(value, tf.Tensor):
+        return not tf.is_symbolic_tensor(value) and value.dtype not in (tf.variant, tf.resource)
+    return isinstance(value, np.ndarray | np.generic | tf.Variable | keras.Variable)
 
 
 def _of_array(array: np.ndarray) -> Any:
-    content = array.astype("U") if array.dtype.hasobject else array
-    return [str(content.dtype), list(content.shape), hashlib.sha256(np.ascontiguousarray(content).data).hexdigest()]
+    digest = hashlib.sha256()
+    if array.dtype.hasobject:
+        # Texts of any lengths: an array of one width for all can be many times as large.
+        for each in array.flat:
+            digest.update(repr(each).encode())
+    else:
+        digest.update(array.tobytes())
+    return [str(array.dtype), list(array.shape), digest.hexdigest()]
 
 
 def _of_code(code: types.CodeType) -> str:
-    inner = [_of_code(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts]
+    inner = [_of_code(each) if isinstance(each, types.CodeType) else _of_constant(each) for each in code.co_consts]
     return hashlib.sha256(repr((code.co_code, code.co_names, inner)).encode()).hexdigest()[:16]
+
+
+def _of_constant(constant: Any) -> str:
+    # A set is in another order in each process.
+    return repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)
 
 
 def _name(value: Any) -> str:

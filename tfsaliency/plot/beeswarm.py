@@ -5,7 +5,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from tfsaliency.base.structure import flatten
-from tfsaliency.plot.figure import AS_WRITTEN, Drawn, column_names
+from tfsaliency.plot.captions import as_written
+from tfsaliency.plot.figure import Drawn, column_names
 from tfsaliency.plot.kinds import INCHES, LINE
 from tfsaliency.plot.record import Record
 
@@ -14,7 +15,6 @@ BINS, HEIGHT = 80, 0.8
 COLOURS = "cividis"
 
 
-@AS_WRITTEN
 def beeswarm(explanation: Record, *, most: int = 20) -> Drawn:
     """Draws the values of all rows of a table: a dot for each row and column, beside the mean absolute value.
 
@@ -52,7 +52,7 @@ def beeswarm(explanation: Record, *, most: int = 20) -> Drawn:
     for row, column in enumerate(order):
         _swarm(dots, row, values[:, column], given[:, column])
     dots.axvline(0, color="black", linewidth=0.5)
-    dots.set_yticks(range(len(order)), [names[column] for column in order])
+    dots.set_yticks(range(len(order)), [as_written(names[column]) for column in order])
     dots.set_xlabel("value", fontsize=8)
     bars.barh(range(len(order)), mean[order], color="grey")
     bars.set_xlabel("mean |value|", fontsize=8)

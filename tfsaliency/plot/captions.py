@@ -10,6 +10,15 @@ from tfsaliency.plot.record import Record
 
 def title_text(explanation: Record, sample: int, labels: Sequence[str] | None) -> str:
     """The title above a picture: ``espresso: 10.42``, or ``espresso, not cup: 1.3`` for a contrast."""
+    return as_written(_title(explanation, sample, labels))
+
+
+def as_written(text: str) -> str:
+    """A text for Matplotlib, which would set what is between two dollar signs as a formula, or fail to."""
+    return text.replace("$", r"\$")
+
+
+def _title(explanation: Record, sample: int, labels: Sequence[str] | None) -> str:
     score = f"{explanation.scores[sample]:.2f}"
     if explanation.target is None:
         return f"score {score}"

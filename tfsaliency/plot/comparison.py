@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfsaliency.base.files import appearing_whole
-from tfsaliency.plot.figure import AS_WRITTEN, Drawn, png
+from tfsaliency.plot.captions import as_written
+from tfsaliency.plot.figure import Drawn, png
 from tfsaliency.plot.page import Element, element, facts, page, png_url
 from tfsaliency.plot.report import check_report
 
@@ -57,7 +58,6 @@ class Table(Protocol):
         """The marks alone."""
 
 
-@AS_WRITTEN
 def draw(table: Table) -> Drawn:
     """Means with their intervals: one panel for each metric, one line for each method and control."""
     count, rows = len(table.metrics), len(table.rows)
@@ -71,7 +71,7 @@ def draw(table: Table) -> Drawn:
         for place, mean, low, high, colour in zip(places, column.means, column.low, column.high, colours, strict=True):
             axes.plot([low, high], [place, place], color=colour, linewidth=2, solid_capstyle="round")
             axes.plot([mean], [place], "o", color=colour, markersize=5)
-        named = [f"{name} {table.mark(row, column)}".rstrip() for row, name in enumerate(table.rows)]
+        named = [as_written(f"{name} {table.mark(row, column)}".rstrip()) for row, name in enumerate(table.rows)]
         axes.set_yticks(places, named if number % across == 0 else [table.mark(row, column) for row in range(rows)])
         for label, colour in zip(axes.get_yticklabels(), colours, strict=True):
             label.set_color(colour)

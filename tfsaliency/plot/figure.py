@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.meaning import Meaning
 from tfsaliency.base.structure import check_has_inputs, flatten, map_parts, names, optional_parts
 from tfsaliency.plot import image as paint
-from tfsaliency.plot.captions import title_text
+from tfsaliency.plot.captions import as_written, title_text
 from tfsaliency.plot.kinds import COLUMNS, INCHES, Kind, Picture, Scale, kind_of, scale_of, show
 from tfsaliency.plot.record import Record
 
@@ -23,23 +22,13 @@ CELL = 0.35
 MOST_COLUMNS = 40
 
 
-# Names and words may hold dollar signs, which would be set as formulas, or fail as such.
-AS_WRITTEN = rc_context({"text.parse_math": False})
-
-
 class Drawn(Figure):
     """A figure that a notebook shows even without pyplot."""
-
-    @AS_WRITTEN
-    def draw(self, renderer: Any) -> None:
-        # Labels of an axis are made as late as here.
-        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         return png(self)
 
 
-@AS_WRITTEN
 def plot(
     explanation: Record,
     *,
@@ -107,7 +96,6 @@ def plot(
     return figure
 
 
-@AS_WRITTEN
 def compare(
     explanations: Sequence[Record],
     *,
@@ -163,11 +151,10 @@ def compare(
             show(axis, paint.heatmap(flat, limit=scale.limit, signed=scale.signed))
     for place, explanation in enumerate(explanations):
         title = explanation.method if titles is None else titles[place]
-        grid[0, place + 1].set_title(textwrap.fill(title, most_letters), fontsize=size)
+        grid[0, place + 1].set_title(as_written(textwrap.fill(title, most_letters)), fontsize=size)
     return figure
 
 
-@AS_WRITTEN
 def draw_part(kind: Kind, given: np.ndarray, values: np.ndarray, scale: Scale) -> Figure:
     """Draws one part of one sample that is not a picture: a series as lines, a table as bars."""
     figure = Drawn(figsize=(3 * INCHES, kind.height(given)), layout="constrained")
@@ -308,7 +295,7 @@ def _matrices(
         axis.imshow(paint.heatmap(values, limit=scale.limit, signed=scale.signed), aspect="auto")
         titles = [title_text(one, sample, labels) for one in explanation.each()]
         axis.set_yticks(range(len(values)), titles, fontsize=8)
-        named = [str(each) for each in given] if len(given) == values.shape[1] else range(values.shape[1])
+        named = [as_written(str(each)) for each in given] if len(given) == values.shape[1] else range(values.shape[1])
         axis.set_xticks(range(values.shape[1]), named, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
     figure.suptitle(explanation.method, fontsize=8, wrap=True)
     return figure

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from tfsaliency.base.meaning import NEVER_NEGATIVE, Meaning
 from tfsaliency.plot import image as paint
+from tfsaliency.plot.captions import as_written
 
 # The height of a row of pictures, in inches; the letters in a line of words, and the height of one.
 INCHES, LETTERS, LINE = 2.4, 64, 0.3
@@ -86,7 +87,7 @@ class Columns(Table):
         axis, features = _only(row), np.arange(len(values))
         axis.barh(features, values, color=ground(values, scale), edgecolor="black", linewidth=0.5)
         axis.axvline(0, color="black", linewidth=0.5)
-        axis.set_yticks(features, [str(name) for name in given])
+        axis.set_yticks(features, [as_written(str(name)) for name in given])
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
 
@@ -111,7 +112,8 @@ class Words(Table):
             for word in line:
                 place = next(places)
                 box = {"facecolor": colours[place], "edgecolor": "none", "pad": 1.5}
-                text = axis.text(letter, number + 0.5, word, family="monospace", fontsize=12, va="center", bbox=box)
+                written = as_written(word)
+                text = axis.text(letter, number + 0.5, written, family="monospace", fontsize=12, va="center", bbox=box)
                 text.set_color(ink(values[place], colours[place]))
                 letter += len(word) + 1
 

@@ -9,7 +9,7 @@ from matplotlib.transforms import Affine2D
 
 from tfsaliency.base.structure import flatten
 from tfsaliency.plot.captions import title_text
-from tfsaliency.plot.figure import AS_WRITTEN, Drawn
+from tfsaliency.plot.figure import Drawn
 from tfsaliency.plot.kinds import INCHES
 from tfsaliency.plot.record import Record
 
@@ -21,7 +21,6 @@ OTHERS = ("#255c99", "#d62839", "#109648", "#f7b32b", "#7b4b94", "#555555")
 WIDTH, WIDEST = 0.16, 16.0
 
 
-@AS_WRITTEN
 def logo(
     explanation: Record, *, alphabet: str = "ACGT", start: int = 0, stop: int | None = None, most: int | None = None
 ) -> Drawn:

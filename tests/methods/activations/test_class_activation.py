@@ -837,12 +837,33 @@ def test_two_inputs_that_meet_in_attention_have_a_map_each():
 
 
 def test_what_puts_places_anywhere_is_named():
-    """A picture that is filled up to another shape: the map would lie over the whole of the one that was passed."""
-    first = layers.Resizing(12, 12, pad_to_aspect_ratio=True)
+    """A flip in Python, whose map would be the mirror image."""
+    flip = layers.Lambda(lambda x: tf.ensure_shape(tf.numpy_function(np.fliplr, [x], tf.float32), [None, 12, 12, 3]))
     rest = [layers.Conv2D(4, 3, activation="relu"), layers.GlobalAveragePooling2D(), layers.Dense(2)]
-    pictures = np.random.default_rng(0).normal(size=(2, 20, 16, 3)).astype("float32")
-    model = keras.Sequential([keras.Input((20, 16, 3)), first, *rest])
-    with pytest.raises(ValueError, match=r"explain the model behind that.*cond', an operation of type StatelessIf"):
+    pictures = np.random.default_rng(0).normal(size=(2, 12, 12, 3)).astype("float32")
+    model = keras.Sequential([keras.Input((12, 12, 3)), flip, *rest])
+    with pytest.raises(ValueError, match=r"explain the model behind that.*PyFunc', an operation of type PyFunc"):
         tfs.GradCAM(model).explain(pictures, 1)
     behind = keras.Sequential([keras.Input((12, 12, 3)), *rest])
-    np.testing.assert_allclose(tfs.GradCAM(behind).explain(first(pictures), 1).scores, model(pictures)[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(
+        tfs.GradCAM(behind).explain(np.fliplr(pictures), 1).scores, model(pictures)[:, 1], rtol=1e-5
+    )
+
+
+SWITCH = tf.Variable(True)
+NO_MOVES = {
+    "normalization over channels": tf.nn.local_response_normalization,
+    "rounding as trained for": lambda x: tf.quantization.fake_quant_with_min_max_vars(x, -6.0, 6.0),
+    "a condition": lambda x: tf.cond(SWITCH, lambda: 2 * x, lambda: x),
+    "a clip": lambda x: tf.raw_ops.ClipByValue(t=x, clip_value_min=0.0, clip_value_max=6.0),
+}
+
+
+@pytest.mark.parametrize("name", NO_MOVES)
+def test_layers_behind_what_leaves_places_where_they_are(name):
+    """The last convolution is mapped, and not one in front of it."""
+    rest = [layers.Conv2D(4, 3, activation="relu", name="last"), layers.GlobalAveragePooling2D(), layers.Dense(2)]
+    between = layers.Lambda(NO_MOVES[name], output_shape=lambda shape: shape)
+    model = keras.Sequential([keras.Input((12, 12, 3)), layers.Conv2D(4, 3, activation="relu"), between, *rest])
+    explanation = tfs.GradCAM(model).explain(np.random.default_rng(0).normal(size=(1, 12, 12, 3)), 1)
+    assert explanation.provenance["layer"] == "last"
