@@ -158,7 +158,8 @@ def _of_array(array: np.ndarray) -> Any:
         for each in array.flat:
             digest.update(repr(each).encode())
     else:
-        digest.update(array.tobytes())
+        # As bytes, without a copy: dates and half precision are no buffers.
+        digest.update(np.ascontiguousarray(array).reshape(-1).view("u1"))
     return [str(array.dtype), list(array.shape), digest.hexdigest()]
 
 
