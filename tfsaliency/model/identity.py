@@ -159,7 +159,7 @@ def _of_array(array: np.ndarray) -> Any:
             digest.update(repr(each).encode())
     else:
         # As bytes, without a copy: dates and half precision are no buffers.
-        digest.update(memoryview(np.ascontiguousarray(array).reshape(-1).view("u1")))
+        digest.update(np.ascontiguousarray(array).reshape(-1).view("u1").data)
     return [str(array.dtype), list(array.shape), digest.hexdigest()]
 
 
