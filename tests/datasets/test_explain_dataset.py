@@ -213,6 +213,8 @@ def test_what_is_chosen_for_each_row(explainer, tmp_path):
         for length in (20, 80):
             with pytest.raises(ValueError, match=message.format(length)):
                 explained(explainer, source, tmp_path / f"{length} of {message}", np.resize(labels, length))
+    with pytest.raises(ValueError, match="holds 1 choices for 70 samples"):
+        explained(explainer, X, tmp_path / "one", [1])
 
 
 def test_texts_of_a_keras_dataset(tmp_path):

@@ -90,7 +90,8 @@ class Task:
     def check_target(self, rows: int | None) -> None:
         """Raises where the target chooses something for each of another number of rows; None where it is not known."""
         number = 1 if self._chosen is None else self._chosen.count()
-        if number > 1 and rows is not None:
+        is_of_rows = number > 1 or isinstance(self._form.target, list | tuple | np.ndarray)
+        if is_of_rows and rows is not None:
             check_samples("choices", number, rows)
 
     @cached_property
