@@ -29,9 +29,10 @@ def explain_parts(
     tasks: list[Task], source: Source, form: Form, shard: tuple[int, int], *, strict: bool, progress: bool
 ) -> None:
     """Explains the parts of a shard that are not finished; see `explain_dataset` for the arguments and errors."""
-    size = form.rows_of_part(source.first())
+    first = source.first()
+    size = form.rows_of_part(first)
     for task in tasks:
-        task.begin(source.description, size)
+        task.begin(source.description, size, first)
     with ExitStack() as locks:
         for task in tasks:
             locks.enter_context(task.folder.working(shard))

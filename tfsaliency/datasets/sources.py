@@ -224,8 +224,7 @@ class Streamed(Source):
     def _described(self) -> dict[str, Any]:
         row = self.first()
         parts = [identity(np.asarray(part)) for part in flatten(row.inputs)]
-        columns = {} if row.columns is row.inputs else identity(dict(row.columns))
-        return {"kind": self._kind, "rows": None, "first_row": [row.id, parts, columns]}
+        return {"kind": self._kind, "rows": None, "first_row": [row.id, parts]}
 
     def first(self) -> Row:
         if self._rest is None:

@@ -64,22 +64,26 @@ class Task:
         self.explainer, self.folder, self._form = explainer, folder, form
         self._has_made = False
 
-    def begin(self, source: dict[str, Any], part_rows: int) -> None:
+    def begin(self, source: dict[str, Any], part_rows: int, first: Row) -> None:
         """Makes the folder, or goes on with it.
 
         Args:
             source: what tells the source from others.
             part_rows: rows of a part.
+            first: the first row of the source.
 
         Raises:
             ValueError: the folder belongs to another call.
         """
         self.check_target(source["rows"])
+        target = identity(self._form.target)
+        if isinstance(target, str) and target in first.columns:
+            target = {"column": target, "first": identity(first.columns[target])}
         self.folder.begin(
             {
                 "method": str(self.explainer),
                 "explainer": identity(self.explainer),
-                "target": identity(self._form.target),
+                "target": target,
                 "source": source,
                 "part_rows": part_rows,
                 "dtype": self._form.dtype,
