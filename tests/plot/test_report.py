@@ -231,6 +231,14 @@ def test_a_word_that_is_said_twice_is_two_targets(tmp_path):
     tfs.plot.report(both, tmp_path / "map.html")
     named = [each["value"] for each in read(tmp_path / "map.html").all("input") if each["type"] == "radio"]
     assert named == ["1: sequence((1,), first=1)", "1: sequence((1,), first=2)"]
+    # Two methods at two places, each by itself.
+    two = [
+        kind(model).explain(np.array([[3, 8, 1, 1]]), tfs.target.token(position, 4))
+        for kind, position in ((tfs.Gradient, 1), (tfs.IntegratedGradients, 2))
+    ]
+    tfs.plot.report(two, tmp_path / "map.html")
+    named = [each["value"] for each in read(tmp_path / "map.html").all("input") if each["type"] == "radio"]
+    assert named == ["4: token(position=1, index=4)", "4: token(position=2, index=4)"]
     # Two models that are asked for one class are asked the same.
     other = keras.models.clone_model(model)
     explanations = [tfs.Gradient(each).explain(np.array([[3, 8]]), tfs.target.token(1, 4)) for each in (model, other)]

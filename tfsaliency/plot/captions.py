@@ -37,12 +37,15 @@ def target_text(explanation: Record, sample: int, labels: Sequence[str] | None) 
 
 
 def target_texts(explanations: Sequence[Record], sample: int, labels: Sequence[str] | None) -> list[str]:
-    """The target of each explanation, in words that differ where one method explains one class at several places."""
+    """The target of each explanation, in words that differ where one class is explained at several places."""
     texts = [target_text(each, sample, labels) for each in explanations]
     asked = [str(each.provenance.get("target")) for each in explanations]
-    targets: dict[tuple[Any, ...], set[str]] = {}
+    targets: dict[tuple[Any, ...], set[Any]] = {}
     for each, text, target in zip(explanations, texts, asked, strict=True):
-        targets.setdefault((text, each.method, each.provenance.get("fingerprint")), set()).add(target)
+        model, place = each.provenance.get("fingerprint"), each.diagnostics.get("position")
+        # Several methods may be asked about one class in several ways: as the top one, or by its number.
+        targets.setdefault((text, each.method, model), set()).add(target)
+        targets.setdefault((text, "", model), set()).add(None if place is None else float(place[sample]))
     ambiguous = {text for (text, *_), differing in targets.items() if len(differing) > 1}
     return [f"{text}: {target}" if text in ambiguous else text for text, target in zip(texts, asked, strict=True)]
 
