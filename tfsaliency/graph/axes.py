@@ -240,7 +240,8 @@ def _branched(op: tf.Operation, sources: list[Axes | None], number: int) -> Axes
     """Those of the branch that shapes say is taken, or that all branches agree on."""
     bodies = branches_of(op)
     try:
-        bodies = [bodies[int(_constant(op.inputs[0]))]]
+        place = int(_constant(op.inputs[0]))
+        bodies = [bodies[place if 0 <= place < len(bodies) else -1]]
     except _UnknownError:
         pass
     results = []
