@@ -44,8 +44,6 @@ from tfsaliency.tensors.places import WHOLE, Span
 # What a factor is that is no axis of the input: another one that the network made, one that nothing is known of, places
 # with entries around them that are none, or the same entry several times.
 OTHER, UNKNOWN, TOKENS, REPEATED = -1, -2, -3, -4
-# Decimal places of a share of an axis.
-SHARES = 9
 # Numbers of rows that show which of several sizes of a reshape the batch has a part in.
 BATCHES = (7, 11)
 
@@ -454,8 +452,7 @@ def _cut_to(axis: Axis, first: float, last: float, size: int | None) -> Axis:
         return _of(OTHER, size) if last < first and _is_of_input(axis) else _resized(axis, size)
     start, stop = axis[0].span
     of_one = (stop - start) / whole
-    # Without what floats cannot hold of a share.
-    return _of(axis[0].axis, size, (round(start + first * of_one, SHARES), round(start + last * of_one, SHARES)))
+    return _of(axis[0].axis, size, (start + first * of_one, start + last * of_one))
 
 
 def _into_batches(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShape) -> Axes:

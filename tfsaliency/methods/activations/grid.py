@@ -9,6 +9,9 @@ import tensorflow as tf
 from tfsaliency.graph.axes import UNKNOWN, Axes, Axis, size_of, span_of, tokens_of
 from tfsaliency.tensors.places import WHOLE, Span, resize
 
+# Decimal places of a share of an axis.
+SHARES = 9
+
 
 class Grid(NamedTuple):
     """The places of a layer.
@@ -146,5 +149,6 @@ def _folded(axis: Axis, extent: _Extent) -> Grid | None:
 
 
 def _spans(spans: Iterable[Span]) -> tuple[Span, ...]:
-    known = tuple(spans)
+    # Without what floats cannot hold of a share.
+    known = tuple((round(start, SHARES), round(stop, SHARES)) for start, stop in spans)
     return known if set(known) != {WHOLE} else ()
