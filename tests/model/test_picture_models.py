@@ -42,11 +42,20 @@ def test_vision_transformer(transformer):
 
 
 @pytest.mark.parametrize(
-    "method", [lambda model: tfs.LRP(model, "attention"), tfs.GradCAM, tfs.Occlusion, tfs.SmoothGrad]
+    "method", [lambda model: tfs.LRP(model, "attention"), tfs.HiResCAM, tfs.Occlusion, tfs.SmoothGrad]
 )
 def test_a_vision_transformer_has_places(transformer, method):
     values = method(transformer).explain(X, 1).values
     assert values.shape[:3] == X.shape[:3] and (values != 0).any(axis=(1, 2, 3)).all()
+
+
+def test_the_map_of_a_vision_transformer_is_that_of_its_last_block(transformer):
+    """What the class token reads last, and not the patches: their number is told by shapes alone."""
+    explanation = tfs.HiResCAM(transformer).explain(X, 1)
+    assert explanation.provenance["layer"].endswith("/ln_1")
+    block = max(int(part.rsplit("_", 1)[1]) for part in explanation.provenance["layer"].split("/") if "block" in part)
+    named = {layer.name for layer in transformer._flatten_layers() if "transformer_block" in layer.name}
+    assert block == len(named)
 
 
 @pytest.fixture(scope="module")
