@@ -50,6 +50,11 @@ def names(structure: Any) -> list[str]:
     return [f"{name}/{inner}" if inner else name for name, item in items for inner in names(item)]
 
 
+def part_names(structure: Any) -> list[str]:
+    """The same for messages and records, where a single part has a name too."""
+    return [name or "the input" for name in names(structure)]
+
+
 def map_parts(function: Callable[..., Any], structure: Any, *others: Any) -> Any:
     """Applies a function to the parts of structures of one shape."""
     results = [function(*parts) for parts in zip(*map(flatten, (structure, *others)), strict=True)]

@@ -104,6 +104,12 @@ class Task:
         target = self._form.target
         return None if isinstance(target, str | Several) else as_target(target)
 
+    @cached_property
+    def _given(self) -> dict[str, np.ndarray]:
+        """What the target chooses for each row, read once for all parts."""
+        assert self._chosen is not None
+        return self._chosen.given(self._chosen.count())
+
     def make(self, rows: Rows) -> Made:
         """The table of some rows.
 
@@ -134,7 +140,7 @@ class Task:
             return target
         if rows.places.max() >= number:
             raise ValueError(f"The target holds {number} choices, and the source has more rows than that.")
-        return chosen.of_rows(rows.places, number)
+        return chosen.of_rows(rows.places, self._given)
 
 
 def _labels(rows: Rows, column: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.base.options import check_count
-from tfsaliency.base.structure import names
+from tfsaliency.base.structure import part_names
 from tfsaliency.engine.asked import Asked
 from tfsaliency.engine.checks import (
     check_built,
@@ -47,8 +47,8 @@ class Answer(NamedTuple):
     @property
     def notes(self) -> dict[str, Any]:
         """What was found out about the model, for the provenance."""
-        parts = zip(names(self.batch.given), self.function.of_ids, strict=False)
-        ids = [name or "the input" for name, of_ids in parts if of_ids]
+        parts = zip(part_names(self.batch.given), self.function.of_ids, strict=False)
+        ids = [name for name, of_ids in parts if of_ids]
         found = {"cautions": self.function.cautions, "held": self.function.held, "ids": ids}
         return self.function.notes | {name: each for name, each in found.items() if each}
 

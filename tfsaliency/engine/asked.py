@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.base.structure import names
+from tfsaliency.base.structure import part_names
 from tfsaliency.engine.checks import check_numbers_of_function
 from tfsaliency.engine.compiled import rows_for, specs_of
 from tfsaliency.engine.inputs import Inputs
@@ -59,7 +59,7 @@ class Asked:
                 "A black box is asked about numbers, some of which are hidden. Received: texts. "
                 f"{of_words('function({})', texts.ndim)}"
             )
-        self._parts = list(zip(names(inputs.given), tf.nest.flatten(inputs.given), strict=True))
+        self._parts = list(zip(part_names(inputs.given), tf.nest.flatten(inputs.given), strict=True))
         check_numbers_of_function(box, inputs)
         self.specs = inputs.as_numbers
         self.rows = rows_for(sum(4 * part[0].size for part in tf.nest.flatten(inputs.given)))
@@ -98,7 +98,7 @@ class Asked:
 
     def check_hides_numbers(self) -> None:
         """Raises where zero may be the id of something: a function does not show which id stands for nothing."""
-        integers = [name or "the input" for name, part in self._parts if part.dtype.kind in "iu" and part.itemsize > 1]
+        integers = [name for name, part in self._parts if part.dtype.kind in "iu" and part.itemsize > 1]
         if integers:
             raise ValueError(
                 f"{self._question} hides what it asks about, and cannot know what stands for nothing in integers. "

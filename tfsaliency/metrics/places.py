@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsaliency.base.structure import flatten, names, optional_parts
+from tfsaliency.base.structure import flatten, optional_parts, part_names
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import InapplicableError
 
@@ -81,7 +81,7 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    ids = [(name or "the input") in explanation.provenance.get("ids", ()) for name in names(explanation.values)]
+    ids = [name in explanation.provenance.get("ids", ()) for name in part_names(explanation.values)]
     relevance, present, shapes = [], [], []
     for part, given, words, are_ids, meaning in zip(values, inputs, tokens, ids, explanation.meanings, strict=True):
         per_place = _per_place(part, meaning)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.base.structure import names
+from tfsaliency.base.structure import names, part_names
 from tfsaliency.graph.layouts import layout_of_input
 from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
@@ -77,8 +77,8 @@ class Point(Traced):
         if not self.is_reached and all(part.dtype.is_floating for part in self._parts):
             # Whoever asks for the gradient says where it ends.
             found = Entries(frozenset(range(len(self._parts))), (), {})
-        parts = names(model.inputs)
-        self.why_held = {parts[place] or "the input": why for place, why in found.held.items()}
+        parts = part_names(model.inputs)
+        self.why_held = {parts[place]: why for place, why in found.held.items()}
         if not found.numbers and not found.lookups:
             told = "; ".join(f"{name}: {why}" for name, why in self.why_held.items())
             raise ValueError(

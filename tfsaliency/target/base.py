@@ -108,17 +108,17 @@ class Target(ABC):
         """The number of samples that the user chose something for; 1 if one choice serves all."""
         return 1
 
-    def of_rows(self, rows: np.ndarray, samples: int) -> "Target":
+    def of_rows(self, rows: np.ndarray, given: dict[str, np.ndarray]) -> "Target":
         """The same target for some rows of a batch that it was made for.
 
         Args:
             rows: their numbers.
-            samples: how many rows the batch has.
+            given: what `given` says of the whole batch.
         """
-        given = {name: each[rows] for name, each in self.given(samples).items()}
+        chosen = {name: each[rows] for name, each in given.items()}
         part = copy.copy(self)
         # Targets are frozen values, each of which keeps what was chosen in a form of its own.
-        part.__dict__["given"] = lambda samples: given
+        part.__dict__["given"] = lambda samples: chosen
         return part
 
 
