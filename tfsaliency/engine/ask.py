@@ -1,5 +1,6 @@
 """The one way from a user's arguments to arrays: check, trace once, run in device batches, check the result."""
 
+import itertools
 import warnings
 from typing import Any, NamedTuple
 
@@ -47,9 +48,13 @@ class Answer(NamedTuple):
     @property
     def notes(self) -> dict[str, Any]:
         """What was found out about the model, for the provenance."""
-        parts = zip(part_names(self.batch.given), self.function.of_ids, strict=False)
-        ids = [name for name, of_ids in parts if of_ids]
-        found = {"cautions": self.function.cautions, "held": self.function.held, "ids": ids}
+        parts = part_names(self.batch.given)
+        found = {
+            "cautions": self.function.cautions,
+            "held": self.function.held,
+            "ids": [*itertools.compress(parts, self.function.of_ids)],
+            "grey": [*itertools.compress(parts, self.function.is_grey)],
+        }
         return self.function.notes | {name: each for name, each in found.items() if each}
 
     @property

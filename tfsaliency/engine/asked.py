@@ -47,6 +47,7 @@ class Asked:
 
     is_coarse = False
     of_ids: Sequence[bool] = (False,)
+    is_grey: Sequence[bool] = (False,)
     held: dict[str, str] = {}
     explained = "the output itself: what the function returned"
 

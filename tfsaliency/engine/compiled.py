@@ -56,6 +56,7 @@ class Compiled:
         rows: how many rows go through the model at once.
         specs: the types that the inputs enter the model with.
         of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
+        is_grey: for each part of the inputs whether it is pictures without an axis of channels.
         held: why nothing is explained of a part of the inputs, by its name.
         is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
@@ -83,7 +84,7 @@ class Compiled:
         self.anatomy = model.anatomy
         self.cautions = [*meant.cautions(model.logits), *found]
         self.explained = model.logits.describe()
-        self.of_ids, self.held = point.of_ids, point.why_held
+        self.of_ids, self.is_grey, self.held = point.of_ids, point.is_grey, point.why_held
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
         # A progress bar belongs to one call.
@@ -114,7 +115,7 @@ class Compiled:
             words: dict[int, tf.Tensor] = {}
             if question.keeps_vectors:
                 values = {"values": of_x, "vectors": entered.x}
-            elif tf.nest.flatten(of_x) and not point.is_inputs:
+            elif tf.nest.flatten(of_x) and not point.is_as_passed:
                 values, words = point.folded(of_x, entered, by_norm=question.gives_slopes)
                 diagnostics = _with_left_out(diagnostics, _sums(of_x) - _sums(values))
             scores = score.resolve() if question.wants_scores else tf.fill([samples_of(entered.x)], np.nan)

@@ -122,6 +122,8 @@ RESHAPES = ("Reshape", "Squeeze", "ExpandDims")
 REORDERS = (*RESHAPES, "Transpose")
 # Puts tensors together, or takes a part of one.
 JOINS_AND_PARTS = ("ConcatV2", "GatherV2", "Pack", "Prod", "Slice", "StridedSlice")
+# May give pictures an axis of channels.
+GIVE_CHANNELS = ("ExpandDims", "Pack", "Reshape", "StridedSlice")
 # Puts tensors together.
 JOINS = ("Concat", "ConcatV2", "Pack")
 # Adds zeros, or another constant.

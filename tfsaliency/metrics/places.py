@@ -81,9 +81,14 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    ids = [name in explanation.provenance.get("ids", ()) for name in part_names(explanation.values)]
+    ids, grey = (
+        [name in explanation.provenance.get(kind, ()) for name in part_names(explanation.values)]
+        for kind in ("ids", "grey")
+    )
     relevance, present, shapes = [], [], []
-    for part, given, words, are_ids, meaning in zip(values, inputs, tokens, ids, explanation.meanings, strict=True):
+    parts = zip(values, inputs, tokens, ids, grey, explanation.meanings, strict=True)
+    for part, given, words, are_ids, is_grey, meaning in parts:
+        part = part[..., None] if is_grey and part.ndim == 3 else part
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))

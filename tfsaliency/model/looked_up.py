@@ -83,6 +83,31 @@ class Number(Leaf):
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         return tf.zeros_like(numbers)
 
+    def told(self, values: tf.Tensor) -> tf.Tensor:
+        """What a method says about the numbers that it sees, about the part as it was passed."""
+        return values
+
+
+class GreyPicture(Number):
+    """A part of the inputs that is pictures ``(N, height, width)``: a method sees them with an axis of channels."""
+
+    def __init__(self, part: tf.Tensor):
+        super().__init__(part)
+        self.shape = (*self.shape, 1)
+
+    def entered(self, values: Values) -> tf.Tensor:
+        return tf.expand_dims(super().entered(values), axis=-1)
+
+    def may_be_padding(self, numbers: tf.Tensor) -> tf.Tensor | None:
+        found = super().may_be_padding(self.told(numbers))
+        return None if found is None else tf.expand_dims(found, axis=-1)
+
+    def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
+        return super().pairs(self.told(numbers), values)
+
+    def told(self, values: tf.Tensor) -> tf.Tensor:
+        return tf.squeeze(values, axis=-1)
+
 
 def _is_filled_with(filler: Filler, numbers: tf.Tensor) -> tf.Tensor:
     equal = tf.equal(tf.cast(numbers, filler.value.dtype), tf.constant(filler.value))

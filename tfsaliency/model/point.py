@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.base.structure import names, part_names
-from tfsaliency.graph.layouts import layout_of_input
+from tfsaliency.graph.layouts import is_grey_picture, layout_of_input
 from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
 from tfsaliency.model.layers import LayerCall
-from tfsaliency.model.looked_up import Leaf, LookedUp, Number
+from tfsaliency.model.looked_up import GreyPicture, LookedUp, Number
 from tfsaliency.model.readings import Readings, SideBySide
 from tfsaliency.model.traced import Traced, TracedModel
 from tfsaliency.model.unbatched import is_unbatched, unbatched
@@ -62,6 +62,8 @@ class Point(Traced):
     Attributes:
         is_reached: whether a gradient may reach anything.
         is_inputs: whether all inputs are numbers, and nothing else is explained.
+        is_grey: for each part of the inputs whether it is pictures without an axis of channels, which methods see with
+            one.
         of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         why_held: why nothing is explained of a part of the inputs, by its name.
 
@@ -87,9 +89,9 @@ class Point(Traced):
             )
         looked_up = [leaf for lookup in found.lookups for leaf in self._looked_up_by(lookup)]
         # A lookup of several parts has the place of the first.
-        self._at: list[list[Leaf]] = [
+        self._at: list[list[Number | LookedUp]] = [
             [
-                *([Number(part)] if place in found.numbers else []),
+                *([self._number(part)] if place in found.numbers else []),
                 *(leaf for leaf in looked_up if min(leaf.lookup.parts) == place),
             ]
             for place, part in enumerate(self._parts)
@@ -101,11 +103,15 @@ class Point(Traced):
             for place, part in enumerate(self._parts)
         ]
         self._order = [each for leaf in self._leaves for each in leaf.order]
-        self.reorders = bool(self._order)
+        self.is_grey = [any(isinstance(leaf, GreyPicture) for leaf in leaves) for leaves in self._at]
+        self.reorders = bool(self._order) or any(self.is_grey)
         self.is_inputs = not found.lookups and not found.held
         self.of_ids = [self._is_of_ids(place) for place in range(len(self._parts))]
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
+
+    def _number(self, part: tf.Tensor) -> Number:
+        return GreyPicture(part) if is_grey_picture(part, self.trace.operations) else Number(part)
 
     def _is_of_ids(self, place: int) -> bool:
         own = [leaf for leaf in self._looked_up if place in leaf.lookup.parts]
@@ -123,6 +129,11 @@ class Point(Traced):
         if texts is not None:
             return of_words("model.predict(tf.constant({}))", texts.shape.rank)
         return "tfs.Occlusion(model.predict, baseline=0), with the id that stands for nothing in the place of 0."
+
+    @property
+    def is_as_passed(self) -> bool:
+        """Whether methods see the inputs as they were passed."""
+        return self.is_inputs and not any(self.is_grey)
 
     @property
     def tables(self) -> dict[int, int | None]:
@@ -159,7 +170,8 @@ class Point(Traced):
             x: what a method asks about.
             given: the inputs as they were passed, or as many copies of them.
         """
-        numbers = {leaf.traced.ref(): each for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)}
+        leaves = zip(self._leaves, tf.nest.flatten(x), strict=True)
+        numbers = {leaf.traced.ref(): leaf.told(each) for leaf, each in leaves if isinstance(leaf, Number)}
         parts = zip(self._parts, tf.nest.flatten(given), strict=True)
         return tf.nest.pack_sequence_as(given, [numbers.get(part.ref(), each) for part, each in parts])
 
@@ -173,7 +185,7 @@ class Point(Traced):
         beside = list(zip(self.held, held, strict=True))
         explained = list(zip(self._leaves, tf.nest.flatten(x), strict=True))
         # Numbers may say where ids are looked up, and may be ids themselves.
-        numbers = [(leaf.traced, each) for leaf, each in explained if isinstance(leaf, Number)]
+        numbers = [(leaf.traced, leaf.told(each)) for leaf, each in explained if isinstance(leaf, Number)]
         values = self.trace.run([*beside, *numbers], self._order) if self.reorders else Values(beside)
         pairs = list(beside)
         for leaf, each in explained:
@@ -250,7 +262,7 @@ class Point(Traced):
 
     def _over_leaf(
         self,
-        leaf: Leaf,
+        leaf: Number | LookedUp,
         numbers: tf.Tensor,
         shares: list[tf.Tensor],
         texts: list[SideBySide | None],
@@ -286,7 +298,7 @@ class Point(Traced):
             for leaf in leaves:
                 of_leaf = next(told)
                 if not isinstance(leaf, LookedUp):
-                    summed[place] = of_leaf
+                    summed[place] = leaf.told(of_leaf)
                     continue
                 if by_norm and isinstance(leaves[0], Number):
                     # What is made of a number in steps, such as its bucket, has no slope in it.

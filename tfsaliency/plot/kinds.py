@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tfsaliency.base.meaning import NEVER_NEGATIVE, Meaning
+from tfsaliency.base.shapes import is_like_a_picture
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import as_written
 
@@ -18,8 +19,6 @@ from tfsaliency.plot.captions import as_written
 INCHES, LETTERS, LINE = 2.4, 64, 0.3
 # How light red, green and blue are, in shares of white (ITU-R BT.601).
 LIGHTNESS = np.array([0.299, 0.587, 0.114])
-# What has two axes of at least so many places, and no more than so many times as many along one, is drawn as a picture.
-FEWEST_PLACES, MOST_STRETCHED = 7, 4
 
 
 class Scale(NamedTuple):
@@ -204,11 +203,7 @@ class GreyPicture(Picture):
 
     @staticmethod
     def fits(values: np.ndarray) -> bool:
-        """Whether both axes are long, and neither is much longer than the other."""
-        if values.ndim != 2:
-            return False
-        short, long = sorted(values.shape)
-        return bool(short >= FEWEST_PLACES and long <= MOST_STRETCHED * short)
+        return is_like_a_picture(values.shape)
 
 
 class Volume(Picture):

@@ -49,9 +49,11 @@ class Grid(NamedTuple):
         """``(N, *shape)`` maps, resized linearly to ``(N, *extent)``; zero where the layer sees nothing."""
         return resize(maps, self.extent, self.spans or [WHOLE] * len(self.extent))
 
-    def with_channels(self, maps: tf.Tensor) -> tf.Tensor:
-        """Maps ``(N, ...)`` with one channel, where the input has channels."""
-        return maps if self.channels is None else tf.expand_dims(maps, self.channels)
+    def with_channels(self, maps: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
+        """Maps ``(N, ...)`` with one channel, where the part of the inputs has channels as the method sees it."""
+        if maps.shape.rank == part.shape.rank:
+            return maps
+        return tf.expand_dims(maps, -1 if self.channels is None else self.channels)
 
 
 def grid_of(
