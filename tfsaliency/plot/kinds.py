@@ -14,9 +14,12 @@ from tfsaliency.base.meaning import NEVER_NEGATIVE, Meaning
 from tfsaliency.base.shapes import is_like_a_picture
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import as_written
+from tfsaliency.plot.lines import LETTERS, from_left, is_right_to_left, wrapped
 
-# The height of a row of pictures, in inches; the letters in a line of words, and the height of one.
-INCHES, LETTERS, LINE = 2.4, 64, 0.3
+# The height of a row of pictures and of a line of words, in inches.
+INCHES, LINE = 2.4, 0.3
+# The second one has more scripts.
+FONTS = ["monospace", "DejaVu Sans"]
 # How light red, green and blue are, in shares of white (ITU-R BT.601).
 LIGHTNESS = np.array([0.299, 0.587, 0.114])
 
@@ -102,19 +105,20 @@ class Words(Table):
         axis.set_axis_off()
         colours = ground(values, scale)
         shown = [place for place, word in enumerate(given) if word]
-        lines = wrapped([str(given[place]) for place in shown])
+        words = [str(given[place]) for place in shown]
+        lines, right_to_left = wrapped(words), is_right_to_left(words)
         axis.set_xlim(0, LETTERS)
         axis.set_ylim(len(lines), 0)
-        places = iter(shown)
         for number, line in enumerate(lines):
-            letter = 0.0
-            for word in line:
-                place = next(places)
-                box = {"facecolor": colours[place], "edgecolor": "none", "pad": 1.5}
-                written = as_written(word)
-                text = axis.text(letter, number + 0.5, written, family="monospace", fontsize=12, va="center", bbox=box)
-                text.set_color(ink(values[place], colours[place]))
-                letter += len(word) + 1
+            of_line, shown = shown[: len(line)], shown[len(line) :]
+            letter = LETTERS - sum(len(word) + 1 for word in line) if right_to_left else 0
+            for place in from_left(line, right_to_left):
+                value, colour = values[of_line[place]], colours[of_line[place]]
+                box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
+                written = as_written(line[place])
+                text = axis.text(letter, number + 0.5, written, family=FONTS, fontsize=12, va="center", bbox=box)
+                text.set_color(ink(value, colour))
+                letter += len(line[place]) + 1
 
     def height(self, given: np.ndarray) -> float:
         return 2 * LINE + LINE * len(wrapped([str(word) for word in given if word]))
@@ -136,19 +140,6 @@ def ground(values: np.ndarray, scale: Scale) -> np.ndarray:
 def is_dark(colour: np.ndarray) -> bool:
     """Whether white is easier to read on a colour than black."""
     return bool(colour @ LIGHTNESS < 0.5)
-
-
-def wrapped(words: list[str]) -> list[list[str]]:
-    """Words in lines of at most `LETTERS` letters. A longer word has a line of its own."""
-    lines: list[list[str]] = [[]]
-    length = 0
-    for word in words:
-        if lines[-1] and length + len(word) > LETTERS:
-            lines.append([])
-            length = 0
-        lines[-1].append(word)
-        length += len(word) + 1
-    return lines
 
 
 class Series(Kind):

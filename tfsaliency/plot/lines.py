@@ -1,0 +1,68 @@
+"""Words in lines, and where on a line each one stands."""
+
+import unicodedata
+from collections.abc import Sequence
+
+# The letters in a line.
+LETTERS = 64
+_RIGHT_TO_LEFT, _LEFT_TO_RIGHT = ("R", "AL"), ("L",)
+
+
+def wrapped(words: Sequence[str]) -> list[list[str]]:
+    """Words in lines of at most `LETTERS` letters. A longer word has a line of its own."""
+    lines: list[list[str]] = [[]]
+    length = 0
+    for word in words:
+        if lines[-1] and length + len(word) > LETTERS:
+            lines.append([])
+            length = 0
+        lines[-1].append(word)
+        length += len(word) + 1
+    return lines
+
+
+def is_right_to_left(words: Sequence[str]) -> bool:
+    """Whether a text is read from the right: its first letter that has a direction says so."""
+    return next((found for word in words if (found := _goes_left(word)) is not None), False)
+
+
+def from_left(line: Sequence[str], right_to_left: bool) -> list[int]:
+    """The places of the words of a line, the leftmost first.
+
+    Words of the other direction keep their own order beside each other, as in the Unicode bidirectional algorithm.
+
+    Args:
+        line: words in the order of the text.
+        right_to_left: whether the text is read from the right.
+    """
+    goes_left = [right_to_left if (found := _goes_left(word)) is None else found for word in line]
+    # The deeper the level, the more often a word is turned around: a number in Hebrew is, and is again.
+    levels = [1 if left else 2 if right_to_left else 0 for left in goes_left]
+    places = list(range(len(line)))
+    for level in (2, 1):
+        places = _turned(places, [levels[place] >= level for place in places])
+    return places
+
+
+def _turned(places: list[int], is_turned: Sequence[bool]) -> list[int]:
+    """Places with each run of those that are turned in the opposite order."""
+    found: list[int] = []
+    run: list[int] = []
+    for place, turned in zip([*places, -1], [*is_turned, False], strict=True):
+        if turned:
+            run.append(place)
+            continue
+        found += [*reversed(run), place]
+        run = []
+    return found[:-1]
+
+
+def _goes_left(word: str) -> bool | None:
+    """Whether the first letter of a word that has a direction is one of a script that is read from the right."""
+    for letter in word:
+        direction = unicodedata.bidirectional(letter)
+        if direction in _RIGHT_TO_LEFT:
+            return True
+        if direction in _LEFT_TO_RIGHT:
+            return False
+    return None
