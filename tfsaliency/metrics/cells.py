@@ -24,9 +24,3 @@ def cells_of(shapes: Sequence[tuple[int, ...]], across: int) -> np.ndarray:
         numbers.append(first + grid.reshape(-1))
         first += math.prod(cells)
     return np.concatenate(numbers)
-
-
-def sums_over(cells: np.ndarray, relevance: np.ndarray) -> np.ndarray:
-    """``(N, cells)``: the sums of ``(N, P)`` numbers over the places of each cell."""
-    one_hot = cells[:, None] == np.arange(cells.max() + 1)
-    return np.asarray(relevance @ one_hot)

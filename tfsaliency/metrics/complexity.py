@@ -68,7 +68,10 @@ class Gini(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        sizes = np.sort(np.abs(places_of(explanation).relevance), axis=1)
-        places = sizes.shape[1]
-        weights = 2 * np.arange(1, places + 1) - places - 1
-        return self._told(quotient(sizes @ weights, places * sizes.sum(axis=1)))
+        places = places_of(explanation)
+        # Padding has exactly 0, and so comes first.
+        sizes = np.sort(np.abs(places.relevance), axis=1)
+        count = places.present.sum(axis=1, keepdims=True)
+        rank = np.arange(1, sizes.shape[1] + 1) - (sizes.shape[1] - count)
+        weighted = ((2 * rank - count - 1) * sizes).sum(axis=1)
+        return self._told(quotient(weighted, count[:, 0] * sizes.sum(axis=1)))

@@ -39,8 +39,9 @@ class Localisation(Metric):
         self.check(explanation)
         places = places_of(explanation)
         samples, shape = len(explanation), places.shapes[0]
-        mask = _mask(self.where, samples, shape).reshape(samples, -1)
-        share = mask.mean(axis=1)
+        # Padding is neither inside nor outside.
+        mask = _mask(self.where, samples, shape).reshape(samples, -1) & places.present
+        share = mask.sum(axis=1) / places.present.sum(axis=1)
         found = np.where((share > 0) & (share < 1), self.inside(places, mask), np.nan)
         return self._told(found, chance=share)
 
@@ -68,7 +69,7 @@ class PointingGame(Localisation):
     """
 
     def inside(self, places: Places, inside: np.ndarray) -> np.ndarray:
-        relevance = places.relevance
+        relevance = np.where(places.present, places.relevance, -np.inf)
         top = relevance == relevance.max(axis=1, keepdims=True)
         return np.asarray((top & inside).sum(axis=1) / top.sum(axis=1))
 

@@ -7,6 +7,7 @@ import numpy as np
 from tfsaliency.base.structure import flatten, optional_parts, part_names
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import InapplicableError
+from tfsaliency.metrics.statistics import rank_correlation
 
 
 class Places(NamedTuple):
@@ -47,6 +48,12 @@ class Places(NamedTuple):
         """``(N, P)``: the same from the other end, with what is absent last too."""
         ranks, count = self.ranks, self.present.sum(axis=1, keepdims=True)
         return np.where(self.present, count - 1 - ranks, ranks)
+
+
+def agreement(first: Places, second: Places) -> np.ndarray:
+    """``(N,)``: Spearman's correlation of two maps, over the places that are no padding for both."""
+    is_padding = ~first.present & ~second.present
+    return rank_correlation(*(np.where(is_padding, np.nan, each.relevance) for each in (first, second)))
 
 
 def pictures_of(inputs: Any, why: str, kinds: str = "biuf") -> np.ndarray:

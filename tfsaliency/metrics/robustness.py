@@ -20,8 +20,8 @@ from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import places_of
-from tfsaliency.metrics.statistics import quotient, rank_correlation
+from tfsaliency.metrics.places import agreement, places_of
+from tfsaliency.metrics.statistics import quotient
 from tfsaliency.metrics.subject import Subject
 
 NO_NUMBERS = (
@@ -175,7 +175,7 @@ class BaselineSensitivity(Metric):
         subject = Subject(self.explainer.model, explanation, target)
         baselines = [0, blurred(10), mean_fill()] if self.baselines is None else self.baselines
         asked = [dataclasses.replace(self.explainer, baseline=each) for each in baselines]  # type: ignore[type-var]
-        maps = [places_of(each.explain(explanation.inputs, subject.kept)).relevance for each in asked]
-        pairs = [rank_correlation(one, other) for one, other in itertools.combinations(maps, 2)]
+        maps = [places_of(each.explain(explanation.inputs, subject.kept)) for each in asked]
+        pairs = [agreement(one, other) for one, other in itertools.combinations(maps, 2)]
         band = np.stack([np.min(pairs, axis=0), np.max(pairs, axis=0)], axis=1)
         return self._told(band[:, 0], details={"band": band})

@@ -15,8 +15,8 @@ from tfsaliency.explanation import Explanation
 from tfsaliency.methods.gradients import SmoothGrad
 from tfsaliency.metrics.controls import other_class
 from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import places_of
-from tfsaliency.metrics.statistics import quotient, rank_correlation
+from tfsaliency.metrics.places import Places, agreement, places_of
+from tfsaliency.metrics.statistics import quotient
 from tfsaliency.metrics.subject import Subject
 from tfsaliency.model.black_box import BlackBox
 from tfsaliency.model.keys import same_object
@@ -110,9 +110,9 @@ class ModelRandomization(Metric):
         inner = SmoothGrad(self.explainer, samples, noise) if self.kind == "smooth" else self.explainer
         asked = WithWeights(inner, weights)
 
-        def map_with(layers: list[int]) -> np.ndarray:
+        def map_with(layers: list[int]) -> Places:
             weights.randomize(layers, self.seed)
-            return places_of(asked.explain(explanation.inputs, subject.kept)).relevance
+            return places_of(asked.explain(explanation.inputs, subject.kept))
 
         original, count = map_with([]), len(weights.layers)
         if self.kind == "efficient":
@@ -120,15 +120,15 @@ class ModelRandomization(Metric):
             return self._told(quotient(after - before, before), details={"before": before, "after": after})
         ends = np.unique(np.rint(np.linspace(1, count, min(self.stages, count))).astype(int))
         sets = [[end - 1] if self.kind == "independent" else [*range(end)] for end in ends]
-        curve = np.stack([rank_correlation(original, map_with(each)) for each in sets], axis=1)
+        curve = np.stack([agreement(original, map_with(each)) for each in sets], axis=1)
         return self._told(curve.mean(axis=1), details={"curve": curve})
 
 
-def _entropy(relevance: np.ndarray) -> np.ndarray:
+def _entropy(places: Places) -> np.ndarray:
     """``(N,)``: the entropy of the histogram of each map, in natural logarithm."""
     found = []
-    for row in relevance:
-        counts, _ = np.histogram(row, bins=BINS)
+    for row, present in zip(places.relevance, places.present, strict=True):
+        counts, _ = np.histogram(row[present], bins=BINS)
         shares = counts[counts > 0] / counts.sum()
         found.append(0 - (shares * np.log(shares)).sum())
     return np.array(found)
@@ -170,7 +170,5 @@ class RandomLogit(Metric):
         other = other_class(self.explainer.model, explanation.inputs, subject.chosen)
         if other is None:
             raise InapplicableError("Only a class has another class beside it. Received: another target.")
-        first, second = (
-            places_of(self.explainer.explain(explanation.inputs, each)).relevance for each in (subject.kept, other)
-        )
-        return self._told(rank_correlation(first, second))
+        first, second = (places_of(self.explainer.explain(explanation.inputs, each)) for each in (subject.kept, other))
+        return self._told(agreement(first, second))

@@ -26,8 +26,15 @@ def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's correlation over the last axis; NaN where one of the two does not vary."""
-    return correlation(ranks(first), ranks(second))
+    """Spearman's correlation over the last axis, without pairs of which one is NaN.
+
+    NaN where one of the two does not vary.
+    """
+    known = ~np.isnan(first + second)
+    if known.all():
+        return correlation(ranks(first), ranks(second))
+    rows = zip(first, second, known, strict=True)
+    return np.array([correlation(ranks(one[both]), ranks(other[both])) for one, other, both in rows])
 
 
 def quotient(one: np.ndarray, other: np.ndarray) -> np.ndarray:

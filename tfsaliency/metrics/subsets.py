@@ -1,5 +1,6 @@
 """Random sets of places are hidden: does the map know how much each set costs?"""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfsaliency.base.options import check_count, check_share
-from tfsaliency.metrics.cells import cells_of, sums_over
+from tfsaliency.metrics.cells import cells_of
 from tfsaliency.metrics.metric import Better, Measurement
 from tfsaliency.metrics.places import Places
 from tfsaliency.metrics.statistics import quotient, rank_correlation
@@ -19,7 +20,8 @@ from tfsaliency.metrics.subject import OfModel, Subject
 class Subsets(OfModel):
     """Compares what a map says of sets of places with what the score loses without them.
 
-    The sets are the same for all samples and maps, so the model is asked once for several maps.
+    The sets are the same for all maps, so the model is asked once for several maps, and for all samples that have as
+    many cells. Cells of padding alone are in no set.
 
     Args:
         fill: what replaces hidden places, in the forms of the ``baseline`` of `IntegratedGradients`.
@@ -29,7 +31,7 @@ class Subsets(OfModel):
 
     @abstractmethod
     def hidden(self, number: int) -> np.ndarray:
-        """``(M, number)``: True for the cells that are hidden together."""
+        """``(M, number)``: True for the cells that are hidden together, of so many cells."""
 
     @property
     @abstractmethod
@@ -38,17 +40,54 @@ class Subsets(OfModel):
 
     @abstractmethod
     def compared(self, told: np.ndarray, lost: np.ndarray) -> Measurement:
-        """The numbers, from what the map says of each set and what the score loses without it, ``(N, M)`` each."""
+        """The numbers, from what the map says of each set and what the score loses without it, ``(N, M)`` each.
+
+        What the score loses is NaN for a set that a sample does not have.
+        """
 
     def told(self, subject: Subject, places: Places) -> Measurement:
         return self.told_each(subject, [places])[0]
 
     def told_each(self, subject: Subject, maps: Sequence[Places]) -> list[Measurement]:
-        cells = cells_of(maps[0].shapes, self.across)
-        hidden = self.hidden(cells.max() + 1)
-        scores = subject.without(maps[0], ~hidden[None][:, :, cells], self.fill)
-        lost = subject.scores[:, None] - scores
-        return [self.compared(sums_over(cells, each.relevance) @ hidden.T, lost) for each in maps]
+        hidden = self._hidden_of(np.any([each.present for each in maps], axis=0), maps[0].shapes)
+        scores = subject.without(maps[0], ~hidden, self.fill)
+        lost = np.where(hidden.any(axis=2), subject.scores[:, None] - scores, np.nan)
+        return [self.compared(_sums(hidden, each.relevance), lost) for each in maps]
+
+    def _hidden_of(self, present: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """``(N, M, P)``, or ``(1, M, P)`` for the same sets for all samples; a set that a sample lacks is empty.
+
+        Args:
+            present: ``(N, P)``, False for padding.
+            shapes: the axes of the places of each part of the inputs.
+        """
+        rows = present[:1] if (present == present[0]).all() else present
+        sets = [self._hidden_in(there, shapes) for there in rows]
+        hidden = np.zeros((len(rows), max(map(len, sets)), present.shape[1]), bool)
+        for row, of_row in zip(hidden, sets, strict=True):
+            row[: len(of_row)] = of_row
+        return hidden
+
+    def _hidden_in(self, there: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
+        """``(M, P)``: the sets of one sample, of which the places ``(P,)`` are there."""
+        cells = cells_of(_shapes_of(there, shapes), self.across)
+        hidden = np.zeros((len(sets := self.hidden(cells.max() + 1)), len(there)), bool)
+        hidden[:, there] = sets[:, cells]
+        return hidden
+
+
+def _shapes_of(there: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The axes of what is there of each part. A part with padding has one axis."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+    parts = zip(np.split(there, ends), shapes, strict=True)
+    return [shape if part.all() else (int(part.sum()),) for part, shape in parts]
+
+
+def _sums(hidden: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+    """``(N, M)``: the sums of ``(N, P)`` over the sets ``(N, M, P)`` or ``(1, M, P)``."""
+    if len(hidden) == 1:
+        return np.asarray(relevance @ hidden[0].T)
+    return np.asarray((hidden @ relevance[:, :, None])[..., 0])
 
 
 @dataclass(frozen=True, eq=False)

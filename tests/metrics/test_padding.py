@@ -1,0 +1,80 @@
+"""Padding is no place: every metric says the same of a text with padding behind it."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfsaliency as tfs
+
+IDS = np.random.default_rng(0).integers(1, 30, size=(4, 6))
+PADDED = np.pad(IDS, [(0, 0), (0, 14)])
+# Texts of other lengths, in one batch.
+RAGGED = np.where(np.arange(20) < np.array([[6], [3], [20], [11]]), np.tile(IDS, 4)[:, :20], 0)
+INSIDE = np.isin(np.arange(20), (2, 3))
+
+
+@pytest.fixture(scope="module")
+def model():
+    generator = np.random.default_rng(1)
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            layers.Embedding(30, 8, mask_zero=True),
+            layers.Dense(8, activation="tanh"),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.set_weights([generator.normal(size=weight.shape) * 0.6 for weight in model.get_weights()])
+    return model
+
+
+METRICS = {
+    "Gini": lambda explainer, places: tfs.metrics.Gini(),
+    "Entropy": lambda explainer, places: tfs.metrics.Entropy(),
+    "cascading": lambda explainer, places: tfs.metrics.ModelRandomization(explainer),
+    "efficient": lambda explainer, places: tfs.metrics.ModelRandomization(explainer, kind="efficient"),
+    "RandomLogit": lambda explainer, places: tfs.metrics.RandomLogit(explainer),
+    "BaselineSensitivity": lambda explainer, places: tfs.metrics.BaselineSensitivity(explainer, [3, 7]),
+    "MuFidelity": lambda explainer, places: tfs.metrics.MuFidelity(explainer.model),
+    "Infidelity": lambda explainer, places: tfs.metrics.Infidelity(explainer.model),
+    "SingleDeletion": lambda explainer, places: tfs.metrics.SingleDeletion(explainer.model),
+    "Deletion": lambda explainer, places: tfs.metrics.Deletion(explainer.model),
+    "Comprehensiveness": lambda explainer, places: tfs.metrics.Comprehensiveness(explainer.model),
+    "PointingGame": lambda explainer, places: tfs.metrics.PointingGame(np.tile(INSIDE[:places], (4, 1))),
+    "RelevanceMass": lambda explainer, places: tfs.metrics.RelevanceMass(np.tile(INSIDE[:places], (4, 1))),
+    "RankAccuracy": lambda explainer, places: tfs.metrics.RankAccuracy(np.tile(INSIDE[:places], (4, 1))),
+}
+
+
+def measured(name, explainer, ids):
+    return METRICS[name](explainer, ids.shape[1]).measure(explainer.explain(ids, 1))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_padding_changes_nothing(name, model):
+    explainer = tfs.DeepLIFT(model)
+    found, expected = (measured(name, explainer, ids) for ids in (PADDED, IDS))
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
+    if expected.chance is not None:
+        np.testing.assert_allclose(found.chance, expected.chance, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["Gini", "RandomLogit", "MuFidelity", "SingleDeletion", "efficient"])
+def test_texts_of_other_lengths_in_a_batch_change_nothing(name, model):
+    explainer = tfs.DeepLIFT(model)
+    found = measured(name, explainer, RAGGED)
+    for row, ids in enumerate(RAGGED):
+        alone = measured(name, explainer, ids[None, ids > 0])
+        np.testing.assert_allclose(found.values[row], alone.values[0], rtol=1e-3, atol=1e-4)
+
+
+def test_padding_is_never_the_most_relevant_place(model):
+    """Every word speaks against the class; padding has 0, which is more."""
+    explainer = tfs.DeepLIFT(model)
+    explanation = explainer.explain(PADDED, 1)
+    against = explanation.map(lambda values, inputs: -np.abs(values))
+    best = np.argmax(np.where(PADDED > 0, against.values, -np.inf), axis=1)
+    where = np.arange(20) == best[:, None]
+    np.testing.assert_array_equal(tfs.metrics.PointingGame(where).measure(against).values, 1.0)
