@@ -70,6 +70,24 @@ def test_texts_of_other_lengths_in_a_batch_change_nothing(name, model):
         np.testing.assert_allclose(found.values[row], alone.values[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["Deletion", "cascading", "Comprehensiveness", "MuFidelity", "Gini"])
+def test_masked_steps_of_a_series_are_no_places(name):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((None, 2)),
+            layers.Masking(),
+            layers.Dense(6, activation="tanh"),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    series = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32")
+    explainer = tfs.DeepLIFT(model, 0.5)
+    found, expected = (measured(name, explainer, each) for each in (np.pad(series, [(0, 0), (0, 9), (0, 0)]), series))
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
+
+
 def test_padding_is_never_the_most_relevant_place(model):
     """Every word speaks against the class; padding has 0, which is more."""
     explainer = tfs.DeepLIFT(model)

@@ -54,6 +54,7 @@ class Answer(NamedTuple):
             "held": self.function.held,
             "ids": [*itertools.compress(parts, self.function.of_ids)],
             "grey": [*itertools.compress(parts, self.function.is_grey)],
+            "masked": [*itertools.compress(parts, self.function.is_masked)],
         }
         return self.function.notes | {name: each for name, each in found.items() if each}
 

@@ -57,6 +57,7 @@ class Compiled:
         specs: the types that the inputs enter the model with.
         of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         is_grey: for each part of the inputs whether it is pictures without an axis of channels.
+        is_masked: for each part of the inputs whether it is numbers of which the model masks padding.
         held: why nothing is explained of a part of the inputs, by its name.
         is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
@@ -84,7 +85,8 @@ class Compiled:
         self.anatomy = model.anatomy
         self.cautions = [*meant.cautions(model.logits), *found]
         self.explained = model.logits.describe()
-        self.of_ids, self.is_grey, self.held = point.of_ids, point.is_grey, point.why_held
+        self.of_ids, self.is_grey, self.is_masked = point.of_ids, point.is_grey, point.is_masked
+        self.held = point.why_held
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
         # A progress bar belongs to one call.

@@ -88,18 +88,19 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    ids, grey = (
+    ids, grey, masked = (
         [name in explanation.provenance.get(kind, ()) for name in part_names(explanation.values)]
-        for kind in ("ids", "grey")
+        for kind in ("ids", "grey", "masked")
     )
     relevance, present, shapes = [], [], []
-    parts = zip(values, inputs, tokens, ids, grey, explanation.meanings, strict=True)
-    for part, given, words, are_ids, is_grey, meaning in parts:
+    may_be_padded = [are_ids or is_masked for are_ids, is_masked in zip(ids, masked, strict=True)]
+    parts = zip(values, inputs, tokens, may_be_padded, grey, explanation.meanings, strict=True)
+    for part, given, words, may_be, is_grey, meaning in parts:
         part = part[..., None] if is_grey and part.ndim == 3 else part
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))
-        present.append(_present(part, given, words, are_ids).reshape(len(part), -1))
+        present.append(_present(part, given, words, may_be).reshape(len(part), -1))
     return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes))
 
 
@@ -110,14 +111,16 @@ def _per_place(part: np.ndarray, meaning: str) -> np.ndarray:
     return np.asarray(per_place, "float64")
 
 
-def _present(part: np.ndarray, given: np.ndarray, words: Any, are_ids: bool) -> np.ndarray:
-    """Where there is a token: what fills up rows of ids is one id, at an end of the row, that gets exactly 0."""
+def _present(part: np.ndarray, given: np.ndarray, words: Any, may_be_padded: bool) -> np.ndarray:
+    """Where there is a token or a step: what fills up rows is alike, at an end of the row, and gets exactly 0."""
     if words is not None and words.shape == part.shape:
         return np.asarray(words != "")
     present: np.ndarray = np.ones(part.shape if part.ndim < 3 else part.shape[:-1], bool)
-    if are_ids and part.ndim == 2 and given.shape == part.shape:
+    if may_be_padded and present.ndim == 2 and given.shape[:2] == part.shape[:2]:
+        by_step, told = (each.reshape(*each.shape[:2], -1) for each in (given, part))
+        is_zero = (told == 0).all(axis=2)
         for end in (0, -1):
-            fills = (given == given[:, [end]]) & (part == 0) & (part[:, [end]] == 0)
+            fills = (by_step == by_step[:, [end]]).all(axis=2) & is_zero & is_zero[:, [end]]
             present &= ~fills
     # A row of nothing else is a row, not padding.
     return np.asarray(present | ~present.any(axis=tuple(range(1, present.ndim)), keepdims=True))

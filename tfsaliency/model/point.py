@@ -64,6 +64,7 @@ class Point(Traced):
         is_inputs: whether all inputs are numbers, and nothing else is explained.
         is_grey: for each part of the inputs whether it is pictures without an axis of channels, which methods see with
             one.
+        is_masked: for each part of the inputs whether it is numbers of which the model masks padding.
         of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         why_held: why nothing is explained of a part of the inputs, by its name.
 
@@ -104,6 +105,7 @@ class Point(Traced):
         ]
         self._order = [each for leaf in self._leaves for each in leaf.order]
         self.is_grey = [any(isinstance(leaf, GreyPicture) for leaf in leaves) for leaves in self._at]
+        self.is_masked = [any(isinstance(leaf, Number) and leaf.fillers for leaf in leaves) for leaves in self._at]
         self.reorders = bool(self._order) or any(self.is_grey)
         self.is_inputs = not found.lookups and not found.held
         self.of_ids = [self._is_of_ids(place) for place in range(len(self._parts))]
