@@ -369,6 +369,7 @@ class _PerSample(Made):
     values: Any
     number = 1
     as_passed = True
+    is_of_one_batch = True
 
     def at(self, part: tf.Tensor, place: int, i: Any, numbers: tf.Tensor, is_read: tf.Tensor | None) -> tf.Tensor:
         rows = tf.gather(tf.constant(tf.nest.flatten(self.values)[place], part.dtype), numbers)

@@ -93,6 +93,12 @@ class Method(ABC):
             elif isinstance(value, FitsInputs):
                 value.check(inputs)
 
+    @property
+    def is_of_one_batch(self) -> bool:
+        """Whether an option holds something for each sample of a batch, and so fits no other one."""
+        options = (value for _, value in self._options())
+        return any(value.is_of_one_batch for value in options if isinstance(value, Method | FitsInputs))
+
     def __post_init__(self) -> None:
         """Takes anything that can be called as a model. An option is checked by the class that defines it."""
         if any(field.name == "model" for field in dataclasses.fields(self)):  # type: ignore[arg-type]

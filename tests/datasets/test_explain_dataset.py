@@ -25,6 +25,7 @@ import tfsaliency as tfs
 from tests.datasets.harness import content, network, pictures
 from tests.datasets.killing import killed_runs
 from tfsaliency.datasets import sources
+from tfsaliency.datasets.arrow import array_of
 
 X = pictures(70)
 
@@ -215,6 +216,88 @@ def test_what_is_chosen_for_each_row(explainer, tmp_path):
                 explained(explainer, source, tmp_path / f"{length} of {message}", np.resize(labels, length))
     with pytest.raises(ValueError, match="holds 1 choices for 70 samples"):
         explained(explainer, X, tmp_path / "one", [1])
+
+
+def test_several_targets_choose_for_each_row(explainer, tmp_path):
+    labels = np.arange(70) % 3
+    several = tfs.target.each([labels.tolist(), 1])
+    maps = explained(explainer, X, tmp_path / "a", several)
+    expected = explainer.explain(X, several)
+    np.testing.assert_allclose(maps[:].values, expected.values, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(maps[:].target, expected.target)
+    with pytest.raises(ValueError, match="holds 16 choices for 70 samples"):
+        explained(explainer, X, tmp_path / "b", tfs.target.each([labels[:16].tolist(), 1]))
+
+
+def test_baselines_of_one_batch_are_refused_and_the_advice_works(model, tmp_path):
+    shifted = X - 0.1
+    explainer = tfs.IntegratedGradients(model, tfs.baselines.per_sample(shifted), steps=4, tolerance=10)
+    for asked in (explainer, tfs.SmoothGrad(explainer, samples=2)):
+        with pytest.raises(ValueError, match="holds a baseline for each sample of one batch"):
+            explained(asked, X, tmp_path)
+    assert not [*tmp_path.iterdir()]
+    maps = explained(dataclasses.replace(explainer, baseline=lambda x: x - 0.1), X, tmp_path)
+    np.testing.assert_allclose(maps[:].values, explainer.explain(X, 1).values, rtol=1e-4, atol=1e-6)
+
+
+def table_model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((2,)), layers.Dense(4, "tanh"), layers.Dense(2)])
+
+
+def test_numbers_of_parquet_keep_their_type(tmp_path):
+    """Large ids and times would be rounded in float32."""
+    ids = np.random.default_rng(0).integers(10**8, 10**9, size=(6, 3))
+    given = keras.Input((3,), dtype="int64")
+    vectors = layers.Embedding(16, 3)(layers.Hashing(16)(given))
+    model = keras.Model(given, layers.Dense(2)(layers.Flatten()(vectors)))
+    pandas.DataFrame({"inputs": list(ids)}).to_parquet(tmp_path / "ids.parquet")
+    maps = explained(tfs.Gradient(model), tmp_path / "ids.parquet", tmp_path / "maps")
+    np.testing.assert_allclose(maps[:].scores, model(ids)[:, 1], rtol=1e-5)
+    np.testing.assert_array_equal(maps[:].inputs, ids)
+    for dtype in ("float32", "float64", "int16"):
+        column = pyarrow.array([[1, 2], [3]], pyarrow.list_(pyarrow.from_numpy_dtype(dtype)))
+        assert array_of(pyarrow.chunked_array([column])).dtype == dtype
+
+
+@pytest.mark.filterwarnings("ignore:1 rows could not be explained")
+def test_parts_of_other_types_are_read_together(tmp_path):
+    """Whole numbers in one part alone, and a null that makes floats of a column."""
+    model = table_model()
+    rows = np.array([[1, 2], [3, 4], [0.5, 2], [1, 0.25]])
+    records = [{"id": number, "inputs": row.tolist()} for number, row in enumerate(rows)]
+    records[0]["inputs"], records[1]["inputs"] = [1, 2], [3, 4]
+    maps = explained(tfs.Gradient(model), records, tmp_path / "records", part_rows=2)
+    same(maps, tfs.Gradient(model), rows.astype("float32"))
+    np.testing.assert_array_equal(maps[:].inputs, rows)
+
+    numbers = pandas.DataFrame({"inputs": pandas.array([1, 2, 3, None, 5, 6], dtype="Int64")})
+    numbers.to_parquet(tmp_path / "null.parquet")
+    single = keras.Sequential([keras.Input((1,), dtype="int32"), layers.Embedding(9, 3), layers.Flatten()])
+    maps = explained(tfs.Gradient(single), tmp_path / "null.parquet", tmp_path / "null", part_rows=2)
+    assert [row.id for row in maps.bad_rows] == [3]
+    np.testing.assert_array_equal(np.ravel(maps[:].inputs), [1, 2, 3, 5, 6])
+
+
+def test_texts_of_any_length_are_read_together(tmp_path):
+    model = keras.Sequential([keras.Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a", "long word"])])
+    model.add(layers.Embedding(3, 2))
+    model.add(layers.Flatten())
+    texts = np.array([["a"], ["a"], ["long word"], ["another"]])
+    maps = explained(tfs.Gradient(model), texts, tmp_path, part_rows=2)
+    np.testing.assert_array_equal(maps[:].inputs, texts)
+
+
+def test_rows_of_several_shapes_are_told(tmp_path):
+    ids = keras.Input((None,), dtype="int32")
+    model = keras.Model(ids, layers.Dense(2)(layers.GRU(3)(layers.Embedding(20, 4, mask_zero=True)(ids))))
+    texts = [[3, 4, 5], [6], [7, 8, 9, 10], [11]]
+    pandas.DataFrame({"inputs": texts}).to_parquet(tmp_path / "texts.parquet")
+    maps = explained(tfs.Gradient(model), tmp_path / "texts.parquet", tmp_path / "maps", part_rows=2)
+    with pytest.raises(ValueError, match=r"'values' of several shapes: \(3,\), \(4,\).*for explanation in maps"):
+        maps[:]
+    scores = np.concatenate([explanation.scores for explanation in maps])
+    np.testing.assert_allclose(scores, [model(np.array([text]))[0, 1] for text in texts], rtol=1e-5)
 
 
 def test_texts_of_a_keras_dataset(tmp_path):

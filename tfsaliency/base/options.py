@@ -40,7 +40,13 @@ def check_choice(name: str, value: object, known: Iterable[str]) -> None:
 
 
 class FitsInputs(ABC):
-    """An option that fits some inputs only, such as one baseline per sample."""
+    """An option that fits some inputs only, such as one baseline per sample.
+
+    Attributes:
+        is_of_one_batch: whether it holds something for each sample of a batch.
+    """
+
+    is_of_one_batch = False
 
     @abstractmethod
     def check(self, inputs: Any) -> None:

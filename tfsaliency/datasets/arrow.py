@@ -81,7 +81,7 @@ def explanation_of(table: Any) -> Explanation:
         return [array_of(table.column(name)) if name in known else None for name in named]
 
     inputs = [
-        np.broadcast_to(np.float32(np.nan), (len(table), *shape)) if part is None else part.astype(dtype, copy=False)
+        np.broadcast_to(np.float32(np.nan), (len(table), *shape)) if part is None else _as_passed(part, dtype)
         for part, shape, dtype in zip(parts("inputs", record["inputs"]), record["shapes"], record["types"], strict=True)
     ]
     tokens = parts("tokens", record["inputs"])
@@ -102,6 +102,11 @@ def explanation_of(table: Any) -> Explanation:
             if name.startswith(DIAGNOSTIC)
         },
     )
+
+
+def _as_passed(part: np.ndarray, dtype: str) -> np.ndarray:
+    """Inputs as they were passed: bools are kept as numbers. The type of one part file may not hold those of others."""
+    return part.astype(bool) if np.dtype(dtype).kind == "b" else part
 
 
 def rows_that_lose(values: Any, dtype: str) -> list[int]:
@@ -141,13 +146,41 @@ def array_of(column: Any) -> np.ndarray:
         return np.asarray(rows)
     longest = max(map(len, rows))
     is_text = any(isinstance(item, str) for row in rows for item in row[:1])
-    filled = [[*row, *["" if is_text else 0.0] * (longest - len(row))] for row in rows]
-    return np.array(filled, None if is_text else "float32")
+    filled = [[*row, *["" if is_text else 0] * (longest - len(row))] for row in rows]
+    return np.array(filled, None if is_text else _type_of_items(whole.type))
+
+
+def _type_of_items(lists: Any) -> Any:
+    """The NumPy type of the numbers in lists, at any depth."""
+    while hasattr(lists, "value_type"):
+        lists = lists.value_type
+    return lists.to_pandas_dtype()
 
 
 def joined(tables: list[Any]) -> Any:
-    """Tables one after the other; the metadata of the first."""
-    return arrow.concat_tables(tables) if len(tables) > 1 else tables[0]
+    """Tables one after the other; the metadata of the first. A column of several types of numbers has the widest.
+
+    Raises:
+        ValueError: the rows of a column have several shapes.
+    """
+    first, *others = tables
+    if all(each.schema == first.schema for each in others):
+        return arrow.concat_tables(tables) if others else first
+    columns = {name: _joined(name, [each.column(name) for each in tables]) for name in first.column_names}
+    return arrow.table(columns).replace_schema_metadata(first.schema.metadata)
+
+
+def _joined(name: str, columns: list[Any]) -> Any:
+    if len({each.type for each in columns}) == 1:
+        return arrow.chunked_array([chunk for each in columns for chunk in each.chunks])
+    arrays = [array_of(each) for each in columns]
+    shapes = list(dict.fromkeys(each.shape[1:] for each in arrays))
+    if len(shapes) > 1:
+        raise ValueError(
+            f"The rows have {name!r} of several shapes: {', '.join(map(str, shapes))}. Take rows of one shape, such as "
+            "those of a part: for explanation in maps"
+        )
+    return column_of(np.concatenate(arrays))
 
 
 def _names(start: str, structure: Any) -> list[str]:

@@ -331,7 +331,12 @@ def _row_of(record: Any, model: keras.Model, inputs: Any) -> Row:
     if missing:
         given = f"the keys {sorted(record)}" if isinstance(record, dict) else type(record).__name__
         raise ValueError(f"Each row of an iterable is a dict with {', '.join(map(repr, missing))}. Received: {given}")
-    return Row(_id_of(record["id"]), map_parts(record.__getitem__, columns), record)
+    return Row(_id_of(record["id"]), map_parts(lambda name: _array_of(record[name]), columns), record)
+
+
+def _array_of(part: Any) -> Any:
+    """A list of numbers as an array: a list in the structure of inputs would be several parts."""
+    return np.asarray(part) if isinstance(part, list | tuple) else part
 
 
 def _id_of(value: Any) -> Id:

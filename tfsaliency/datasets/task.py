@@ -75,6 +75,12 @@ class Task:
         Raises:
             ValueError: the folder belongs to another call.
         """
+        if self.explainer.is_of_one_batch:
+            raise ValueError(
+                f"A dataset is explained part by part, and {self.explainer} holds a baseline for each sample of one "
+                "batch. Make the baseline a function of the inputs, which returns one for each of them, or explain "
+                "x[a:b] with per_sample(before[a:b])."
+            )
         self.check_target(source["rows"])
         target = identity(self._form.target)
         if isinstance(target, str) and target in first.columns:
@@ -93,22 +99,23 @@ class Task:
 
     def check_target(self, rows: int | None) -> None:
         """Raises where the target chooses something for each of another number of rows; None where it is not known."""
-        number = 1 if self._chosen is None else self._chosen.count()
-        is_of_rows = number > 1 or isinstance(self._form.target, list | tuple | np.ndarray)
-        if is_of_rows and rows is not None:
-            check_samples("choices", number, rows)
+        for number in (target.count() for target in self._targets):
+            is_of_rows = number > 1 or isinstance(self._form.target, list | tuple | np.ndarray)
+            if is_of_rows and rows is not None:
+                check_samples("choices", number, rows)
 
     @cached_property
-    def _chosen(self) -> Target | None:
-        """The target as an object; None for a column, and for several targets."""
+    def _targets(self) -> tuple[Target, ...]:
+        """The targets as objects; none for a column."""
         target = self._form.target
-        return None if isinstance(target, str | Several) else as_target(target)
+        if isinstance(target, Several):
+            return target.targets
+        return () if isinstance(target, str) else (as_target(target),)
 
     @cached_property
-    def _given(self) -> dict[str, np.ndarray]:
-        """What the target chooses for each row, read once for all parts."""
-        assert self._chosen is not None
-        return self._chosen.given(self._chosen.count())
+    def _given(self) -> list[dict[str, np.ndarray]]:
+        """What each target chooses for each row, read once for all parts."""
+        return [target.given(target.count()) for target in self._targets]
 
     def make(self, rows: Rows) -> Made:
         """The table of some rows.
@@ -133,14 +140,20 @@ class Task:
         return self.explainer.explain(rows.inputs, self._target_of(rows), batch_size=self._form.batch_size)
 
     def _target_of(self, rows: Rows) -> Any:
-        target, chosen = self._form.target, self._chosen
+        target = self._form.target
         if isinstance(target, str):
             return _labels(rows, target)
-        if chosen is None or (number := chosen.count()) == 1:
-            return target
-        if rows.places.max() >= number:
-            raise ValueError(f"The target holds {number} choices, and the source has more rows than that.")
-        return chosen.of_rows(rows.places, self._given)
+        of_rows = tuple(_of_rows(*each, rows.places) for each in zip(self._targets, self._given, strict=True))
+        return Several(of_rows) if isinstance(target, Several) else of_rows[0]
+
+
+def _of_rows(target: Target, given: dict[str, np.ndarray], places: np.ndarray) -> Target:
+    """A target for the rows at some places of a source."""
+    if (number := target.count()) == 1:
+        return target
+    if places.max() >= number:
+        raise ValueError(f"The target holds {number} choices, and the source has more rows than that.")
+    return target.of_rows(places, given)
 
 
 def _labels(rows: Rows, column: str) -> np.ndarray:
