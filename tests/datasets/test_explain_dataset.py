@@ -283,8 +283,9 @@ def test_texts_of_any_length_are_read_together(tmp_path):
     model = keras.Sequential([keras.Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a", "long word"])])
     model.add(layers.Embedding(3, 2))
     model.add(layers.Flatten())
-    texts = np.array([["a"], ["a"], ["long word"], ["another"]])
-    maps = explained(tfs.Gradient(model), texts, tmp_path, part_rows=2)
+    texts = [["a"], ["a"], ["long word"], ["another"]]
+    records = [{"id": number, "inputs": np.array(text)} for number, text in enumerate(texts)]
+    maps = explained(tfs.Gradient(model), records, tmp_path, part_rows=2)
     np.testing.assert_array_equal(maps[:].inputs, texts)
 
 
