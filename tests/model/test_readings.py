@@ -124,3 +124,18 @@ def test_the_title_of_a_film():
     expected = of_whole(np.array([2, 0, 1])) @ top.kernel[:2]
     np.testing.assert_allclose(explanation.values[:, -1:], expected, rtol=1e-5)
     assert explanation.tokens[:, -1].tolist() == TEXTS[:, 0].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:The values of the samples")
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+def test_a_batch_of_texts_without_a_word(mode):
+    reader = layers.TextVectorization(vocabulary=["good", "bad"], output_mode=mode)
+    model = keras.Sequential([keras.Input((1,), dtype="string"), reader, layers.Dense(2)])
+    empty, beside = np.array([[""]]), np.array([[""], ["good bad"]])
+    for make in (tfs.DeepLIFT, tfs.Occlusion):
+        explanation = make(model).explain(empty, 1)
+        np.testing.assert_array_equal(explanation.tokens, [[""]])
+        np.testing.assert_array_equal(explanation.values, [[0.0]])
+        np.testing.assert_allclose(explanation.scores, make(model).explain(beside, 1).scores[:1], atol=1e-6)
+        assert np.isnan(tfs.metrics.Deletion(model).measure(explanation).values).all()
+        explanation.plot()

@@ -9,6 +9,7 @@ import numpy as np
 from tfsaliency.base.options import check_choice, check_count
 from tfsaliency.metrics.metric import Better, Measurement
 from tfsaliency.metrics.places import Places
+from tfsaliency.metrics.statistics import quotient
 from tfsaliency.metrics.subject import OfModel, Subject
 
 First = Literal["most", "least"]
@@ -54,7 +55,7 @@ class Removal(OfModel):
     def _fractions(self, places: Places) -> np.ndarray:
         """``(N, steps + 1)``: the share of the places that are hidden or shown at each step."""
         counts = self._counts(places)
-        return np.asarray(counts / counts[:, -1:])
+        return quotient(counts, counts[:, -1:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,9 @@ class SideBySide:
             self._begins |= {leaf: end for leaf, own in enumerate(ways) if own == way}
             laid_out.append(words)
             end += tf.shape(words)[1]
-        self.words, self._total = tf.concat(laid_out, axis=1), end
+        # Of texts without a word there is one empty word: nothing counts, draws or keeps an axis of none.
+        self._total = tf.maximum(end, 1)
+        self.words = tf.pad(tf.concat(laid_out, axis=1), [[0, 0], [0, self._total - end]], constant_values="")
 
     def laid_out(self, leaf: LookedUp, told: tf.Tensor) -> tf.Tensor:
         """One number for each word of one leaf as ``(N, T)``, with zeros at the words of other ways."""
