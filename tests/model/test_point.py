@@ -935,3 +935,70 @@ def test_numbers_of_the_model_are_no_table():
     assert (explanation.values[1] == 0).all()
     (reason,) = explanation.provenance["held"].values()
     assert "chooses by it among numbers that the model makes" in reason
+
+
+def number_and_kind(x):
+    """One column is a number, the other one a kind."""
+    return [keras.ops.cast(x[:, :1], "float32") * 0.3, layers.Flatten()(embedded(7)(x[:, 1:]))]
+
+
+def normalized_and_kinds(x):
+    numbers = layers.Normalization(mean=3.0, variance=2.0)(keras.ops.cast(x, "float32"))
+    return [numbers, layers.Flatten()(embedded(7)(x))]
+
+
+def sum_and_kinds(x):
+    return [
+        keras.ops.sum(keras.ops.cast(x, "float32"), axis=1, keepdims=True) * 0.3,
+        layers.Flatten()(embedded(7)(x)),
+    ]
+
+
+def embedded(size):
+    return lambda ids: layers.Embedding(size, 2)(keras.ops.cast(ids, "int32"))
+
+
+@pytest.mark.parametrize("parts", [number_and_kind, normalized_and_kinds, sum_and_kinds])
+def test_integers_that_are_numbers_and_ids_are_both(parts):
+    """They were taken for a mask of the ids, and got nothing: the model is linear, so hiding one column is exact."""
+    x, x0 = np.array([[3, 5], [1, 2], [6, 4]], "int32"), np.zeros((3, 2), "int32")
+    keras.utils.set_random_seed(3)
+    given = keras.Input((2,), dtype="int32")
+    model = keras.Model(given, layers.Dense(3)(layers.Concatenate()(parts(given))))
+
+    def score(inputs):
+        return model(inputs).numpy()[:, 1]
+
+    alone = np.stack([score(x) - score(np.where(np.arange(2) == column, x0, x)) for column in (0, 1)], axis=1)
+    for explainer in (tfs.DeepLIFT(model, 0), tfs.Occlusion(model, window=1, stride=1, baseline=0)):
+        np.testing.assert_allclose(explainer.explain(x, 1).values, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_counts_beside_categories_are_numbers():
+    counts, kinds = keras.Input((2,), dtype="int32", name="counts"), keras.Input((2,), dtype="int32", name="kinds")
+    keras.utils.set_random_seed(3)
+    y = layers.Concatenate()([keras.ops.cast(counts, "float32"), layers.Flatten()(layers.Embedding(7, 2)(kinds))])
+    model = keras.Model({"counts": counts, "kinds": kinds}, layers.Dense(3)(y))
+    inputs = {"counts": np.array([[3, 5], [1, 2]]), "kinds": np.array([[1, 2], [3, 4]])}
+    explanation = tfs.DeepLIFT(model, 0).explain(inputs, 1)
+    np.testing.assert_allclose(
+        explanation.values["counts"], inputs["counts"] * model.layers[-1].get_weights()[0][:2, 1], rtol=1e-4
+    )
+    assert "held" not in explanation.provenance
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda y, mask: keras.ops.sum(y * mask[..., None], axis=1) / keras.ops.sum(mask, axis=1, keepdims=True),
+        lambda y, mask: keras.ops.max(y + (1 - mask[..., None]) * -1e9, axis=1),
+        lambda y, mask: keras.ops.sum(keras.ops.softmax(y + (mask[..., None] - 1) * 1e9, axis=1) * y, axis=1),
+        lambda y, positions: keras.ops.mean(y + keras.ops.sin(positions[..., None] * np.float32([1, 0.1, 0.01])), 1),
+    ],
+)
+def test_integers_of_masks_and_positions_are_held(read):
+    ids, mask = keras.Input((4,), dtype="int32", name="ids"), keras.Input((4,), dtype="int32", name="mask")
+    y = read(layers.Embedding(9, 3)(ids), keras.ops.cast(mask, "float32"))
+    model = keras.Model({"ids": ids, "mask": mask}, layers.Dense(2)(y))
+    explanation = tfs.Gradient(model).explain({"ids": np.array([[3, 5, 1, 0]]), "mask": np.array([[1, 1, 1, 0]])}, 1)
+    assert set(explanation.provenance["held"]) == {"mask"}

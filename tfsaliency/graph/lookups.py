@@ -16,9 +16,12 @@ from tfsaliency.graph.operations import (
     ADDITIONS,
     BAGS,
     CHOICES,
+    CONVOLUTIONS,
     DISTINCT,
     GATHERS,
     IDENTITIES,
+    JOINS,
+    LOOPS,
     NUMBERS_TO_IDS,
     REARRANGEMENTS,
     REDUCTIONS,
@@ -109,7 +112,8 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     walk = _Walk(inputs, reached)
     for op in order:
         walk.see(op)
-    lookups = _without_embellishments(_without_masks(walk.lookups, inputs), order)
+    features = [each for each in walk.lookups if each.kind == "number" and walk.is_feature(each.tensor, order)]
+    lookups = _without_embellishments(_without_masks(walk.lookups, inputs, features), order)
     kept = {id(each) for each in lookups}
     beside = {place for each in walk.lookups if id(each) not in kept for place in each.parts}
     explained = {place for each in lookups for place in each.parts}
@@ -168,6 +172,17 @@ class _Walk:
                 self._found(op, result, what.parts)
             elif not is_float or what.how != "condition":
                 self._seen[result.ref()] = what
+
+    def is_feature(self, numbers: tf.Tensor, order: list[tf.Operation]) -> bool:
+        """Whether a layer multiplies numbers by weights: a mask or positions meet vectors or scores before."""
+        own = {numbers.ref()}
+        for op in order:
+            given = [source.ref() in own for source in op.inputs if source.ref() in self._dependent]
+            if any(given) and (all(given) or op.type in JOINS):
+                if op.type in (*CONVOLUTIONS, *LOOPS, "MatMul"):
+                    return True
+                own |= {result.ref() for result in op.outputs}
+        return False
 
     def _found(self, op: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> None:
         lookup = _lookup(op, result, parts, self._seen)
@@ -240,14 +255,16 @@ def _axis(op: tf.Operation) -> int | None:
     return 0 if op.type != "GatherV2" else int(axis)
 
 
-def _without_masks(lookups: list[Lookup], inputs: list[tf.Tensor]) -> list[Lookup]:
-    """Integers of the shape of ids beside them are their mask or their positions: these are no evidence."""
+def _without_masks(lookups: list[Lookup], inputs: list[tf.Tensor], features: list[Lookup]) -> list[Lookup]:
+    """Integers of the shape of ids, and no features, are their mask or their positions: these are no evidence."""
     ids = [inputs[part] for each in lookups if each.kind in ("vectors", "one-hot") for part in each.parts]
     shapes = {repr(each.shape[1:]) for each in ids if each.shape.rank and each.shape.rank > 1 and each.shape[1] != 1}
     return [
         each
         for each in lookups
-        if each.kind != "number" or not all(repr(inputs[part].shape[1:]) in shapes for part in each.parts)
+        if each.kind != "number"
+        or any(each is feature for feature in features)
+        or not all(repr(inputs[part].shape[1:]) in shapes for part in each.parts)
     ]
 
 
