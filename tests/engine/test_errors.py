@@ -491,6 +491,14 @@ def test_numbers_that_float32_does_not_hold_are_refused(kind):
         tfs.Occlusion(model, window=1, stride=1).explain(x.astype("int64"))
 
 
+def test_every_batch_is_looked_at_for_numbers_that_float32_does_not_hold():
+    """Only the first batch of a model was: what is compiled for small numbers answered for large ones."""
+    explainer = tfs.Gradient(InFloat64().keras())
+    explainer.explain(np.array([[1.0, 2.0]]))
+    with pytest.raises(ValueError, match="in float64 and in float32"):
+        explainer.explain(np.array([[1.7e9 + 30, 1.7e9 + 77]]))
+
+
 def test_large_numbers_that_the_model_rounds_itself_are_explained():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1)])
     tfs.Gradient(model).explain(np.array([[1.7e9 + 30, 1.7e9 + 77]]))

@@ -88,6 +88,17 @@ def test_masked_steps_of_a_series_are_no_places(name):
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
 
 
+def test_columns_with_a_table_each_are_no_text():
+    """A category that equals the baseline gets exactly 0, and was taken for padding."""
+    columns = keras.Input((3,), dtype="int32")
+    keras.utils.set_random_seed(0)
+    vectors = [layers.Flatten()(layers.Embedding(7, 2)(columns[:, each, None])) for each in range(3)]
+    model = keras.Model(columns, layers.Dense(2, activation="softmax")(layers.Concatenate()(vectors)))
+    explanation = tfs.DeepLIFT(model, 0).explain(np.array([[3, 0, 0], [0, 2, 0]]), 1)
+    curve = tfs.metrics.Deletion(model, 5, steps=3).measure(explanation).details["curve"]
+    np.testing.assert_allclose(curve[:, -1], model(np.full((2, 3), 5)).numpy()[:, 1], rtol=1e-5)
+
+
 def test_padding_is_never_the_most_relevant_place(model):
     """Every word speaks against the class; padding has 0, which is more."""
     explainer = tfs.DeepLIFT(model)

@@ -21,7 +21,7 @@ from tfsaliency.engine.checks import (
 )
 from tfsaliency.engine.chunks import Result, run_in_chunks
 from tfsaliency.engine.compiled import Compiled, compiled
-from tfsaliency.engine.inputs import Inputs, as_texts, check_inputs, check_whole
+from tfsaliency.engine.inputs import Inputs, as_texts, check_inputs
 from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import PerSample
 from tfsaliency.engine.surroundings import check_surroundings
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
             "held": self.function.held,
             "ids": [*itertools.compress(parts, self.function.of_ids)],
             "grey": [*itertools.compress(parts, self.function.is_grey)],
-            "masked": [*itertools.compress(parts, self.function.is_masked)],
+            "padded": [*itertools.compress(parts, self.function.may_be_padded)],
         }
         return self.function.notes | {name: each for name, each in found.items() if each}
 
@@ -106,7 +106,6 @@ def ask(
     question.check_options(batch.given)
     given = PerSample(chosen.given(batch.samples), beside or {})
     function = _function(question, chosen, batch, given, batch_size, progress)
-    check_whole(batch, function.specs)
     explained = function.meant or chosen
     explained.check(function.logits, given.target)
     explained.check_inputs(batch.given)

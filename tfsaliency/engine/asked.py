@@ -48,7 +48,7 @@ class Asked:
     is_coarse = False
     of_ids: Sequence[bool] = (False,)
     is_grey: Sequence[bool] = (False,)
-    is_masked: Sequence[bool] = (False,)
+    may_be_padded: Sequence[bool] = (False,)
     held: dict[str, str] = {}
     explained = "the output itself: what the function returned"
 

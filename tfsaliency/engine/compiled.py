@@ -57,7 +57,7 @@ class Compiled:
         specs: the types that the inputs enter the model with.
         of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         is_grey: for each part of the inputs whether it is pictures without an axis of channels.
-        is_masked: for each part of the inputs whether it is numbers of which the model masks padding.
+        may_be_padded: for each part of the inputs whether its rows may be filled up.
         held: why nothing is explained of a part of the inputs, by its name.
         is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
@@ -74,7 +74,7 @@ class Compiled:
     ):
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
-        check_numbers(question.model, model, inputs, self.specs)
+        check_numbers(question.model, model, inputs, self.specs, is_first=True)
         meant = target.meant(model, inputs.rows(0, 1, self.specs))
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)
@@ -85,7 +85,7 @@ class Compiled:
         self.anatomy = model.anatomy
         self.cautions = [*meant.cautions(model.logits), *found]
         self.explained = model.logits.describe()
-        self.of_ids, self.is_grey, self.is_masked = point.of_ids, point.is_grey, point.is_masked
+        self.of_ids, self.is_grey, self.may_be_padded = point.of_ids, point.is_grey, point.may_be_padded
         self.held = point.why_held
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
@@ -131,6 +131,10 @@ class Compiled:
         if (known := asked[0].known) is not None:
             self.cautions += meant.cautions_of(known.score, known.logits)
         return Shared(function, point.trace, asked[0].notes, asked[0].row_bytes, [*diagnostics])
+
+    def check_numbers(self, model: keras.Model, inputs: Inputs) -> None:
+        """Raises where another batch holds numbers that this function loses."""
+        check_numbers(model, self._model, inputs, self.specs, is_first=False)
 
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
@@ -255,6 +259,8 @@ def compiled(question: Question, target: Target, inputs: Inputs, given: PerSampl
     if found is None:
         found = Compiled(question, target, inputs, given, progress, kind)
         key = (*kind, found.anatomy)
+    else:
+        found.check_numbers(question.model, inputs)
     keep(functions, key, found, KEPT)
     return found
 

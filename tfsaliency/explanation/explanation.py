@@ -43,8 +43,8 @@ class Explanation:
         provenance: versions, the model's name and fingerprint, the target and the time in seconds; ``"layer"`` for a
             map over the places of a layer; ``"held"``: the parts of the inputs that nothing is explained of, and why;
             ``"ids"``: the parts that are ids, and not numbers; ``"grey"``: the parts that are pictures without an axis
-            of channels; ``"masked"``: the parts that are numbers of which the model masks padding; ``"baseline"``: what
-            a baseline that was not given stands for.
+            of channels; ``"padded"``: the parts whose rows may be filled up; ``"baseline"``: what a baseline that was
+            not given stands for.
         tokens: the words of a text that the model splits, or what `named` calls the tokens, ``(N, T)``, filled up with
             ``""``; in the structure of the inputs, with None for any other part. None where nothing has words.
         feature_names: what `named` calls the columns of a table, ``(F,)``; in the structure of the inputs, with None

@@ -88,19 +88,18 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    ids, grey, masked = (
+    grey, padded = (
         [name in explanation.provenance.get(kind, ()) for name in part_names(explanation.values)]
-        for kind in ("ids", "grey", "masked")
+        for kind in ("grey", "padded")
     )
     relevance, present, shapes = [], [], []
-    may_be_padded = [are_ids or is_masked for are_ids, is_masked in zip(ids, masked, strict=True)]
-    parts = zip(values, inputs, tokens, may_be_padded, grey, explanation.meanings, strict=True)
-    for part, given, words, may_be, is_grey, meaning in parts:
+    parts = zip(values, inputs, tokens, padded, grey, explanation.meanings, strict=True)
+    for part, given, words, may_be_padded, is_grey, meaning in parts:
         part = part[..., None] if is_grey and part.ndim == 3 else part
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))
-        present.append(_present(part, given, words, may_be).reshape(len(part), -1))
+        present.append(_present(part, given, words, may_be_padded).reshape(len(part), -1))
     return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes))
 
 

@@ -64,7 +64,8 @@ class Point(Traced):
         is_inputs: whether all inputs are numbers, and nothing else is explained.
         is_grey: for each part of the inputs whether it is pictures without an axis of channels, which methods see with
             one.
-        is_masked: for each part of the inputs whether it is numbers of which the model masks padding.
+        may_be_padded: for each part of the inputs whether its rows may be filled up: numbers of which the model masks
+            some, and ids that are all looked up in one table.
         of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         why_held: why nothing is explained of a part of the inputs, by its name.
 
@@ -105,7 +106,7 @@ class Point(Traced):
         ]
         self._order = [each for leaf in self._leaves for each in leaf.order]
         self.is_grey = [any(isinstance(leaf, GreyPicture) for leaf in leaves) for leaves in self._at]
-        self.is_masked = [any(isinstance(leaf, Number) and leaf.fillers for leaf in leaves) for leaves in self._at]
+        self.may_be_padded = [self._may_be_padded(place) for place in range(len(self._parts))]
         self.reorders = bool(self._order) or any(self.is_grey)
         self.is_inputs = not found.lookups and not found.held
         self.of_ids = [self._is_of_ids(place) for place in range(len(self._parts))]
@@ -121,6 +122,12 @@ class Point(Traced):
         # Of a part that is held nothing is told: it has the meaning of the rest.
         told = [*numbers, *own] or self._leaves
         return all(isinstance(leaf, LookedUp) and leaf.is_of_ids for leaf in told)
+
+    def _may_be_padded(self, place: int) -> bool:
+        # Columns of a table are looked up in a table each.
+        indices = [leaf.lookup.index for leaf in self._looked_up if place in leaf.lookup.parts and leaf.is_of_ids]
+        is_row = any(index.shape[1:].is_compatible_with(self._parts[place].shape[1:]) for index in indices)
+        return is_row or any(isinstance(leaf, Number) and leaf.fillers for leaf in self._at[place])
 
     def _looked_up_by(self, lookup: Lookup) -> Sequence[LookedUp]:
         return unbatched(lookup, self._parts) if is_unbatched(lookup, self._parts) else [LookedUp(lookup)]
