@@ -26,6 +26,7 @@ FLAGS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:What the model looks up for the input is explained")
 @pytest.mark.parametrize("name", FLAGS)
 def test_an_id_that_is_compared_as_a_feature_is_no_padding(name):
     """A category in a table and in a comparison beside it: each id has the sum of its own vector."""

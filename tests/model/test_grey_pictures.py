@@ -42,6 +42,15 @@ GREY = {
     "an axis is added": lambda: with_pooling(layers.Lambda(lambda x: keras.ops.expand_dims(x, -1))),
     "three channels alike": lambda: with_pooling(layers.Lambda(lambda x: keras.ops.stack([x, x, x], -1))),
     "subclassed": Subclassed,
+    # A layer with one axis of places lies over both.
+    "columns become channels": lambda: sequential(
+        layers.Reshape((12, 10, 1)),
+        layers.Conv2D(3, (5, 1), activation="relu", padding="same"),
+        layers.Reshape((12, 30)),
+        layers.Conv1D(4, 3, activation="relu"),
+        layers.GlobalAveragePooling1D(),
+        layers.Dense(3),
+    ),
 }
 BY_EVERY_METHOD = "reshaped"
 NOT_GREY = {

@@ -958,7 +958,12 @@ def embedded(size):
     return lambda ids: layers.Embedding(size, 2)(keras.ops.cast(ids, "int32"))
 
 
-@pytest.mark.parametrize("parts", [number_and_kind, normalized_and_kinds, sum_and_kinds])
+def shares_and_kinds(x):
+    numbers = keras.ops.cast(x, "float32") / 10
+    return [numbers - keras.ops.cast(x[:, ::-1], "float32"), layers.Flatten()(embedded(7)(x))]
+
+
+@pytest.mark.parametrize("parts", [number_and_kind, normalized_and_kinds, sum_and_kinds, shares_and_kinds])
 def test_integers_that_are_numbers_and_ids_are_both(parts):
     """They were taken for a mask of the ids, and got nothing: the model is linear, so hiding one column is exact."""
     x, x0 = np.array([[3, 5], [1, 2], [6, 4]], "int32"), np.zeros((3, 2), "int32")
@@ -994,6 +999,10 @@ def test_counts_beside_categories_are_numbers():
         lambda y, mask: keras.ops.max(y + (1 - mask[..., None]) * -1e9, axis=1),
         lambda y, mask: keras.ops.sum(keras.ops.softmax(y + (mask[..., None] - 1) * 1e9, axis=1) * y, axis=1),
         lambda y, positions: keras.ops.mean(y + keras.ops.sin(positions[..., None] * np.float32([1, 0.1, 0.01])), 1),
+        lambda y, positions: keras.ops.mean(
+            y + keras.ops.sin(keras.ops.matmul(positions[..., None], np.float32([[1, 0.1, 0.01]]))), 1
+        ),
+        lambda y, mask: keras.ops.sum(y, axis=1) / keras.ops.matmul(mask, np.ones((4, 1), "float32")),
     ],
 )
 def test_integers_of_masks_and_positions_are_held(read):
@@ -1002,3 +1011,28 @@ def test_integers_of_masks_and_positions_are_held(read):
     model = keras.Model({"ids": ids, "mask": mask}, layers.Dense(2)(y))
     explanation = tfs.Gradient(model).explain({"ids": np.array([[3, 5, 1, 0]]), "mask": np.array([[1, 1, 1, 0]])}, 1)
     assert set(explanation.provenance["held"]) == {"mask"}
+
+
+def test_a_comparison_that_a_layer_reads_is_told_and_the_advice_works():
+    """Nothing was said of it, and the completeness gap was 0."""
+    keras.utils.set_random_seed(3)
+    ids = keras.Input((2,), dtype="int32")
+    flags, vectors = keras.ops.cast(ids > 2, "float32"), layers.Flatten()(layers.Embedding(7, 2)(ids))
+    model = keras.Model(ids, layers.Dense(3)(layers.Concatenate()([flags, vectors])))
+    x = np.array([[3, 5], [1, 2], [6, 4]])
+    with pytest.warns(UserWarning, match=r"of type Greater, makes of it by comparing.*Occlusion\(model.predict, base"):
+        tfs.DeepLIFT(model, 0).explain(x, 1)
+    explainer = tfs.Occlusion(lambda x: model.predict(x, verbose=0), window=1, stride=1, baseline=0)
+    hidden = [model(np.where(np.arange(2) == column, 0, x)).numpy()[:, 1] for column in (0, 1)]
+    alone = model(x).numpy()[:, 1, None] - np.stack(hidden, axis=1)
+    np.testing.assert_allclose(explainer.explain(x, 1).values, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_padding_that_is_compared_by_hand_is_told_of_nothing(pool):
+    """A mask meets vectors, and is no feature; every warning is an error here."""
+    ids = keras.Input((4,), dtype="int32")
+    y, mask = layers.Embedding(9, 3)(ids), keras.ops.cast(keras.ops.not_equal(ids, 0), "float32")[..., None]
+    summed = keras.ops.sum(y * mask, axis=1)
+    y = summed / keras.ops.sum(mask, axis=1) if pool else summed
+    tfs.Gradient(keras.Model(ids, layers.Dense(2)(y))).explain(np.array([[3, 5, 1, 0]]), 1)

@@ -83,7 +83,7 @@ class Compiled:
         found = cautions(model, meant.read(model.logits), lambda: inputs.rows(0, LOOKED_AT, self.specs))
         self._model, self.is_coarse = model, model.trace.is_coarse
         self.anatomy = model.anatomy
-        self.cautions = [*meant.cautions(model.logits), *found]
+        self.cautions = [*meant.cautions(model.logits), *point.cautions, *found]
         self.explained = model.logits.describe()
         self.of_ids, self.is_grey, self.may_be_padded = point.of_ids, point.is_grey, point.may_be_padded
         self.held = point.why_held

@@ -21,6 +21,8 @@ from tfsaliency.graph.operations import (
     GATHERS,
     IDENTITIES,
     JOINS,
+    JUDGEMENTS,
+    LOGIC,
     LOOPS,
     NUMBERS_TO_IDS,
     REARRANGEMENTS,
@@ -88,11 +90,14 @@ class Entries(NamedTuple):
         numbers: the places of the parts that are numbers themselves.
         lookups: what is made from the other ones.
         held: why nothing is explained of a part, by its place.
+        compared: the operation that compares a part, by its place, where a layer reads the answer beside what is looked
+            up for the part.
     """
 
     numbers: frozenset[int]
     lookups: tuple[Lookup, ...]
     held: dict[int, str]
+    compared: dict[int, tf.Operation]
 
 
 class _Seen(NamedTuple):
@@ -112,7 +117,9 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     walk = _Walk(inputs, reached)
     for op in order:
         walk.see(op)
-    features = [each for each in walk.lookups if each.kind == "number" and walk.is_feature(each.tensor, order)]
+    casts = [each for each in walk.lookups if each.kind == "number"]
+    alike = [[other.tensor for other in casts if other.parts == each.parts] for each in casts]
+    features = [each for each, tensors in zip(casts, alike, strict=True) if walk.is_feature(tensors, order)]
     lookups = _without_embellishments(_without_masks(walk.lookups, inputs, features), order)
     kept = {id(each) for each in lookups}
     beside = {place for each in walk.lookups if id(each) not in kept for place in each.parts}
@@ -125,7 +132,9 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
             other = BESIDE if place in beside else ROUNDED if place in walk.read else UNUSED
             held[place] = other if place in beside else walk.reasons.get(place, other)
     padded = tuple(each._replace(pad=_pad(each, lookups, order)) for each in lookups)
-    return Entries(frozenset(numbers), padded, held)
+    flags = [(place, flag) for flag, parts in walk.flags if walk.is_feature([flag], order) for place in parts]
+    compared = {place: before(flag, IDENTITIES).op for place, flag in flags if place in explained - numbers}
+    return Entries(frozenset(numbers), padded, held, compared)
 
 
 class _Walk:
@@ -137,6 +146,7 @@ class _Walk:
 
     Attributes:
         lookups: what was found.
+        flags: the numbers that are zero or one by a comparison, and of which parts.
         reasons: why a part was not followed further, by its place.
         read: the places of the parts that an operation reads.
     """
@@ -149,6 +159,7 @@ class _Walk:
         }
         self._dependent = {part.ref() for part in inputs}
         self.lookups: list[Lookup] = []
+        self.flags: list[tuple[tf.Tensor, frozenset[int]]] = []
         self.reasons: dict[int, str] = {}
         self.read: set[int] = set()
 
@@ -165,21 +176,21 @@ class _Walk:
             what = _made(result, sources)
             if op.type in CHOICES and not any(source.ref() in self._seen for source in op.inputs[1:]):
                 what = what._replace(how="condition")
-            if what.how == "condition":
-                self._give_up(what.parts, COMPARED, op)
             is_float = result.dtype.is_floating
+            if what.how == "condition":
+                self._compared(op, result, what.parts)
             if is_float and what.how == "category" and result.ref() in self._reached:
                 self._found(op, result, what.parts)
             elif not is_float or what.how != "condition":
                 self._seen[result.ref()] = what
 
-    def is_feature(self, numbers: tf.Tensor, order: list[tf.Operation]) -> bool:
+    def is_feature(self, numbers: list[tf.Tensor], order: list[tf.Operation]) -> bool:
         """Whether a layer multiplies numbers by weights: a mask or positions meet vectors or scores before."""
-        own = {numbers.ref()}
+        own = {each.ref() for each in numbers}
         for op in order:
             given = [source.ref() in own for source in op.inputs if source.ref() in self._dependent]
             if any(given) and (all(given) or op.type in JOINS):
-                if op.type in (*CONVOLUTIONS, *LOOPS, "MatMul"):
+                if op.type in LOOPS or (op.type in (*CONVOLUTIONS, "MatMul") and _reads_weights(op)):
                     return True
                 own |= {result.ref() for result in op.outputs}
         return False
@@ -193,8 +204,19 @@ class _Walk:
         else:
             self.lookups.append(lookup)
 
+    def _compared(self, op: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> None:
+        self._give_up(parts, COMPARED, op)
+        is_judgement = before(result, IDENTITIES).op.type in (*JUDGEMENTS, *LOGIC)
+        if is_judgement and result.dtype.is_floating and result.ref() in self._reached:
+            self.flags.append((result, parts))
+
     def _give_up(self, parts: frozenset[int], reason: str, op: tf.Operation) -> None:
         self.reasons = dict.fromkeys(parts, reason.format(name=op.name, type=op.type)) | self.reasons
+
+
+def _reads_weights(op: tf.Operation) -> bool:
+    """Whether a product has weights in it, and not constants alone, as frequencies of positions are."""
+    return any(each.type == "ReadVariableOp" for each in ancestors(*op.inputs[1:]))
 
 
 def _made(result: tf.Tensor, sources: list[_Seen]) -> _Seen:

@@ -68,6 +68,7 @@ class Point(Traced):
             some, and ids that are all looked up in one table.
         of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
         why_held: why nothing is explained of a part of the inputs, by its name.
+        cautions: what a user is warned of, one sentence each.
 
     Raises:
         ValueError: no part of the inputs becomes a number that the outputs depend on.
@@ -80,9 +81,10 @@ class Point(Traced):
         self.is_reached = bool(found.numbers or found.lookups)
         if not self.is_reached and all(part.dtype.is_floating for part in self._parts):
             # Whoever asks for the gradient says where it ends.
-            found = Entries(frozenset(range(len(self._parts))), (), {})
+            found = Entries(frozenset(range(len(self._parts))), (), {}, {})
         parts = part_names(model.inputs)
         self.why_held = {parts[place]: why for place, why in found.held.items()}
+        self.cautions = [self._said_of_flag(parts[place], op) for place, op in found.compared.items()]
         if not found.numbers and not found.lookups:
             told = "; ".join(f"{name}: {why}" for name, why in self.why_held.items())
             raise ValueError(
@@ -131,6 +133,13 @@ class Point(Traced):
 
     def _looked_up_by(self, lookup: Lookup) -> Sequence[LookedUp]:
         return unbatched(lookup, self._parts) if is_unbatched(lookup, self._parts) else [LookedUp(lookup)]
+
+    def _said_of_flag(self, name: str, op: tf.Operation) -> str:
+        return (
+            f"What the model looks up for {name} is explained. A layer also reads what {op.name!r}, an operation of "
+            f"type {op.type}, makes of it by comparing: that has no gradient, and nothing is told of it. Hide the ids "
+            f"themselves: {self._without_gradient()}"
+        )
 
     def _without_gradient(self) -> str:
         """How Occlusion is asked about such inputs, in words."""

@@ -50,9 +50,7 @@ class ScoreCAM(ActivationMap):
         def ask(shown_and_hidden: Any, score: Score, pairs: tf.Tensor) -> tf.Tensor:
             chosen = tf.gather_nd(by_channel, pairs)
             parts = zip(*map(tf.nest.flatten, shown_and_hidden), activation.grids, strict=True)
-            seen = [
-                part if grid is None else away + (part - away) * _mask(chosen, grid, part) for part, away, grid in parts
-            ]
+            seen = [part if grid is None else away + (part - away) * _mask(chosen, grid) for part, away, grid in parts]
             return score.at(tf.nest.pack_sequence_as(x, seen))
 
         places = inner_axes(activations)[:-1]
@@ -90,13 +88,13 @@ def _scores(is_asked: tf.Tensor, otherwise: tf.Tensor, x: Any, score: Score, ask
     return tf.tensor_scatter_nd_update(tf.where(is_asked, 0.0, otherwise[:, None]), pairs, found)
 
 
-def _mask(maps: tf.Tensor, grid: Grid, part: tf.Tensor) -> tf.Tensor:
-    """Maps ``(n, *shape)`` resized to a part of the inputs and scaled to [0, 1]."""
+def _mask(maps: tf.Tensor, grid: Grid) -> tf.Tensor:
+    """Maps ``(n, *shape)`` resized to an input and scaled to [0, 1]."""
     resized = grid.over_input(maps)
     axes = inner_axes(resized)
     low, high = (reduce(resized, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
     scaled = tf.math.divide_no_nan(resized - low, high - low)
-    return grid.with_channels(scaled, part)
+    return grid.with_channels(scaled)
 
 
 @dataclass(frozen=True, eq=False)

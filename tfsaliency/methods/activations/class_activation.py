@@ -71,7 +71,7 @@ class ActivationMap(Explainer):
         grids = [grid.shape for grid, _ in seen]
         if not self.upsample and len(set(grids)) > 1:
             raise ValueError(f"Maps of different grids are averaged with upsample=True. Received: {grids}")
-        over = [grid.with_channels(grid.over_input(places) if self.upsample else places, part) for grid, places in seen]
+        over = [grid.with_channels(grid.over_input(places) if self.upsample else places) for grid, places in seen]
         return tf.add_n(over) / (1 if self.layer is None else len(over))
 
     def __post_init__(self) -> None:

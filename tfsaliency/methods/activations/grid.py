@@ -49,15 +49,18 @@ class Grid(NamedTuple):
         """``(N, *shape)`` maps, resized linearly to ``(N, *extent)``; zero where the layer sees nothing."""
         return resize(maps, self.extent, self.spans or [WHOLE] * len(self.extent))
 
-    def with_channels(self, maps: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
-        """Maps ``(N, ...)`` with one channel, where the part of the inputs has channels as the method sees it."""
-        if maps.shape.rank == part.shape.rank:
-            return maps
-        return tf.expand_dims(maps, -1 if self.channels is None else self.channels)
+    def with_channels(self, maps: tf.Tensor) -> tf.Tensor:
+        """Maps ``(N, ...)`` with one channel, where the input has channels."""
+        return maps if self.channels is None else tf.expand_dims(maps, self.channels)
 
 
 def grid_of(
-    activations: tf.TensorShape, axes: Axes | None, part: tf.TensorShape, in_front: bool = False
+    activations: tf.TensorShape,
+    axes: Axes | None,
+    part: tf.TensorShape,
+    *,
+    in_front: bool = False,
+    is_grey: bool = False,
 ) -> Grid | None:
     """How activations ``(N, ..., K)`` lie over a part of the inputs ``(N, ...)``; None where they do not.
 
@@ -66,6 +69,7 @@ def grid_of(
         axes: where the axes of the part are in them, as the trace shows it; None where they do not depend on the part.
         part: the shape of the part.
         in_front: whether every operation on the way has its channels in front: ``(N, K, ...)``.
+        is_grey: whether the part is pictures without an axis of channels, which methods see with one behind.
     """
     if axes is None or len(axes) < 3 or not _is_batch(axes[0]):
         return None
@@ -73,10 +77,10 @@ def grid_of(
     sizes = (size_of(axis) if size is None else size for axis, size in zip(axes, activations, strict=True))
     activations = tf.TensorShape(sizes)
     if in_front:
-        return _behind_channels(activations, part)
+        return _behind_channels(activations, part, is_grey)
     if None in activations[1:] or activations[1:-1].num_elements() == 1:
         return None
-    found = (_over(axes[1:-1], tuple(activations[1:-1]), extent) for extent in _extents(part))
+    found = (_over(axes[1:-1], tuple(activations[1:-1]), extent) for extent in _extents(part, is_grey))
     return next((grid for grid in found if grid is not None), None)
 
 
@@ -94,9 +98,11 @@ class _Extent(NamedTuple):
     channels: int | None
 
 
-def _extents(part: tf.TensorShape) -> list[_Extent]:
+def _extents(part: tf.TensorShape, is_grey: bool) -> list[_Extent]:
     """The ways to read an input: channels behind, in front, or none, as in a table of numbers or a grey picture."""
     ways = [_Extent(1, tuple(part[1:-1]), -1), _Extent(2, tuple(part[2:]), 1), _Extent(1, tuple(part[1:]), None)]
+    if is_grey:
+        ways = [_Extent(1, tuple(part[1:]), -1)]
     return [each for each in ways if each.sizes and None not in each.sizes]
 
 
@@ -110,11 +116,11 @@ def _over(places: Axes, sizes: tuple[int, ...], extent: _Extent) -> Grid | None:
     return _folded(places[0], extent) if len(places) == 1 else None
 
 
-def _behind_channels(activations: tf.TensorShape, part: tf.TensorShape) -> Grid | None:
+def _behind_channels(activations: tf.TensorShape, part: tf.TensorShape, is_grey: bool) -> Grid | None:
     """The grid of places that come after the channels. Convolutions alone have made them."""
     shape = activations[2:]
-    channels = 1 if part.rank == activations.rank else None
-    extent = part[2:] if channels else part[1:]
+    channels = -1 if is_grey else 1 if part.rank == activations.rank else None
+    extent = part[2:] if channels == 1 else part[1:]
     if extent.rank != shape.rank or None in (*activations[1:], *extent) or shape.num_elements() == 1:
         return None
     return Grid(tuple(shape), 0, tuple(extent), channels, True)

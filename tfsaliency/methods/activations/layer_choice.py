@@ -222,13 +222,21 @@ class _Usable:
 
     def _grids(self, output: tf.Tensor) -> list[Grid | None]:
         """How a tensor lies over each part of the inputs."""
-        parts = zip(self._axes, self._parts, strict=True)
         found = self._layouts.get(output.op.name, set())
         if len(found) > 1:
             # What was joined of both has its channels nowhere.
             return [None] * len(self._parts)
-        in_front = FRONT in found
-        return [grid_of(output.shape, axes.get(output.ref()), part.shape, in_front) for axes, part in parts]
+        parts = zip(self._axes, self._parts, tf.nest.flatten(self._forward.inputs), strict=True)
+        return [
+            grid_of(
+                output.shape,
+                axes.get(output.ref()),
+                part.shape,
+                in_front=FRONT in found,
+                is_grey=seen.shape.rank > part.shape.rank,
+            )
+            for axes, part, seen in parts
+        ]
 
     def _offer(self) -> str:
         paths = list(dict.fromkeys(call.path for call in self._usable))
