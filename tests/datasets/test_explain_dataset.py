@@ -279,6 +279,15 @@ def test_parts_of_other_types_are_read_together(tmp_path):
     np.testing.assert_array_equal(np.ravel(maps[:].inputs), [1, 2, 3, 5, 6])
 
 
+@pytest.mark.filterwarnings("ignore:2 rows could not be explained")
+def test_lists_of_parquet_that_miss_something_are_bad_rows(tmp_path):
+    lists = pyarrow.array([[1, 2], None, [3, None], [4, 5]], pyarrow.list_(pyarrow.int64()))
+    parquet.write_table(pyarrow.table({"inputs": lists}), tmp_path / "lists.parquet")
+    maps = explained(tfs.Gradient(table_model()), tmp_path / "lists.parquet", tmp_path / "maps")
+    assert [row.id for row in maps.bad_rows] == [1, 2]
+    np.testing.assert_array_equal(maps[:].inputs, [[1, 2], [4, 5]])
+
+
 def test_texts_of_any_length_are_read_together(tmp_path):
     model = keras.Sequential([keras.Input((1,), dtype="string"), layers.StringLookup(vocabulary=["a", "long word"])])
     model.add(layers.Embedding(3, 2))

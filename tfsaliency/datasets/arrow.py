@@ -142,12 +142,17 @@ def array_of(column: Any) -> np.ndarray:
         tensor: np.ndarray = whole.to_numpy_ndarray()
         return tensor
     rows = whole.to_pylist() if not arrow.types.is_primitive(whole.type) else whole.to_numpy(zero_copy_only=False)
-    if not (len(rows) and isinstance(rows[0], list)):
+    if not any(isinstance(row, list) for row in rows):
         return np.asarray(rows)
-    longest = max(map(len, rows))
+    longest = max(len(row) for row in rows if row is not None)
+    rows = [[None] * longest if row is None else row for row in rows]
     is_text = any(isinstance(item, str) for row in rows for item in row[:1])
     filled = [[*row, *["" if is_text else 0] * (longest - len(row))] for row in rows]
-    return np.array(filled, None if is_text else _type_of_items(whole.type))
+    if is_text:
+        return np.array(filled)
+    # What is missing is NaN, which whole numbers do not have.
+    is_missing = any(None in row for row in filled)
+    return np.array(filled, "float64" if is_missing else _type_of_items(whole.type))
 
 
 def _type_of_items(lists: Any) -> Any:
