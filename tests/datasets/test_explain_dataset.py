@@ -298,6 +298,16 @@ def test_texts_of_any_length_are_read_together(tmp_path):
     np.testing.assert_array_equal(maps[:].inputs, texts)
 
 
+@DEAD
+def test_parts_of_texts_without_words_are_read_together(tmp_path):
+    model = keras.Sequential([keras.Input((1,), dtype="string")])
+    model.add(layers.TextVectorization(vocabulary=["a", "b"], output_mode="count"))
+    model.add(layers.Dense(2))
+    maps = explained(tfs.DeepLIFT(model), np.array([["a b"], ["b"], [""], [""]]), tmp_path, part_rows=2, strict=True)
+    assert maps[:].tokens.tolist() == [["a", "b"], ["b", ""], ["", ""], ["", ""]]
+    np.testing.assert_array_equal(maps[2:].values, [[0.0], [0.0]])
+
+
 def test_rows_of_several_shapes_are_told(tmp_path):
     ids = keras.Input((None,), dtype="int32")
     model = keras.Model(ids, layers.Dense(2)(layers.GRU(3)(layers.Embedding(20, 4, mask_zero=True)(ids))))

@@ -19,7 +19,9 @@ HEBREW = ["שלום", "עולם", "טוב"]
         # Words of the other direction keep their order.
         (["שלום", "New", "York", "טוב"], "טוב New York שלום"),
         (["say", "שלום", "עולם", "now"], "say עולם שלום now"),
-        # What has no direction goes with the text.
+        # What has no direction goes with the words around it, or with the text.
+        (["abc", "שלום", "12", "עולם"], "abc עולם 12 שלום"),
+        (["שלום", "New", "-", "York"], "New - York שלום"),
         (["123", "שלום", "!"], "! שלום 123"),
         (["...", "now", "?"], "... now ?"),
         (["مرحبا", "بك"], "بك مرحبا"),

@@ -127,7 +127,8 @@ def column_of(array: np.ndarray, lengths: np.ndarray | None = None) -> Any:
         lengths: ``(N,)``, where each row ends; None where all are as long.
     """
     if lengths is not None:
-        return arrow.array([row[:length] for row, length in zip(array.tolist(), lengths, strict=True)])
+        items = arrow.string() if array.dtype.kind in "UO" else arrow.from_numpy_dtype(array.dtype)
+        return arrow.array([row[:length] for row, length in zip(array, lengths, strict=True)], arrow.list_(items))
     if array.dtype.kind in "UO" or array.ndim == 1:
         return arrow.array(array.tolist() if array.ndim > 1 else array)
     numbers = array.astype("uint8") if array.dtype.kind == "b" else array
@@ -144,22 +145,24 @@ def array_of(column: Any) -> np.ndarray:
     rows = whole.to_pylist() if not arrow.types.is_primitive(whole.type) else whole.to_numpy(zero_copy_only=False)
     if not any(isinstance(row, list) for row in rows):
         return np.asarray(rows)
-    longest = max(len(row) for row in rows if row is not None)
+    # Of texts without words there is one empty word.
+    longest = max(1, *(len(row) for row in rows if row is not None))
     rows = [[None] * longest if row is None else row for row in rows]
-    is_text = any(isinstance(item, str) for row in rows for item in row[:1])
+    items = _items(whole.type)
+    is_text = arrow.types.is_string(items) or arrow.types.is_large_string(items)
     filled = [[*row, *["" if is_text else 0] * (longest - len(row))] for row in rows]
     if is_text:
         return np.array(filled)
     # What is missing is NaN, which whole numbers do not have.
     is_missing = any(None in row for row in filled)
-    return np.array(filled, "float64" if is_missing else _type_of_items(whole.type))
+    return np.array(filled, "float64" if is_missing else items.to_pandas_dtype())
 
 
-def _type_of_items(lists: Any) -> Any:
-    """The NumPy type of the numbers in lists, at any depth."""
+def _items(lists: Any) -> Any:
+    """The type of what is in lists, at any depth."""
     while hasattr(lists, "value_type"):
         lists = lists.value_type
-    return lists.to_pandas_dtype()
+    return lists
 
 
 def joined(tables: list[Any]) -> Any:

@@ -35,13 +35,26 @@ def from_left(line: Sequence[str], right_to_left: bool) -> list[int]:
         line: words in the order of the text.
         right_to_left: whether the text is read from the right.
     """
-    goes_left = [right_to_left if (found := _goes_left(word)) is None else found for word in line]
-    # The deeper the level, the more often a word is turned around: a number in Hebrew is, and is again.
+    goes_left = [_goes_left(word) for word in line]
+    # What has no direction, such as a number, goes with the words around it, or with the text where they differ.
+    before, after = _last_known(goes_left), _last_known(goes_left[::-1])[::-1]
+    around = zip(before, after, strict=True)
+    goes_left = [one if one is not None and one == other else right_to_left for one, other in around]
+    # The deeper the level, the more often a word is turned around: a Latin one in Hebrew is, and is again.
     levels = [1 if left else 2 if right_to_left else 0 for left in goes_left]
     places = list(range(len(line)))
     for level in (2, 1):
         places = _turned(places, [levels[place] >= level for place in places])
     return places
+
+
+def _last_known(directions: Sequence[bool | None]) -> list[bool | None]:
+    """For each word its own direction, or that of the last one before it that has one."""
+    known, found = None, []
+    for direction in directions:
+        known = known if direction is None else direction
+        found.append(known)
+    return found
 
 
 def _turned(places: list[int], is_turned: Sequence[bool]) -> list[int]:
