@@ -88,6 +88,18 @@ def test_masked_steps_of_a_series_are_no_places(name):
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:The values of the samples")
+def test_a_text_without_a_word_is_undefined_and_the_others_are_not():
+    reader = layers.TextVectorization(vocabulary=["a", "b", "c"], output_mode="multi_hot")
+    model = keras.Sequential([keras.Input((1,), dtype="string"), reader, layers.Dense(2, kernel_initializer="ones")])
+    explanation = tfs.DeepLIFT(model).explain(np.array([["a b c"], [""]]), 1)
+    for metric in (tfs.metrics.MuFidelity(model), tfs.metrics.SingleDeletion(model), tfs.metrics.Infidelity(model)):
+        assert np.isnan(metric.measure(explanation).values[1])
+    assert tfs.metrics.Infidelity(model).measure(explanation).values[0] < 1e-6
+    where = np.array([[True, False, False], [True, False, False]])
+    np.testing.assert_array_equal(tfs.metrics.PointingGame(where).measure(explanation).values, [1 / 3, np.nan])
+
+
 def test_columns_with_a_table_each_are_no_text():
     """A category that equals the baseline gets exactly 0, and was taken for padding."""
     columns = keras.Input((3,), dtype="int32")

@@ -21,6 +21,12 @@ class Subclassed(keras.Model):
         return self.head(self.pool(self.convolution((x - 0.5)[..., tf.newaxis])))
 
 
+def asserted(x):
+    tf.debugging.assert_all_finite(x, "numbers")
+    tf.debugging.assert_less(x, 1e9)
+    return x
+
+
 def convolution():
     return layers.Conv2D(4, 3, activation="relu", padding="same")
 
@@ -42,6 +48,7 @@ GREY = {
     "an axis is added": lambda: with_pooling(layers.Lambda(lambda x: keras.ops.expand_dims(x, -1))),
     "three channels alike": lambda: with_pooling(layers.Lambda(lambda x: keras.ops.stack([x, x, x], -1))),
     "subclassed": Subclassed,
+    "asserted": lambda: with_pooling(layers.Lambda(asserted), layers.Reshape((12, 10, 1))),
     # A layer with one axis of places lies over both.
     "columns become channels": lambda: sequential(
         layers.Reshape((12, 10, 1)),

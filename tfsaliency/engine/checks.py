@@ -34,36 +34,39 @@ def check_built(model: keras.Model | BlackBox) -> None:
         raise ValueError(f"The model {model.name!r} is not built yet. Call it once on a batch, or load its weights.")
 
 
-def check_numbers(model: keras.Model, traced: TracedModel, inputs: Inputs, specs: Any, is_first: bool) -> None:
-    """Raises where the model answers differently to the numbers that were passed and to the same ones in float32.
+def check_types(model: keras.Model, traced: TracedModel, inputs: Inputs, specs: Any) -> None:
+    """Raises where the model answers differently to integers that were passed and to the same numbers as floats.
 
     Integers that are numbers are explained as floats. A model that scales by the type of its input, as
     ``tf.image.convert_image_dtype`` does, is another function of floats.
-
-    Args:
-        model: the model.
-        traced: its trace.
-        inputs: the batch.
-        specs: the types that it enters the model with.
-        is_first: whether no such batch was looked at before. What is read of a type is the same for all; what float32
-            loses depends on the numbers.
     """
     check_whole(inputs, specs)
-    types = [spec.dtype for spec in tf.nest.flatten(specs)]
-    if any(dtype not in (tf.float32, tf.string) for dtype in types):
-        return
+    if _are_numbers(specs):
+        _check_integers(inputs, *_answers(model, traced), "The model")
+
+
+def check_digits(model: keras.Model, traced: TracedModel, inputs: Inputs, specs: Any) -> None:
+    """Raises where the model answers differently to the numbers of a batch and to what float32 holds of them."""
+    check_whole(inputs, specs)
+    if _are_numbers(specs):
+        _check_float64(inputs, *_answers(model, traced), "The model")
+
+
+def _are_numbers(specs: Any) -> bool:
+    return all(spec.dtype in (tf.float32, tf.string) for spec in tf.nest.flatten(specs))
+
+
+def _answers(model: keras.Model, traced: TracedModel) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """What a model says to floats, and to numbers as they were passed."""
 
     def answer(ask: Callable[[Any], Any], given: Any) -> list[np.ndarray]:
         with traced.state_put_back():
             return [np.asarray(part) for part in tf.nest.flatten(ask(given))]
 
-    of_floats, of_passed = (
+    return (
         lambda given: answer(lambda x: call(model, x), given),
         lambda given: answer(lambda x: model(x, training=False), given),
     )
-    if is_first:
-        _check_integers(inputs, of_floats, of_passed, "The model")
-    _check_float64(inputs, of_floats, of_passed, "The model")
 
 
 def check_numbers_of_function(box: BlackBox, inputs: Inputs) -> None:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.engine.checks import check_numbers
+from tfsaliency.engine.checks import check_digits, check_types
 from tfsaliency.engine.inputs import Inputs
 from tfsaliency.engine.question import SUM_GAPS, Question
 from tfsaliency.engine.score import OTHER_LENGTH, PerSample, TracedScore
@@ -74,7 +74,8 @@ class Compiled:
     ):
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
-        check_numbers(question.model, model, inputs, self.specs, is_first=True)
+        check_types(question.model, model, inputs, self.specs)
+        check_digits(question.model, model, inputs, self.specs)
         meant = target.meant(model, inputs.rows(0, 1, self.specs))
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)
@@ -132,9 +133,9 @@ class Compiled:
             self.cautions += meant.cautions_of(known.score, known.logits)
         return Shared(function, point.trace, asked[0].notes, asked[0].row_bytes, [*diagnostics])
 
-    def check_numbers(self, model: keras.Model, inputs: Inputs) -> None:
+    def check(self, model: keras.Model, inputs: Inputs) -> None:
         """Raises where another batch holds numbers that this function loses."""
-        check_numbers(model, self._model, inputs, self.specs, is_first=False)
+        check_digits(model, self._model, inputs, self.specs)
 
     def _advance(self, share: np.ndarray) -> None:
         self.on_progress(float(share))
@@ -260,7 +261,7 @@ def compiled(question: Question, target: Target, inputs: Inputs, given: PerSampl
         found = Compiled(question, target, inputs, given, progress, kind)
         key = (*kind, found.anatomy)
     else:
-        found.check_numbers(question.model, inputs)
+        found.check(question.model, inputs)
     keep(functions, key, found, KEPT)
     return found
 

@@ -33,7 +33,7 @@ def is_grey_picture(given: tf.Tensor, operations: Iterable[tf.Operation]) -> boo
 
     Args:
         given: the traced input.
-        operations: in the order of the trace.
+        operations: those that the outputs depend on, in the order of the trace.
     """
     if given.shape.rank != 3:
         return False

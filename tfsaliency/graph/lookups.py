@@ -117,10 +117,7 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     walk = _Walk(inputs, reached)
     for op in order:
         walk.see(op)
-    casts = [each for each in walk.lookups if each.kind == "number"]
-    alike = [[other.tensor for other in casts if other.parts == each.parts] for each in casts]
-    features = [each for each, tensors in zip(casts, alike, strict=True) if walk.is_feature(tensors, order)]
-    lookups = _without_embellishments(_without_masks(walk.lookups, inputs, features), order)
+    lookups = _without_embellishments(_without_masks(walk, inputs, order), order)
     kept = {id(each) for each in lookups}
     beside = {place for each in walk.lookups if id(each) not in kept for place in each.parts}
     explained = {place for each in lookups for place in each.parts}
@@ -132,8 +129,12 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
             other = BESIDE if place in beside else ROUNDED if place in walk.read else UNUSED
             held[place] = other if place in beside else walk.reasons.get(place, other)
     padded = tuple(each._replace(pad=_pad(each, lookups, order)) for each in lookups)
-    flags = [(place, flag) for flag, parts in walk.flags if walk.is_feature([flag], order) for place in parts]
-    compared = {place: before(flag, IDENTITIES).op for place, flag in flags if place in explained - numbers}
+    compared = {
+        place: before(flag, IDENTITIES).op
+        for flag, parts in walk.flags
+        for place in parts & explained - numbers
+        if walk.is_feature([flag], order)
+    }
     return Entries(frozenset(numbers), padded, held, compared)
 
 
@@ -277,17 +278,19 @@ def _axis(op: tf.Operation) -> int | None:
     return 0 if op.type != "GatherV2" else int(axis)
 
 
-def _without_masks(lookups: list[Lookup], inputs: list[tf.Tensor], features: list[Lookup]) -> list[Lookup]:
+def _without_masks(walk: _Walk, inputs: list[tf.Tensor], order: list[tf.Operation]) -> list[Lookup]:
     """Integers of the shape of ids, and no features, are their mask or their positions: these are no evidence."""
-    ids = [inputs[part] for each in lookups if each.kind in ("vectors", "one-hot") for part in each.parts]
+    ids = [inputs[part] for each in walk.lookups if each.kind in ("vectors", "one-hot") for part in each.parts]
     shapes = {repr(each.shape[1:]) for each in ids if each.shape.rank and each.shape.rank > 1 and each.shape[1] != 1}
-    return [
-        each
-        for each in lookups
-        if each.kind != "number"
-        or any(each is feature for feature in features)
-        or not all(repr(inputs[part].shape[1:]) in shapes for part in each.parts)
-    ]
+
+    def is_mask(lookup: Lookup) -> bool:
+        if lookup.kind != "number" or not all(repr(inputs[part].shape[1:]) in shapes for part in lookup.parts):
+            return False
+        # A model may cast a part anew for each use of it.
+        casts = [each.tensor for each in walk.lookups if each.kind == "number" and each.parts == lookup.parts]
+        return not walk.is_feature(casts, order)
+
+    return [each for each in walk.lookups if not is_mask(each)]
 
 
 def _without_embellishments(lookups: list[Lookup], order: list[tf.Operation]) -> list[Lookup]:

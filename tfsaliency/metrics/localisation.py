@@ -41,7 +41,7 @@ class Localisation(Metric):
         samples, shape = len(explanation), places.shapes[0]
         # Padding is neither inside nor outside.
         mask = _mask(self.where, samples, shape).reshape(samples, -1) & places.present
-        share = mask.sum(axis=1) / places.present.sum(axis=1)
+        share = quotient(mask.sum(axis=1), places.present.sum(axis=1))
         found = np.where((share > 0) & (share < 1), self.inside(places, mask), np.nan)
         return self._told(found, chance=share)
 

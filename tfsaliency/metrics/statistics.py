@@ -33,8 +33,11 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     known = ~np.isnan(first + second)
     if known.all():
         return correlation(ranks(first), ranks(second))
-    rows = zip(first, second, known, strict=True)
-    return np.array([correlation(ranks(one[both]), ranks(other[both])) for one, other, both in rows])
+    found = np.full(len(known), np.nan)
+    for row in np.flatnonzero(known.any(axis=1)):
+        one, other = (ranks(each[row][known[row]]) for each in (first, second))
+        found[row] = correlation(one, other)
+    return found
 
 
 def quotient(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -70,8 +70,11 @@ class Subsets(OfModel):
 
     def _hidden_in(self, there: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> np.ndarray:
         """``(M, P)``: the sets of one sample, of which the places ``(P,)`` are there."""
+        if not there.any():
+            return np.zeros((1, len(there)), bool)
         cells = cells_of(_shapes_of(there, shapes), self.across)
-        hidden = np.zeros((len(sets := self.hidden(cells.max() + 1)), len(there)), bool)
+        sets = self.hidden(cells.max() + 1)
+        hidden = np.zeros((len(sets), len(there)), bool)
         hidden[:, there] = sets[:, cells]
         return hidden
 

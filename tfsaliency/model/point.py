@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.base.structure import names, part_names
+from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.layouts import is_grey_picture, layout_of_input
 from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
@@ -116,7 +117,12 @@ class Point(Traced):
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
 
     def _number(self, part: tf.Tensor) -> Number:
-        return GreyPicture(part) if is_grey_picture(part, self.trace.operations) else Number(part)
+        return GreyPicture(part) if is_grey_picture(part, self._behind) else Number(part)
+
+    @cached_property
+    def _behind(self) -> list[tf.Operation]:
+        """What the logits depend on: an assertion reads the inputs too."""
+        return ancestors(*self.logits.floats)
 
     def _is_of_ids(self, place: int) -> bool:
         own = [leaf for leaf in self._looked_up if place in leaf.lookup.parts]
