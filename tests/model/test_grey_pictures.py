@@ -153,6 +153,35 @@ def test_metrics_hide_single_numbers(name):
         np.testing.assert_allclose(values, metric(twin, fill=0.0).measure(expected).values, rtol=1e-4, atol=1e-6)
 
 
+MANY = np.random.default_rng(2).normal(size=(6, 12, 10)).astype("float32")
+OF_PICTURES = {
+    "IROF": lambda model: tfs.metrics.IROF(model, 0.0, segments=6),
+    "ROAD": lambda model: tfs.metrics.ROAD(model),
+    "GridPointingGame": lambda model: tfs.metrics.GridPointingGame(tfs.GradientTimesInput(model)),
+    "BaselineSensitivity": lambda model: tfs.metrics.BaselineSensitivity(tfs.DeepLIFT(model)),
+}
+
+
+@pytest.mark.parametrize("name", OF_PICTURES)
+def test_metrics_of_pictures_are_those_of_pictures_with_an_axis_of_channels(name):
+    model = built("rescaled and flattened", GREY)
+    classes, twin = np.arange(6) % 3, with_channels(model)
+    explanation = tfs.GradientTimesInput(model).explain(MANY, classes)
+    expected = tfs.GradientTimesInput(twin).explain(MANY[..., None], classes)
+    values = OF_PICTURES[name](model).measure(explanation).values
+    np.testing.assert_allclose(values, OF_PICTURES[name](twin).measure(expected).values, rtol=1e-3, atol=1e-5)
+
+
+def test_a_comparison_is_that_of_pictures_with_an_axis_of_channels():
+    model = built("flattened", GREY)
+    table, expected = (
+        tfs.metrics.compare([tfs.GradientTimesInput(each)], inputs, 1, draws=100)
+        for each, inputs in ((model, MANY), (with_channels(model), MANY[..., None]))
+    )
+    assert (table.metrics, table.controls) == (expected.metrics, expected.controls)
+    np.testing.assert_allclose(table.values, expected.values, rtol=1e-3, atol=1e-4)
+
+
 def test_a_target_sees_pictures_as_they_were_passed():
     autoencoder = sequential(layers.Flatten(), layers.Dense(120), layers.Reshape((12, 10)))
     values = tfs.Gradient(autoencoder).explain(PICTURES, lambda y, x: tf.reduce_sum((y - x) ** 2, axis=(1, 2))).values

@@ -10,7 +10,6 @@ import numpy as np
 from tqdm import tqdm
 
 from tfsaliency.base.options import check_count
-from tfsaliency.base.structure import flatten
 from tfsaliency.baselines import Made, blurred
 from tfsaliency.baselines import mean as mean_fill
 from tfsaliency.engine.scorer import Choice, Chosen
@@ -19,6 +18,7 @@ from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.comparison import Comparison, check_npz
 from tfsaliency.metrics.controls import controls_of
 from tfsaliency.metrics.metric import InapplicableError, Metric, subject_of
+from tfsaliency.metrics.places import with_channels
 from tfsaliency.metrics.removal import Deletion, Insertion
 from tfsaliency.metrics.subsets import MuFidelity
 from tfsaliency.metrics.tokens import Comprehensiveness, Sufficiency
@@ -141,7 +141,7 @@ def _named(explainers: Sequence[Explainer] | Mapping[str, Explainer]) -> dict[st
 
 
 def _defaults(model: Any, first: Explanation) -> Sequence[Metric | type[Metric]]:
-    parts = flatten(first.values)
+    parts = with_channels(first)
     if all(part.ndim == 4 for part in parts):
         fills = [blur_for(parts[0].shape[1]), mean_fill()]
         return [metric(model, fill) for fill in fills for metric in (Deletion, Insertion, MuFidelity)]

@@ -11,7 +11,7 @@ from tfsaliency.base.structure import flatten, skeleton, unflatten
 from tfsaliency.engine.scorer import Choice, Chosen
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.places import Places, places_of
+from tfsaliency.metrics.places import Places, places_of, with_channels
 from tfsaliency.target.classes import ClassTarget
 from tfsaliency.target.contrasts import contrast
 
@@ -96,7 +96,7 @@ def _centre(first: Explanation, places: Places) -> np.ndarray | None:
 
 def _edges(first: Explanation, shapes: Sequence[tuple[int, ...]]) -> np.ndarray | None:
     """The length of the Sobel gradient of each picture, the mean of its channels."""
-    pictures = flatten(first.inputs)
+    pictures = with_channels(first)
     if any(len(shape) != 2 or part.ndim != 4 for shape, part in zip(shapes, pictures, strict=True)):
         return None
     made = []

@@ -5,12 +5,11 @@ import cv2
 import numpy as np
 
 from tfsaliency.base.options import check_count
-from tfsaliency.base.structure import skeleton, unflatten
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.controls import classes_of
 from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import pictures_of, places_of
+from tfsaliency.metrics.places import as_passed, pictures_of, places_of
 from tfsaliency.metrics.subject import Subject
 
 WANTED = "Mosaics are made of pictures (N, height, width, channels) of real numbers."
@@ -60,10 +59,10 @@ class GridPointingGame(Metric):
         check_count("seed", self.seed, 0)
 
     def check(self, explanation: Explanation) -> None:
-        pictures_of(explanation.inputs, WANTED, kinds="f")
+        pictures_of(explanation, WANTED, kinds="f")
 
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:
-        pictures = pictures_of(explanation.inputs, WANTED, kinds="f")
+        pictures = pictures_of(explanation, WANTED, kinds="f")
         classes = classes_of(Subject(self.explainer.model, explanation, target).chosen)
         if classes is None:
             raise InapplicableError("A picture of a mosaic has a class. Received: another target.")
@@ -73,7 +72,7 @@ class GridPointingGame(Metric):
         if not chosen:
             return self._told(found, chance=chance)
         mosaics = np.stack([self._mosaic(pictures[pieces]) for pieces in chosen.values()])
-        inputs = unflatten(skeleton(explanation.inputs), [mosaics])
+        inputs = as_passed(mosaics, explanation)
         of_mosaics = places_of(self.explainer.explain(inputs, classes[list(chosen)]))
         (maps,) = of_mosaics.parts(np.maximum(of_mosaics.relevance, 0))
         for (number, pieces), positive in zip(chosen.items(), maps, strict=True):

@@ -5,11 +5,12 @@ import numpy as np
 
 from tfsaliency.base.extra import require
 from tfsaliency.base.options import check_count
-from tfsaliency.base.structure import flatten
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import InapplicableError, Measurement
 from tfsaliency.metrics.places import Places, pictures_of
 from tfsaliency.metrics.subject import OfModel, Subject
+
+WANTED = "Segments are those of pictures (N, height, width, channels)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +54,12 @@ class IROF(OfModel):
         check_count("segments", self.segments, 2)
 
     def check(self, explanation: Explanation) -> None:
-        pictures_of(explanation.inputs, "Segments are those of pictures (N, height, width, channels).")
+        pictures_of(explanation, WANTED)
 
     def told(self, subject: Subject, places: Places) -> Measurement:
         if not subject.kept.has_probabilities:
             raise InapplicableError("IROF compares probabilities with the first. Received: a score that is none.")
-        (pictures,) = flatten(subject.inputs)
-        labels = [segments_of(picture, self.segments) for picture in pictures]
+        labels = [segments_of(picture, self.segments) for picture in pictures_of(subject.explanation, WANTED)]
         counts = np.array([each.max() + 1 for each in labels])
         ranks = np.stack([_ranks(each, row) for each, row in zip(labels, places.relevance, strict=True)])
         steps = np.arange(1, counts.max() + 1)[None, :, None]

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsaliency.base.structure import flatten, optional_parts, part_names
+from tfsaliency.base.structure import flatten, optional_parts, part_names, skeleton, unflatten
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import InapplicableError
 from tfsaliency.metrics.statistics import rank_correlation
@@ -56,21 +56,38 @@ def agreement(first: Places, second: Places) -> np.ndarray:
     return rank_correlation(*(np.where(is_padding, np.nan, each.relevance) for each in (first, second)))
 
 
-def pictures_of(inputs: Any, why: str, kinds: str = "biuf") -> np.ndarray:
-    """The inputs, where they are pictures ``(N, height, width, channels)``.
+def with_channels(explanation: Explanation) -> list[np.ndarray]:
+    """The parts of the inputs; grey pictures without an axis of channels get one."""
+    parts = zip(flatten(explanation.inputs), _named_in(explanation, "grey"), strict=True)
+    return [part[..., None] if is_grey and part.ndim == 3 else part for part, is_grey in parts]
+
+
+def pictures_of(explanation: Explanation, why: str, kinds: str = "biuf") -> np.ndarray:
+    """The inputs, where they are pictures, ``(N, height, width, channels)``.
 
     Args:
-        inputs: of an explanation.
+        explanation: of them.
         why: the message where they are not.
         kinds: the kinds of numbers that will do.
 
     Raises:
         InapplicableError: they are anything else.
     """
-    first, *others = flatten(inputs)
+    first, *others = with_channels(explanation)
     if others or first.ndim != 4 or first.dtype.kind not in kinds:
         raise InapplicableError(why)
     return np.asarray(first)
+
+
+def as_passed(pictures: np.ndarray, explanation: Explanation) -> Any:
+    """Other pictures ``(M, height, width, channels)`` in the form of the inputs of an explanation."""
+    (part,) = flatten(explanation.inputs)
+    return unflatten(skeleton(explanation.inputs), [pictures.reshape(-1, *part.shape[1:])])
+
+
+def _named_in(explanation: Explanation, kind: str) -> list[bool]:
+    """For each part of the inputs whether the record counts it to a kind."""
+    return [name in explanation.provenance.get(kind, ()) for name in part_names(explanation.values)]
 
 
 def places_of(explanation: Explanation) -> Places:
@@ -88,10 +105,7 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    grey, padded = (
-        [name in explanation.provenance.get(kind, ()) for name in part_names(explanation.values)]
-        for kind in ("grey", "padded")
-    )
+    grey, padded = (_named_in(explanation, kind) for kind in ("grey", "padded"))
     relevance, present, shapes = [], [], []
     parts = zip(values, inputs, tokens, padded, grey, explanation.meanings, strict=True)
     for part, given, words, may_be_padded, is_grey, meaning in parts:

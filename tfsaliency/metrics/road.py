@@ -5,12 +5,12 @@ import numpy as np
 
 from tfsaliency.base.extra import require
 from tfsaliency.base.options import check_amount, check_count, check_shares
-from tfsaliency.base.structure import flatten, skeleton, unflatten
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import Measurement
-from tfsaliency.metrics.places import Places, pictures_of
+from tfsaliency.metrics.places import Places, as_passed, pictures_of
 from tfsaliency.metrics.subject import OfModel, Subject
 
+WANTED = "ROAD is for pictures (N, height, width, channels) of real numbers."
 # The weight of a neighbour beside a pixel, and of one at its corner.
 BESIDE, AT_CORNER = 1 / 6, 1 / 12
 
@@ -61,11 +61,10 @@ class ROAD(OfModel):
         check_shares(self.shares)
 
     def check(self, explanation: Explanation) -> None:
-        why = "ROAD is for pictures (N, height, width, channels) of real numbers."
-        pictures_of(explanation.inputs, why, kinds="f")
+        pictures_of(explanation, WANTED, kinds="f")
 
     def told(self, subject: Subject, places: Places) -> Measurement:
-        (pictures,) = flatten(subject.inputs)
+        pictures = pictures_of(subject.explanation, WANTED, kinds="f")
         drawn = np.random.default_rng([self.seed, *b"road"]).normal(size=pictures.shape[1:])
         noise = [self.noise * np.ptp(picture) * drawn for picture in pictures]
         neighbours, count = neighbours_of(*pictures.shape[1:3]), places.relevance.shape[1]
@@ -73,7 +72,7 @@ class ROAD(OfModel):
         def score(removed: np.ndarray) -> np.ndarray:
             masks = removed.reshape(pictures.shape[:3])
             filled = [imputed(*each, neighbours) for each in zip(pictures, masks, noise, strict=True)]
-            return subject.probabilities_of(unflatten(skeleton(subject.inputs), [np.stack(filled)]))
+            return subject.probabilities_of(as_passed(np.stack(filled), subject.explanation))
 
         curves = {
             name: np.stack([score(ranks < round(share * count)) for share in self.shares], axis=1)

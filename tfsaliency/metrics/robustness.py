@@ -20,7 +20,7 @@ from tfsaliency.engine.scorer import Scorer
 from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
-from tfsaliency.metrics.places import agreement, places_of
+from tfsaliency.metrics.places import agreement, places_of, with_channels
 from tfsaliency.metrics.statistics import quotient
 from tfsaliency.metrics.subject import Subject
 
@@ -167,7 +167,7 @@ class BaselineSensitivity(Metric):
         options = dataclasses.fields(self.explainer)  # type: ignore[arg-type]
         if not any(each.name == "baseline" for each in options):
             raise InapplicableError(f"{type(self.explainer).__name__} has no option baseline.")
-        if self.baselines is None and any(part.ndim != 4 for part in flatten(explanation.inputs)):
+        if self.baselines is None and any(part.ndim != 4 for part in with_channels(explanation)):
             raise InapplicableError("For inputs other than pictures pass baselines=[...], two or more.")
 
     def measure(self, explanation: Explanation, target: Any = None) -> Measurement:

@@ -41,6 +41,7 @@ class Subject:
             flatten(explanation.inputs), "dataclasses.replace(explanation, inputs=x), with the inputs of these samples"
         )
         self.model, self.inputs = as_model(as_black_box(model)), explanation.inputs
+        self.explanation = explanation
         wanted = explanation.target if target is None else target
         self.chosen = Choice(self.model).chosen(self.inputs, wanted)
         self.kept, self.scores, self.probabilities, _ = self.chosen
