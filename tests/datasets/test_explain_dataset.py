@@ -218,6 +218,15 @@ def test_what_is_chosen_for_each_row(explainer, tmp_path):
         explained(explainer, X, tmp_path / "one", [1])
 
 
+def test_columns_of_pandas_are_told_how_to_become_arrays(tmp_path):
+    table, model = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), table_model()
+    for source, received in ((table, "DataFrame"), (dict(table), "a dict of Series")):
+        with pytest.raises(ValueError, match=rf"df\[names\].to_numpy\(\) for one table. Received: {received}"):
+            explained(tfs.Gradient(model), source, tmp_path)
+    x = table[["a", "b"]].to_numpy()
+    same(explained(tfs.Gradient(model), x, tmp_path), tfs.Gradient(model), x)
+
+
 def test_several_targets_choose_for_each_row(explainer, tmp_path):
     labels = np.arange(70) % 3
     several = tfs.target.each([labels.tolist(), 1])

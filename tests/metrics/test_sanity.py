@@ -143,3 +143,13 @@ def test_what_has_no_weights_or_no_class_is_said():
     of_function = tfs.Gradient(model).explain(PICTURES, lambda z: z[:, 0] + z[:, 1])
     with pytest.raises(tfs.metrics.InapplicableError, match="Only a class has another class"):
         tfs.metrics.RandomLogit(tfs.Gradient(model)).measure(of_function, lambda z: z[:, 0] + z[:, 1])
+
+
+def test_a_model_for_an_explainer_and_an_explainer_for_a_model_are_told():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    explainer = tfs.Gradient(model)
+    for metric in (tfs.metrics.ModelRandomization, tfs.metrics.RandomLogit, tfs.metrics.MaxSensitivity):
+        with pytest.raises(TypeError, match=r"pass it, such as tfsaliency.Gradient\(model\). Received: Sequential"):
+            metric(model)
+    with pytest.raises(TypeError, match=r"that was explained, explainer.model. Received: Gradient"):
+        tfs.metrics.Deletion(explainer).measure(explainer.explain(np.ones((2, 4))))

@@ -269,14 +269,30 @@ def as_source(source: Any, model: keras.Model, preprocess: Preprocess | None, in
         return Streamed("tf.data", lambda: _rows_of_batches(source))
     if isinstance(source, keras.utils.PyDataset):
         return Streamed("PyDataset", lambda: _rows_of_batches(source[i] for i in range(len(source))))
+    return _of_values(source, model, inputs)
+
+
+def _of_values(source: Any, model: keras.Model, inputs: Any) -> Source:
     if _is_structure_of_arrays(source):
         return Arrays(source)
+    if isinstance(source, dict) or hasattr(source, "iterrows"):
+        raise ValueError(
+            "Columns are passed as arrays, in the structure of the model's inputs: {name: df[name].to_numpy() for name "
+            f"in names}}, or df[names].to_numpy() for one table. Received: {_of_what(source)}"
+        )
     if isinstance(source, Iterable):
         return Streamed("records", lambda: map(lambda record: _row_of(record, model, inputs), iter(source)))
     raise ValueError(
         "A source is a folder, glob or Parquet file, arrays, a tf.data.Dataset, a PyDataset, or an iterable of dicts "
         f"with an 'id'. Received: {type(source).__name__}"
     )
+
+
+def _of_what(source: Any) -> str:
+    """What a table of columns is made of, for a message."""
+    if not isinstance(source, dict):
+        return type(source).__name__
+    return "a dict of " + ", ".join(sorted({type(part).__name__ for part in source.values()}))
 
 
 def _is_structure_of_arrays(source: Any) -> bool:

@@ -17,7 +17,7 @@ from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.comparison import Comparison, check_npz
 from tfsaliency.metrics.controls import controls_of
-from tfsaliency.metrics.metric import InapplicableError, Metric, subject_of
+from tfsaliency.metrics.metric import InapplicableError, Metric, OfExplainer, subject_of
 from tfsaliency.metrics.places import with_channels
 from tfsaliency.metrics.removal import Deletion, Insertion
 from tfsaliency.metrics.subsets import MuFidelity
@@ -173,7 +173,7 @@ def _measured(
     metric: Metric, maps: Mapping[str, Explanation], explainers: Mapping[str, Explainer], chosen: Chosen
 ) -> np.ndarray:
     """``(R, N)``: a row for each map; NaN where the metric says nothing about it."""
-    of_explainer = any(each.name == "explainer" for each in dataclasses.fields(metric))
+    of_explainer = isinstance(metric, OfExplainer)
     told = [name for name in maps if (name in explainers or not of_explainer) and _applies(metric, maps[name])]
     found, order = np.full((len(maps), len(chosen.scores)), np.nan), list(maps)
     try:

@@ -5,10 +5,9 @@ import cv2
 import numpy as np
 
 from tfsaliency.base.options import check_count
-from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.controls import classes_of
-from tfsaliency.metrics.metric import InapplicableError, Measurement, Metric
+from tfsaliency.metrics.metric import InapplicableError, Measurement, OfExplainer
 from tfsaliency.metrics.places import as_passed, pictures_of, places_of
 from tfsaliency.metrics.subject import Subject
 
@@ -16,7 +15,7 @@ WANTED = "Mosaics are made of pictures (N, height, width, channels) of real numb
 
 
 @dataclass(frozen=True, eq=False)
-class GridPointingGame(Metric):
+class GridPointingGame(OfExplainer):
     """The grid pointing game: in a mosaic of pictures of different classes, the share of relevance on the right one.
 
     Formula:
@@ -48,13 +47,13 @@ class GridPointingGame(Metric):
         array([0.25, 0.25, 0.25, 0.25, 0.25])
     """
 
-    explainer: Explainer
     across: int = 2
     seed: int = 0
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("across", self.across, 2)
         check_count("seed", self.seed, 0)
 

@@ -146,3 +146,24 @@ class Metric(ABC):
         """A measurement with what the class says of its numbers."""
         told = {"better": self.better, "bounds": self.bounds, "metric": str(self)} | others
         return Measurement(values=np.asarray(values, "float64"), **told)
+
+
+@dataclass(frozen=True, eq=False)
+class OfExplainer(Metric):
+    """A metric that asks the explainer again.
+
+    Args:
+        explainer: what made the map.
+
+    Raises:
+        TypeError: it is none.
+    """
+
+    explainer: Explainer
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.explainer, Explainer):
+            raise TypeError(
+                f"{type(self).__name__} asks again what made the map: pass it, such as tfsaliency.Gradient(model). "
+                f"Received: {type(self.explainer).__name__}"
+            )

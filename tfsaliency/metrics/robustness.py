@@ -17,9 +17,8 @@ from tfsaliency.engine.ask import ask
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.engine.scorer import Scorer
-from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
-from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
+from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, OfExplainer
 from tfsaliency.metrics.places import agreement, places_of, with_channels
 from tfsaliency.metrics.statistics import quotient
 from tfsaliency.metrics.subject import Subject
@@ -31,7 +30,7 @@ NO_NUMBERS = (
 
 
 @dataclass(frozen=True, eq=False)
-class MaxSensitivity(Metric):
+class MaxSensitivity(OfExplainer):
     """Max-sensitivity: how far a map moves, at most, when the inputs move a little.
 
     Formula:
@@ -58,7 +57,6 @@ class MaxSensitivity(Metric):
         0.0
     """
 
-    explainer: Explainer
     samples: int = 10
     radius: float = 0.02
     seed: int = 0
@@ -67,6 +65,7 @@ class MaxSensitivity(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, np.inf)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("samples", self.samples)
         check_amount("radius", self.radius)
         check_count("seed", self.seed, 0)
@@ -129,7 +128,7 @@ class _Moves(Scorer):
 
 
 @dataclass(frozen=True, eq=False)
-class BaselineSensitivity(Metric):
+class BaselineSensitivity(OfExplainer):
     """Sensitivity to the baseline: how alike the maps from different baselines are.
 
     Formula:
@@ -154,12 +153,12 @@ class BaselineSensitivity(Metric):
         array([1., 1.])
     """
 
-    explainer: Explainer
     baselines: Sequence[Any] | None = None
 
     bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.baselines is not None and len(self.baselines) < 2:
             raise ValueError(f"baselines are two or more. Received: {len(self.baselines)}")
 

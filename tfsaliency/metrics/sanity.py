@@ -10,11 +10,11 @@ from tfsaliency.engine.compiled import traced
 from tfsaliency.engine.inputs import check_inputs
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
-from tfsaliency.explainer import Explainer, Wrapper
+from tfsaliency.explainer import Wrapper
 from tfsaliency.explanation import Explanation
 from tfsaliency.methods.gradients import SmoothGrad
 from tfsaliency.metrics.controls import other_class
-from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, Metric
+from tfsaliency.metrics.metric import Better, InapplicableError, Measurement, OfExplainer
 from tfsaliency.metrics.places import Places, agreement, places_of
 from tfsaliency.metrics.statistics import quotient
 from tfsaliency.metrics.subject import Subject
@@ -44,7 +44,7 @@ class WithWeights(Wrapper):
 
 
 @dataclass(frozen=True, eq=False)
-class ModelRandomization(Metric):
+class ModelRandomization(OfExplainer):
     """Model randomization: how alike the map stays when the weights of the model become random.
 
     Formula:
@@ -77,12 +77,12 @@ class ModelRandomization(Metric):
         (2, 2)
     """
 
-    explainer: Explainer
     kind: Kind = "cascading"
     stages: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("stages", self.stages)
         check_count("seed", self.seed, 0)
         check_choice("kind", self.kind, get_args(Kind))
@@ -135,7 +135,7 @@ def _entropy(places: Places) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class RandomLogit(Metric):
+class RandomLogit(OfExplainer):
     """Random logit: how alike the maps of two classes are.
 
     Formula:
@@ -159,8 +159,6 @@ class RandomLogit(Metric):
         >>> bool((tfs.metrics.RandomLogit(tfs.Gradient(model)).measure(explanation).values < 1).all())
         True
     """
-
-    explainer: Explainer
 
     better = "lower"
     bounds = (-1.0, 1.0)

@@ -11,6 +11,7 @@ import numpy as np
 from tfsaliency.base.structure import check_has_inputs, flatten
 from tfsaliency.engine.ask import ask
 from tfsaliency.engine.scorer import Choice, Scorer
+from tfsaliency.explainer import Explainer
 from tfsaliency.explanation import Explanation
 from tfsaliency.metrics.hiding import Hidden
 from tfsaliency.metrics.metric import Measurement, Metric
@@ -37,6 +38,8 @@ class Subject:
     """
 
     def __init__(self, model: Any, explanation: Explanation, target: Any = None):
+        if isinstance(model, Explainer):
+            raise TypeError(f"A metric asks the model that was explained, explainer.model. Received: {model}")
         check_has_inputs(
             flatten(explanation.inputs), "dataclasses.replace(explanation, inputs=x), with the inputs of these samples"
         )
