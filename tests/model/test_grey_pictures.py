@@ -39,6 +39,10 @@ def with_pooling(*front):
     return sequential(*front, convolution(), layers.GlobalAveragePooling2D(), layers.Dense(3))
 
 
+def with_pooling_of(*convolutions):
+    return sequential(layers.Reshape((12, 10, 1)), *convolutions, layers.GlobalAveragePooling2D(), layers.Dense(3))
+
+
 GREY = {
     "flattened": lambda: sequential(layers.Flatten(), layers.Dense(8, "relu"), layers.Dense(3)),
     "rescaled and flattened": lambda: sequential(
@@ -52,7 +56,7 @@ GREY = {
     # A layer with one axis of places lies over both.
     "columns become channels": lambda: sequential(
         layers.Reshape((12, 10, 1)),
-        layers.Conv2D(3, (5, 1), activation="relu", padding="same"),
+        layers.Conv2D(3, 3, activation="relu", padding="same"),
         layers.Reshape((12, 30)),
         layers.Conv1D(4, 3, activation="relu"),
         layers.GlobalAveragePooling1D(),
@@ -66,6 +70,11 @@ NOT_GREY = {
     "rows are multiplied": lambda: sequential(layers.Dense(4, "relu"), layers.Flatten(), layers.Dense(3)),
     "too few columns": lambda: sequential(layers.Flatten(), layers.Dense(3), shape=(24, 5)),
     "too long": lambda: sequential(layers.Flatten(), layers.Dense(3), shape=(100, 20)),
+    "convolved along one axis": lambda: with_pooling_of(layers.Conv2D(3, (5, 1), activation="relu")),
+    "convolved with whole rows": lambda: with_pooling_of(layers.Conv2D(3, (3, 10), activation="relu")),
+    "single places, then whole columns": lambda: with_pooling_of(
+        layers.Conv2D(3, 1), layers.ReLU(), layers.Conv2D(3, (12, 2))
+    ),
     "also read by steps": lambda: also_read_by_steps(),
 }
 

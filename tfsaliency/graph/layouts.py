@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.base.shapes import is_like_a_picture
-from tfsaliency.graph.operations import CONVOLUTIONS, ELEMENTWISE, GIVE_CHANNELS, NUMBER_BY_NUMBER, PADS, SHAPE_READERS
+from tfsaliency.graph.operations import CONVOLUTIONS, ELEMENTWISE, NUMBER_BY_NUMBER, PADS
 
 FRONT, BEHIND = "front", "behind"
 
@@ -23,34 +22,6 @@ def layouts(operations: Iterable[tf.Operation]) -> dict[str, set[str]]:
         before = set().union(*(found.get(source.op.name, set()) for source in op.inputs))
         found[op.name] = {said} if said else {moved_to} if moved_to else before
     return found
-
-
-def is_grey_picture(given: tf.Tensor, operations: Iterable[tf.Operation]) -> bool:
-    """Whether a model reads an input ``(N, height, width)`` as pictures that have no axis of channels.
-
-    All that reads its numbers gives them that axis, or lays them in one row: then nothing tells rows from columns, and
-    it is a picture if its shape is like one.
-
-    Args:
-        given: the traced input.
-        operations: those that the outputs depend on, in the order of the trace.
-    """
-    if given.shape.rank != 3:
-        return False
-    numbers, has_channels, has_row = {given.op.name}, False, False
-    for op in operations:
-        if op.type in SHAPE_READERS or not any(source.op.name in numbers for source in op.inputs):
-            continue
-        shape = op.outputs[0].shape[1:]
-        if op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER) and shape == given.shape[1:]:
-            numbers.add(op.name)
-        elif op.type in GIVE_CHANNELS and shape.rank == 3 and shape[:2] == given.shape[1:]:
-            has_channels = True
-        elif op.type == "Reshape" and shape.rank == 1 and shape[0] == given.shape[1:].num_elements() is not None:
-            has_row = True
-        else:
-            return False
-    return has_channels or (has_row and is_like_a_picture(given.shape[1:]))
 
 
 class _Way(NamedTuple):
@@ -81,7 +52,7 @@ def layout_of_input(given: tf.Tensor, operations: Iterable[tf.Operation]) -> str
         way = next((ways[source.op.name] for source in op.inputs if source.op.name in ways), None)
         if way is None:
             continue
-        if op.type in CONVOLUTIONS and not _is_of_single_places(op):
+        if op.type in CONVOLUTIONS and not is_of_single_places(op):
             said |= _said_of_input(op, way)
         elif after := _after(op, way):
             ways[op.name] = after
@@ -98,7 +69,8 @@ def _after(op: tf.Operation, way: _Way) -> _Way | None:
     return way if op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER, *PADS, *CONVOLUTIONS) else None
 
 
-def _is_of_single_places(op: tf.Operation) -> bool:
+def is_of_single_places(op: tf.Operation) -> bool:
+    """Whether a convolution reads one place at a time."""
     return set(op.inputs[1].shape[:-2]) == {1}
 
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfsaliency.base.structure import names, part_names
 from tfsaliency.graph.ancestry import ancestors
-from tfsaliency.graph.layouts import is_grey_picture, layout_of_input
+from tfsaliency.graph.grey import is_grey_picture
+from tfsaliency.graph.layouts import layout_of_input
 from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
