@@ -274,10 +274,11 @@ def test_a_grey_picture_without_channels_is_drawn_as_a_picture(tmp_path):
     np.testing.assert_array_equal(both.axes[0].images[0].get_array(), shown)
     plot.report([explanation], tmp_path / "grey.html")
     assert "drawing" not in (tmp_path / "grey.html").read_text().split("</style>")[1].split("<script>")[0]
-    rows = tfs.Occlusion(model).explain(pictures, 1)
+    explanation.plot(images=np.zeros((2, 28, 28, 3)))
+    recurrent = keras.Sequential([keras.Input((28, 28)), keras.layers.LSTM(4), keras.layers.Dense(3)])
+    rows = tfs.Occlusion(recurrent).explain(pictures, 1)
     with pytest.raises(ValueError, match=r"\(28, 1\) are drawn over a series.*image of shape \(28, 28, 3\)"):
         rows.plot(images=np.zeros((2, 28, 28, 3)))
-    explanation.plot(images=np.zeros((2, 28, 28, 3)))
     for shape in ((28, 6), (100, 24)):
         series = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
         assert tfs.Gradient(series).explain(np.random.rand(1, *shape), 1).plot().axes[0].lines
