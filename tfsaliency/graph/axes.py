@@ -216,7 +216,7 @@ def _declared(axis: Axis, size: int | None) -> Axis:
     return _of(OTHER if {factor.axis for factor in axis} == {OTHER} else UNKNOWN, size)
 
 
-def first_unknown(given: tf.Tensor, operations: Iterable[tf.Operation]) -> tf.Operation | None:
+def first_that_scatters(given: tf.Tensor, operations: Iterable[tf.Operation]) -> tf.Operation | None:
     """The first operation behind an input that may put its numbers anywhere."""
     return next((op for op in descendants(operations, [given]) if op.type in _ANYWHERE), None)
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfsaliency.engine.score import Forward
 from tfsaliency.graph.ancestry import ancestors, before, descendants
-from tfsaliency.graph.axes import first_unknown, followed_axes
+from tfsaliency.graph.axes import first_that_scatters, followed_axes
 from tfsaliency.graph.layouts import FRONT, layouts
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import AVERAGE_POOLS, ELEMENTWISE, IDENTITIES, MAX_POOLS, REORDERS
@@ -115,8 +115,8 @@ class _Usable:
 
     def _lost(self) -> str:
         """Names the operation behind which the places of the inputs are not known, where there is one."""
-        unknown = (first_unknown(part, self._behind) for part in self._parts)
-        op = next((each for each in unknown if each is not None), None)
+        found = (first_that_scatters(part, self._behind) for part in self._parts)
+        op = next((each for each in found if each is not None), None)
         return "" if op is None else f" Where {op.name!r}, an operation of type {op.type}, puts places is not known."
 
     def _last(self, *, pooled: bool = False) -> list[Activation]:
