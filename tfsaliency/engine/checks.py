@@ -40,7 +40,6 @@ def check_types(model: keras.Model, traced: TracedModel, inputs: Inputs, specs: 
     Integers that are numbers are explained as floats. A model that scales by the type of its input, as
     ``tf.image.convert_image_dtype`` does, is another function of floats.
     """
-    check_whole(inputs, specs)
     if _are_numbers(specs):
         _check_integers(inputs, *_answers(model, traced), "The model")
 

@@ -74,8 +74,8 @@ class Compiled:
     ):
         model, self.specs = traced(question.model, inputs)
         point = point_of(model)
-        check_types(question.model, model, inputs, self.specs)
         check_digits(question.model, model, inputs, self.specs)
+        check_types(question.model, model, inputs, self.specs)
         meant = target.meant(model, inputs.rows(0, 1, self.specs))
         self.meant = None if meant is target else meant
         self.logits = specs_of(model.logits)

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from tfsaliency.base.shapes import is_like_a_picture
+from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.layouts import is_of_single_places
 from tfsaliency.graph.operations import CONVOLUTIONS, ELEMENTWISE, GIVE_CHANNELS, NUMBER_BY_NUMBER, PADS, SHAPE_READERS
 
 
-def is_grey_picture(given: tf.Tensor, operations: Sequence[tf.Operation]) -> bool:
+def is_grey_picture(given: tf.Tensor, outputs: Sequence[tf.Tensor]) -> bool:
     """Whether a model reads an input as pictures, and not as a series of steps.
 
     All that reads its numbers gives them an axis of channels, or lays them in one row: then nothing tells rows from
@@ -18,10 +19,11 @@ def is_grey_picture(given: tf.Tensor, operations: Sequence[tf.Operation]) -> boo
 
     Args:
         given: the traced input.
-        operations: those that the outputs depend on, in the order of the trace.
+        outputs: of the trace. What they do not depend on, such as an assertion, says nothing.
     """
     if given.shape.rank != 3:
         return False
+    operations = ancestors(*outputs)
     extent = given.shape[1:]
     readers = _readers([given.op], operations, lambda op: _is_by_number(op) and op.outputs[0].shape[1:] == extent)
     with_channels = [op for op in readers if _gives_channels(op, extent)]

@@ -59,7 +59,11 @@ def agreement(first: Places, second: Places) -> np.ndarray:
 def with_channels(explanation: Explanation) -> list[np.ndarray]:
     """The parts of the inputs; grey pictures without an axis of channels get one."""
     parts = zip(flatten(explanation.inputs), _named_in(explanation, "grey"), strict=True)
-    return [part[..., None] if is_grey and part.ndim == 3 else part for part, is_grey in parts]
+    return [_with_channels(*each) for each in parts]
+
+
+def _with_channels(part: np.ndarray, is_grey: bool) -> np.ndarray:
+    return part[..., None] if is_grey and part.ndim == 3 else part
 
 
 def pictures_of(explanation: Explanation, why: str, kinds: str = "biuf") -> np.ndarray:
@@ -109,7 +113,7 @@ def places_of(explanation: Explanation) -> Places:
     relevance, present, shapes = [], [], []
     parts = zip(values, inputs, tokens, padded, grey, explanation.meanings, strict=True)
     for part, given, words, may_be_padded, is_grey, meaning in parts:
-        part = part[..., None] if is_grey and part.ndim == 3 else part
+        part = _with_channels(part, is_grey)
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.base.structure import names, part_names
-from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.grey import is_grey_picture
 from tfsaliency.graph.layouts import layout_of_input
 from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
@@ -118,12 +117,7 @@ class Point(Traced):
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
 
     def _number(self, part: tf.Tensor) -> Number:
-        return GreyPicture(part) if is_grey_picture(part, self._behind) else Number(part)
-
-    @cached_property
-    def _behind(self) -> list[tf.Operation]:
-        """What the logits depend on: an assertion reads the inputs too."""
-        return ancestors(*self.logits.floats)
+        return GreyPicture(part) if is_grey_picture(part, self.logits.floats) else Number(part)
 
     def _is_of_ids(self, place: int) -> bool:
         own = [leaf for leaf in self._looked_up if place in leaf.lookup.parts]

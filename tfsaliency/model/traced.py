@@ -57,7 +57,7 @@ class Traced:
         logits: the traced logits.
         held: what else the model reads of its inputs, as traced tensors.
         calls: the layers that were called, inner calls first.
-        reorders: whether methods see the numbers of ``inputs`` in another order.
+        reorders: whether methods see the numbers of ``inputs`` in another order or shape.
     """
 
     trace: Trace
