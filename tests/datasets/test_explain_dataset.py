@@ -317,6 +317,43 @@ def test_parts_of_texts_without_words_are_read_together(tmp_path):
     np.testing.assert_array_equal(maps[2:].values, [[0.0], [0.0]])
 
 
+def texts_model(length=None, mask=False):
+    ids = keras.Input((length,), dtype="int32")
+    vectors = layers.Embedding(20, 4, mask_zero=mask)(ids)
+    return keras.Model(ids, layers.Dense(2)(layers.GlobalAveragePooling1D()(vectors)))
+
+
+@pytest.mark.filterwarnings("ignore:2 rows could not be explained")
+def test_rows_whose_label_is_missing_are_bad_rows(explainer, tmp_path):
+    labels = [0, 1, None, 2, 1, 0, None, 1]
+    frame = pandas.DataFrame({"inputs": X[:8].reshape(8, -1).tolist(), "label": labels})
+    model = keras.Sequential([keras.Input((X[0].size,)), layers.Reshape(X.shape[1:]), explainer.model])
+    frame.to_parquet(tmp_path / "floats.parquet")
+    with pytest.raises(ValueError, match=r"frame.astype\({'label': 'Int64'}\) for a column of numbers in Parquet"):
+        explained(tfs.Gradient(model), tmp_path / "floats.parquet", tmp_path / "wrong", "label", part_rows=2)
+    frame.astype({"label": "Int64"}).to_parquet(tmp_path / "whole.parquet")
+    maps = explained(tfs.Gradient(model), tmp_path / "whole.parquet", tmp_path / "maps", "label", part_rows=2)
+    assert [row.id for row in maps.bad_rows] == [2, 6]
+    assert maps.bad_rows[0].reason == "Its label 'label' is missing."
+    assert maps[:].target.tolist() == [0, 1, 2, 1, 0, 1]
+
+
+def test_zeros_that_fill_up_lists_are_masked_or_told(tmp_path):
+    texts = [[3, 4, 5], [6], [7, 8, 9, 10], [11]]
+    pandas.DataFrame({"inputs": texts}).to_parquet(tmp_path / "texts.parquet")
+    masked, read, fixed = texts_model(mask=True), texts_model(), texts_model(4)
+    maps = explained(tfs.Gradient(masked), tmp_path / "texts.parquet", tmp_path / "masked")
+    np.testing.assert_allclose(maps[:].scores, [masked(np.array([text]))[0, 1] for text in texts], rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match=r"which the model reads: the score of the row 1 is .* as it is with part_r"):
+        explained(tfs.Gradient(read), tmp_path / "texts.parquet", tmp_path / "read")
+    with pytest.raises(ValueError, match=r"and the model takes rows of one length. Fill the lists up"):
+        explained(tfs.Gradient(fixed), tmp_path / "texts.parquet", tmp_path / "fixed")
+
+    maps = explained(tfs.Gradient(read), tmp_path / "texts.parquet", tmp_path / "alone", part_rows=1)
+    scores = [explanation.scores[0] for explanation in maps]
+    np.testing.assert_allclose(scores, [read(np.array([text]))[0, 1] for text in texts], rtol=1e-5, atol=1e-7)
+
+
 def test_rows_of_several_shapes_are_told(tmp_path):
     ids = keras.Input((None,), dtype="int32")
     model = keras.Model(ids, layers.Dense(2)(layers.GRU(3)(layers.Embedding(20, 4, mask_zero=True)(ids))))
@@ -325,6 +362,9 @@ def test_rows_of_several_shapes_are_told(tmp_path):
     maps = explained(tfs.Gradient(model), tmp_path / "texts.parquet", tmp_path / "maps", part_rows=2)
     with pytest.raises(ValueError, match=r"'values' of several shapes: \(3,\), \(4,\).*for explanation in maps"):
         maps[:]
+    with pytest.raises(ValueError, match=r"parts with rows of \(3,\) and of \(4,\). Fill up the inputs"):
+        maps.to_zarr(tmp_path / "maps.zarr")
+    assert not (tmp_path / "maps.zarr").exists()
     scores = np.concatenate([explanation.scores for explanation in maps])
     np.testing.assert_allclose(scores, [model(np.array([text]))[0, 1] for text in texts], rtol=1e-5)
 

@@ -56,7 +56,8 @@ def explain_dataset(
         explainer: who is asked; or a dict of several, each of which writes to the folder ``out/name``.
         source: a folder, a glob or a file of pictures; Parquet files; arrays or memory-maps, in the structure of the
             model's inputs; a ``tf.data.Dataset`` or ``PyDataset`` of batches, as ``fit`` takes them; or an iterable of
-            dicts with an ``"id"`` each. Its order is the same each time: do not shuffle.
+            dicts with an ``"id"`` each. Its order is the same each time: do not shuffle. Lists of Parquet that have
+            several lengths are filled up with zeros, which the model has to mask.
         out: the folder, such as ``maps.parquet``.
         target: what is explained; see `Explainer.explain`. A text is the name of the column that holds it, ``"y"`` for
             the labels of a Keras dataset; a list or an array has one class for each row.

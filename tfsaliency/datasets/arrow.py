@@ -16,6 +16,7 @@ from tfsaliency.datasets.rows import Id
 from tfsaliency.explanation import Explanation
 
 arrow = require("pyarrow", "data")
+compute = require("pyarrow.compute", "data")
 parquet = require("pyarrow.parquet", "data")
 
 FORMAT = 1
@@ -156,6 +157,15 @@ def array_of(column: Any) -> np.ndarray:
     # What is missing is NaN, which whole numbers do not have.
     is_missing = any(None in row for row in filled)
     return np.array(filled, "float64" if is_missing else items.to_pandas_dtype())
+
+
+def lengths_of(column: Any) -> np.ndarray | None:
+    """How many items each list of a column has, ``(N,)``; None where they are as many, or it has no lists."""
+    if not (arrow.types.is_list(column.type) or arrow.types.is_large_list(column.type)):
+        return None
+    known = compute.list_value_length(column)
+    lengths: np.ndarray = known.fill_null(compute.max(known)).to_numpy()
+    return lengths if len(set(lengths.tolist())) > 1 else None
 
 
 def _items(lists: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
@@ -142,6 +143,12 @@ class Explanations:
         )
         start = 0
         for explanation in self:
+            if explanation.values.shape[1:] != first.shape[1:]:
+                shutil.rmtree(path)
+                raise ValueError(
+                    f"A Zarr array holds values of one shape. Received parts with rows of {first.shape[1:]} and of "
+                    f"{explanation.values.shape[1:]}. Fill up the inputs to one length before they are explained."
+                )
             array[start : start + len(explanation)] = explanation.values
             start += len(explanation)
 

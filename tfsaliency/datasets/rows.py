@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsaliency.base.structure import flatten, map_parts, names, skeleton
+from tfsaliency.base.structure import flatten, map_parts, names, skeleton, unflatten
 
 # A name or a number.
 Id = str | int
@@ -49,6 +49,8 @@ class Rows(NamedTuple):
         inputs: their inputs, batch first, in the structure of the model's inputs; None where there is no row.
         columns: what else is known of them, ``(rows,)`` each.
         bad: the rows that cannot be explained.
+        lengths: how many items each row had in its source before zeros filled it up to the longest one, ``(rows,)`` for
+            each input, None for an input of rows of one length.
     """
 
     ids: list[Id]
@@ -56,6 +58,7 @@ class Rows(NamedTuple):
     inputs: Any
     columns: dict[str, np.ndarray]
     bad: list[BadRow]
+    lengths: tuple[np.ndarray | None, ...] = ()
 
     @property
     def number(self) -> int:
@@ -70,7 +73,13 @@ class Rows(NamedTuple):
             places=self.places[chosen],
             inputs=map_parts(lambda part: part[chosen], self.inputs) if chosen else None,
             columns={name: column[chosen] for name, column in self.columns.items()},
+            lengths=tuple(None if each is None else each[chosen] for each in self.lengths),
         )
+
+    def without_filling(self) -> Any:
+        """The inputs of one row as long as they were before they were filled up."""
+        parts = zip(flatten(self.inputs), self.lengths, strict=True)
+        return unflatten(skeleton(self.inputs), [part if each is None else part[:, : each[0]] for part, each in parts])
 
     def without(self, reasons: Mapping[int, str]) -> "Rows":
         """The same rows, some of which cannot be explained after all.
@@ -103,9 +112,15 @@ def rows_of(batch: Sequence[Row], first: int) -> Rows:
     return found._replace(bad=[*bad, *found.bad])
 
 
-def checked(ids: Sequence[Id], places: np.ndarray, inputs: Any, columns: dict[str, np.ndarray]) -> Rows:
+def checked(
+    ids: Sequence[Id],
+    places: np.ndarray,
+    inputs: Any,
+    columns: dict[str, np.ndarray],
+    lengths: tuple[np.ndarray | None, ...] = (),
+) -> Rows:
     """Rows that are together already, without those that hold NaN or infinity."""
-    rows = Rows(list(ids), places, inputs, columns, [])
+    rows = Rows(list(ids), places, inputs, columns, [], lengths)
     if not ids:
         return rows
     numbers = [part.reshape(len(ids), -1) for part in flatten(inputs) if part.dtype.kind == "f"]

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfsaliency.base.pictures import centre_crop, read_photo
 from tfsaliency.base.structure import flatten, map_parts
-from tfsaliency.datasets.arrow import array_of, joined, parquet
+from tfsaliency.datasets.arrow import array_of, joined, lengths_of, parquet
 from tfsaliency.datasets.rows import BadRow, Id, Row, Rows, checked, rows_of
 from tfsaliency.engine.inputs import as_texts
 from tfsaliency.model.identity import identity
@@ -204,7 +204,8 @@ class Parquet(Indexed):
         arrays = {name: array_of(table.column(name)) for name in table.column_names}
         numbers = np.arange(start, stop)
         ids = arrays["id"].tolist() if "id" in arrays else numbers.tolist()
-        return checked(ids, numbers, map_parts(arrays.__getitem__, self._inputs), arrays)
+        lengths = tuple(lengths_of(table.column(name)) for name in flatten(self._inputs))
+        return checked(ids, numbers, map_parts(arrays.__getitem__, self._inputs), arrays, lengths)
 
     def _group(self, number: int) -> Any:
         if self._kept[0] != number:

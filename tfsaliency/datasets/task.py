@@ -62,7 +62,7 @@ class Task:
 
     def __init__(self, explainer: Explainer, folder: Folder, form: Form):
         self.explainer, self.folder, self._form = explainer, folder, form
-        self._has_made = False
+        self._has_made = self._has_filled_up = False
 
     def begin(self, source: dict[str, Any], part_rows: int, first: Row) -> None:
         """Makes the folder, or goes on with it.
@@ -122,8 +122,13 @@ class Task:
 
         Raises:
             ValueError: the first rows that are asked about fail, each of them: then the call is wrong, and not the
-                rows.
+                rows. Or the model reads the zeros that fill up shorter rows.
         """
+        if isinstance(self._form.target, str):
+            rows = _with_labels(rows, self._form.target)
+        if any(each is not None for each in rows.lengths) and rows.ids and not self._has_filled_up:
+            self._check_filled_up(rows)
+            self._has_filled_up = True
         good, explanation = explained(self._explain, rows, 0 if self._has_made else TELLING)
         if explanation is None:
             return Made(None, good.bad)
@@ -138,6 +143,27 @@ class Task:
 
     def _explain(self, rows: Rows) -> Explanation:
         return self.explainer.explain(rows.inputs, self._target_of(rows), batch_size=self._form.batch_size)
+
+    def _check_filled_up(self, rows: Rows) -> None:
+        """Raises where the zeros that fill up the shortest row change its score, or where it has none without them."""
+        place = int(np.argmin(sum(each for each in rows.lengths if each is not None)))
+        row = rows.only([place])
+        target = self._target_of(row)
+        filled_up = float(self.explainer.scores(row.inputs, target).flat[0])
+        try:
+            alone = float(self.explainer.scores(row.without_filling(), target).flat[0])
+        except ValueError:
+            found = "and the model takes rows of one length"
+        else:
+            if np.isclose(filled_up, alone, rtol=1e-3, atol=1e-5):
+                return
+            found = f"which the model reads: the score of the row {row.ids[0]!r} is {filled_up:.6g}, alone {alone:.6g}"
+        raise ValueError(
+            f"The lists of the source have several lengths. Zeros fill them up to the longest one of a part, {found}. "
+            "Fill the lists up as the model was trained, or let it mask what fills them up, such as "
+            "Embedding(..., mask_zero=True). A model that takes rows of any length explains each as it is with "
+            "part_rows=1."
+        )
 
     def _target_of(self, rows: Rows) -> Any:
         target = self._form.target
@@ -156,6 +182,19 @@ def _of_rows(target: Target, given: dict[str, np.ndarray], places: np.ndarray) -
     return target.of_rows(places, given)
 
 
+def _with_labels(rows: Rows, column: str) -> Rows:
+    """The rows whose label is not missing. A missing one makes floats of whole numbers."""
+    labels = rows.columns.get(column)
+    if labels is None or labels.ndim != 1 or labels.dtype.kind != "f":
+        return rows
+    is_missing = np.isnan(labels)
+    known = labels[~is_missing]
+    if not is_missing.any() or (known % 1).any():
+        return rows
+    there = rows.without(dict.fromkeys(np.flatnonzero(is_missing).tolist(), f"Its label {column!r} is missing."))
+    return there._replace(columns=there.columns | {column: known.astype("int64")})
+
+
 def _labels(rows: Rows, column: str) -> np.ndarray:
     """The classes that a column holds, one for each row."""
     if column not in rows.columns:
@@ -168,5 +207,6 @@ def _labels(rows: Rows, column: str) -> np.ndarray:
     how = "tf.argmax(y, axis=-1)" if is_one_hot else "tf.cast(tf.reshape(y, [-1]), tf.int32)"
     raise ValueError(
         f"The column {column!r} has a class for each row, a whole number. Received: {labels.dtype} of shape "
-        f"{labels.shape}. Map it before: dataset.map(lambda x, y: (x, {how})) for a Keras dataset."
+        f"{labels.shape}. Map it before: dataset.map(lambda x, y: (x, {how})) for a Keras dataset, "
+        f"frame.astype({{{column!r}: 'Int64'}}) for a column of numbers in Parquet."
     )
