@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 help:
 	@echo "make demo         explain real photographs with a real ImageNet model (about a minute); pictures go to demo/"
 	@echo "make demo-all     the same by every method (about six minutes)"
-	@echo "make docs         build the site into docs/_build/html, running all its notebooks (about 15 minutes at first)"
+	@echo "make docs         build the site into docs/_build/html, running all its notebooks (about 15 minutes at first, on two cores)"
 	@echo "make check        lint, types and the tests of what changed since the last commit (under 3 minutes)"
 	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
@@ -41,7 +41,7 @@ demo-all: $(VENV)/.demo
 	$(BIN)/tfsaliency demo --out demo --force --all
 
 docs: $(VENV)/.demo+docs
-	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -j 2 -W --keep-going -b html docs docs/_build/html
 
 # Lint and types, of everything.
 lint: $(VENV)/.demo+test
