@@ -1,5 +1,7 @@
 """Policies of other number types, channels in front, quantized layers: the maps of the plain network."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -127,6 +129,42 @@ def test_channels_in_front():
             found = method(front, front.layers[places]).explain(pictures, 1).values
             expected = method(last, last.layers[places]).explain(PICTURES, 1).values
             close(np.moveaxis(found, 1, -1), expected, 1e-4)
+
+
+@pytest.mark.parametrize("kind", [layers.Embedding, layers.ReversibleEmbedding])
+@pytest.mark.parametrize("mode", ["int8", "int4"])
+def test_quantized_vectors_are_explained_as_a_table_of_floats_is(mode, kind):
+    """Codes and scales are no numbers of their own."""
+    keras.utils.set_random_seed(0)
+    table, ids = kind(20, 8), keras.Input((5,), dtype="int32")
+    rest = keras.Sequential(
+        [keras.Input((5, 8)), layers.GlobalAveragePooling1D(), layers.Dense(8, "gelu"), layers.Dense(3)]
+    )
+    model = keras.Model(ids, rest(table(ids)))
+    table.quantize(mode)
+    vectors, x = table(np.arange(20)).numpy(), np.random.default_rng(0).integers(1, 20, size=(3, 5))
+    found = tfs.Gradient(model).explain(x, 1).values
+    close(found, np.linalg.norm(tfs.Gradient(rest).explain(vectors[x], 1).values, axis=-1), 1e-5)
+    for id in (None, 3):
+        like = np.broadcast_to(vectors.mean(axis=0) if id is None else vectors[id], (5, 8)).copy()
+        for method in (tfs.IntegratedGradients, tfs.DeepLIFT, partial(tfs.Occlusion, window=1, stride=1)):
+            found = method(model, baseline=id).explain(x, 1).values
+            close(found, method(rest, baseline=like).explain(vectors[x], 1).values.sum(axis=-1), 1e-5)
+
+
+def test_complex_weights():
+    """The gradient of a product of complex numbers; rules say that they do not follow it."""
+    weights = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    table = np.random.default_rng(1).normal(size=(2, 4)).astype("float32")
+
+    def model(x):
+        return tf.math.real(tf.complex(x, x) @ tf.complex(*weights))
+
+    # The real part of (1 + i)(a + ib) is a - b.
+    expected = np.broadcast_to((weights[0] - weights[1])[:, 1], (2, 4))
+    close(tfs.Gradient(model).explain(table, 1).values, expected, 1e-5)
+    with pytest.raises(ValueError, match="Rules cannot follow complex numbers through .*Gradient methods"):
+        tfs.LRP(model).explain(table, 1)
 
 
 def test_quantized_layers():

@@ -40,7 +40,7 @@ def joined_affine(steps: list[Step], outputs: list[tf.Tensor]) -> list[Step]:
 
 def _maps_with_weights(steps: list[Step], graph: Readers, free: dict[str, Step]) -> list[Affine]:
     """The maps of convolutions and matrix products. Takes their steps from the free ones."""
-    heads = [step for step in steps if step.type in KINDS and step.depends.count(True) == 1 and len(step.sources) > 1]
+    heads = [step for step in steps if _has_real_weights(step)]
     after = {}
     for head in heads:
         after[head.name] = _after(head, graph, free)
@@ -51,6 +51,11 @@ def _maps_with_weights(steps: list[Step], graph: Readers, free: dict[str, Step])
         _take(before, free)
         joined.append(Weighted(before, head, after[head.name]))
     return joined
+
+
+def _has_real_weights(step: Step) -> bool:
+    is_of_weights = step.type in KINDS and step.depends.count(True) == 1 and len(step.sources) > 1
+    return is_of_weights and not step.results[0].dtype.is_complex
 
 
 def _maps_without(steps: list[Step], graph: Readers, free: dict[str, Step]) -> list[Affine]:

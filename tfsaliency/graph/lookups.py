@@ -32,6 +32,7 @@ from tfsaliency.graph.operations import (
     STOPS,
 )
 from tfsaliency.graph.pads import Pad, pad_of
+from tfsaliency.graph.tables import Dequantized, axis_of, dequantized, distinct
 
 # vectors: a row of a table for each id. one-hot: zeros and a one for each id. bag: how often each id occurs in a row.
 # number: an integer, as a float.
@@ -62,6 +63,7 @@ class Lookup(NamedTuple):
         tensor: the numbers, ``(N, ..., D)``.
         index: the ids that they are made of, ``(N, ...)``. Those of a bag may lie in one row, with ``splits``.
         pad: the id that fills up short rows; None where no id is masked.
+        made_by: for vectors, the operations that make them of the ids, in order. The first reads a table.
     """
 
     parts: frozenset[int]
@@ -69,12 +71,12 @@ class Lookup(NamedTuple):
     tensor: tf.Tensor
     index: tf.Tensor
     pad: Pad | None = None
+    made_by: tuple[tf.Operation, ...] = ()
 
     @property
     def distinct(self) -> tf.Operation | None:
         """The operation that leaves each id of a batch once, where the vectors are those of such ids; else None."""
-        read = self.tensor.op.inputs[1] if self.kind == "vectors" else None
-        return None if read is None else _distinct(read)
+        return distinct(self.made_by[0].inputs[1]) if self.made_by else None
 
     @property
     def splits(self) -> tf.Tensor | None:
@@ -117,6 +119,7 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     walk = _Walk(inputs, reached)
     for op in order:
         walk.see(op)
+    walk.lookups = _with_quantized(walk.lookups, dequantized(inputs, order))
     lookups = _without_embellishments(_without_masks(walk, inputs, order), order)
     kept = {id(each) for each in lookups}
     beside = {place for each in walk.lookups if id(each) not in kept for place in each.parts}
@@ -247,10 +250,10 @@ def _made(result: tf.Tensor, sources: list[_Seen]) -> _Seen:
 def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: dict[Any, _Seen]) -> Lookup | None:
     """What an operation makes of ids; None where it is no known one."""
     maker = before(result, IDENTITIES).op
-    if op.type in GATHERS and op.inputs[1].ref() in seen and _axis(op) == 0:
+    if op.type in GATHERS and op.inputs[1].ref() in seen and axis_of(op) == 0:
         index = op.inputs[1]
-        distinct = _distinct(index)
-        return Lookup(parts, "vectors", result, index if distinct is None else distinct.inputs[0])
+        once = distinct(index)
+        return Lookup(parts, "vectors", result, index if once is None else once.inputs[0], made_by=(op,))
     if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
         return Lookup(parts, "one-hot", result, maker.inputs[0])
     if maker.type in BAGS:
@@ -263,19 +266,15 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
     return None
 
 
-def _distinct(index: tf.Tensor) -> tf.Operation | None:
-    """The operation that made an index of each of some ids once."""
-    maker = before(index, IDENTITIES)
-    return maker.op if maker.op.type in DISTINCT and maker.value_index == 0 else None
-
-
-def _axis(op: tf.Operation) -> int | None:
-    """The axis of a table that its rows are counted along, None where ids belong to one row of a batch each."""
-    if op.type == "ResourceGather":
-        return 0 if op.get_attr("batch_dims") == 0 else None
-    if op.type == "GatherV2" and (op.get_attr("batch_dims") or (axis := tf.get_static_value(op.inputs[2])) is None):
-        return None
-    return 0 if op.type != "GatherV2" else int(axis)
+def _with_quantized(lookups: list[Lookup], found: list[Dequantized]) -> list[Lookup]:
+    """The lookups, with the vectors of a quantized table in the place of its codes and scales."""
+    for tensor, made_by in found:
+        names = {op.name for op in made_by}
+        inside = [each for each in lookups if each.tensor.op.name in names]
+        rest = [each for each in lookups if each.tensor.op.name not in names]
+        parts = frozenset[int]().union(*(each.parts for each in inside))
+        lookups = [*rest, Lookup(parts, "vectors", tensor, made_by[0].inputs[1], made_by=made_by)]
+    return lookups
 
 
 def _without_masks(walk: _Walk, inputs: list[tf.Tensor], order: list[tf.Operation]) -> list[Lookup]:
@@ -322,16 +321,6 @@ def _pad(lookup: Lookup, lookups: list[Lookup], order: list[tf.Operation]) -> Pa
     return pad_of(lookup.index, [each.tensor for each in lookups if each.parts & lookup.parts], order)
 
 
-def counted_from_start(index: tf.Tensor) -> tf.Tensor:
-    """The ids of a lookup that adds the length of its table to those below zero, which count from the end."""
-    op = index.op
-    if op.type not in CHOICES:
-        return index
-    condition, _, ids = op.inputs
-    is_below_zero = condition.op.type == "Less" and condition.op.inputs[0] is ids
-    return ids if is_below_zero and tf.get_static_value(condition.op.inputs[1]) == 0 else index
-
-
 def _rows(lookup: Lookup) -> int | None:
     """How many rows the table of a lookup has."""
     shape = table_of(lookup).shape
@@ -339,8 +328,8 @@ def _rows(lookup: Lookup) -> int | None:
 
 
 def table_of(lookup: Lookup) -> tf.Tensor:
-    """The traced table of vectors, or the handle of the variable that it is."""
-    return lookup.tensor.op.inputs[0]
+    """The traced table of vectors, or the handle of the variable that it is; of a quantized one, one of its tables."""
+    return lookup.made_by[0].inputs[0]
 
 
 def rows_of_table(lookup: Lookup) -> int | None:

@@ -2,14 +2,16 @@
 
 import functools
 from abc import ABC, abstractmethod
+from typing import Any
 
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import alike
-from tfsaliency.graph.lookups import Lookup, counted_from_start, table_of
+from tfsaliency.graph.lookups import Lookup, table_of
 from tfsaliency.graph.padding import Filler, fillers
 from tfsaliency.graph.places import Found, Origins
 from tfsaliency.graph.step import replay
+from tfsaliency.graph.tables import counted_from_start, table_reads
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.tensors.sums import sizes_of
 
@@ -146,8 +148,9 @@ class LookedUp(Leaf):
         """The traced tensors whose values the other methods need."""
         lookup = self.lookup
         splits = [] if lookup.splits is None else [lookup.splits]
-        table = [table_of(lookup)] if lookup.kind == "vectors" else []
-        return [self.traced, lookup.index, *splits, *table, *([lookup.pad.ids] if lookup.pad else [])]
+        made = {result.ref() for op in lookup.made_by for result in op.outputs}
+        beside = [each for op in lookup.made_by for each in op.inputs if each.ref() not in made]
+        return [self.traced, lookup.index, *splits, *beside, *([lookup.pad.ids] if lookup.pad else [])]
 
     @property
     def _is_widened(self) -> bool:
@@ -177,17 +180,23 @@ class LookedUp(Leaf):
         return vector + tf.zeros_like(numbers)
 
     def _of(self, ids: tf.Tensor, values: Values) -> tf.Tensor:
-        """The vectors of other ids."""
-        op = self.traced.op
-        read = [values[source] for source in op.inputs]
-        read[1] = tf.cast(ids, op.inputs[1].dtype)
-        return replay(op, *read)[0]
+        """The vectors of other ids, one or several in a row."""
+        ids = tf.reshape(ids, [-1, *[1] * (self.lookup.index.shape.rank - 1)])
+        made: dict[Any, tf.Tensor] = {}
+        reads = table_reads(self.lookup.made_by)
+        for op in self.lookup.made_by:
+            read = [made[each.ref()] if each.ref() in made else values[each] for each in op.inputs]
+            if op in reads:
+                read[1] = tf.cast(ids, op.inputs[1].dtype)
+            made |= zip((each.ref() for each in op.outputs), replay(op, *read), strict=True)
+        return made[self.traced.ref()]
 
     def _mean(self, values: Values) -> tf.Tensor:
-        table = values[table_of(self.lookup)]
+        table, first = values[table_of(self.lookup)], self.lookup.made_by[0]
         if table.dtype == tf.resource:
-            table = tf.raw_ops.ReadVariableOp(resource=table, dtype=self.traced.dtype)
-        return tf.reduce_mean(table, axis=0)
+            table = tf.raw_ops.ReadVariableOp(resource=table, dtype=first.outputs[0].dtype)
+        is_quantized = len(self.lookup.made_by) > 1
+        return tf.reduce_mean(self._of(tf.range(tf.shape(table)[0]), values) if is_quantized else table, axis=0)
 
     def told(self, numbers: tf.Tensor, values: Values, *, squared: bool) -> tf.Tensor:
         """What a method says about each number, as one number for each id.
