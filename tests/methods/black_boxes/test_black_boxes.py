@@ -44,6 +44,25 @@ def test_occlusion_of_a_linear_model():
     np.testing.assert_allclose(values, (x - baseline) * weights[:, 2], rtol=1e-4, atol=1e-5)
 
 
+def test_columns_and_words_have_no_neighbours():
+    """By default each column of a table, and each word of a bag, is hidden alone."""
+    model, weights = linear((40,))
+    table = np.random.default_rng(1).normal(size=(3, 40)).astype("float32")
+    np.testing.assert_allclose(
+        tfs.Occlusion(model).explain(table, 2).values, table * weights[:, 2], rtol=1e-4, atol=1e-5
+    )
+    keras.utils.set_random_seed(0)
+    words = [f"word{number}" for number in range(30)]
+    text = keras.Input((1,), dtype="string")
+    bag = layers.TextVectorization(vocabulary=words, output_mode="count")(text)
+    reader = keras.Model(text, layers.Dense(2)(layers.Dense(6, "tanh")(bag)))
+    given = ["word3", "word11", "word4", "word29", "word12"]
+    texts = tf.constant([[" ".join(given)], *([" ".join(w for w in given if w != left)] for left in given)])
+    whole, *without = reader(texts).numpy()[:, 1]
+    values = tfs.Occlusion(reader).explain(texts[:1], 1).values
+    np.testing.assert_allclose(values[0], whole - np.array(without), rtol=1e-4, atol=1e-6)
+
+
 def test_occlusion_of_each_input_in_its_turn():
     kind = KINDS["two_inputs_dict"]
     model, _ = kind.models()

@@ -11,7 +11,7 @@ from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
-from tfsaliency.methods.black_boxes.windows import eighths, lengths_of
+from tfsaliency.methods.black_boxes.windows import lengths_of, usual_lengths
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
 from tfsaliency.tensors.sums import repeated
@@ -32,8 +32,8 @@ class Occlusion(Explainer):
     Args:
         model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``, see `BlackBox`.
         window: length along every axis of space or time, over all channels; a tuple for one length per axis; a list or
-            dict of these for several inputs; None for an eighth of each axis. The axis of a table ``(N, F)`` is its
-            columns.
+            dict of these for several inputs; None for an eighth of each axis, and for each column of a table
+            ``(N, F)`` or each word of a bag: these have no neighbours.
         stride: the step of the window, at most its length, in the same forms; None for half the window.
         baseline: replaces the hidden window, as in `IntegratedGradients`. A function does not show which id stands for
             nothing: for integers it has to be said, ``baseline=0`` if it is 0.
@@ -117,7 +117,7 @@ class Occlusion(Explainer):
     def _covers(self, x: Any) -> list[list[np.ndarray]]:
         """For each part and axis, the places that each window covers: ``(windows, places)``."""
         parts = tf.nest.flatten(x)
-        windows = lengths_of("window", self.window, x, list(map(eighths, parts)))
+        windows = lengths_of("window", self.window, x, list(map(usual_lengths, parts)))
         halves = [[max(1, length // 2) for length in lengths] for lengths in windows]
         strides = lengths_of("stride", self.stride, x, halves)
         covers = []

@@ -12,7 +12,7 @@ from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.moments import the_values
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import Score
-from tfsaliency.methods.black_boxes.windows import eighths, lengths_of
+from tfsaliency.methods.black_boxes.windows import lengths_of, usual_lengths
 from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import drawn, stream
@@ -210,7 +210,7 @@ class _Windows(NamedTuple):
     @classmethod
     def of(cls, x: Any, window: Any, together: list[int]) -> "_Windows":
         parts = tf.nest.flatten(x)
-        lengths = lengths_of("window", window, x, [eighths(part) if part.shape.rank > 2 else [1] for part in parts])
+        lengths = lengths_of("window", window, x, list(map(usual_lengths, parts)))
         at: dict[int, np.ndarray] = {}
         number = 0
         for first in sorted(set(together)):

@@ -10,9 +10,9 @@ from tfsaliency.tensors.places import spatial_shape
 ACROSS = 8
 
 
-def eighths(part: tf.Tensor) -> list[int]:
-    """An eighth of each axis of space or time of one input, at least 1."""
-    return [-(-extent // ACROSS) for extent in spatial_shape(part)]
+def usual_lengths(part: tf.Tensor) -> list[int]:
+    """An eighth of each axis of space or time of one input, at least 1; for a table 1, as its columns have no order."""
+    return [1] if part.shape.rank == 2 else [-(-extent // ACROSS) for extent in spatial_shape(part)]
 
 
 def lengths_of(name: str, option: Any, x: Any, defaults: list[list[int]]) -> list[list[int]]:
