@@ -169,6 +169,14 @@ def test_other_ways_have_the_same_maps(arrivals, way):
         close(found, expected, 1e-4)
 
 
+def test_a_layer_of_a_saved_model_is_no_black_box(arrivals):
+    """Methods that only ask explain the logits of it, as all others do."""
+    layer = next(each for each in arrivals["TFSMLayer"].layers if isinstance(each, keras.layers.TFSMLayer))
+    found, expected = (tfs.Occlusion(each, 5).explain(X, 1) for each in (layer, arrivals["Sequential"]))
+    close(found.values, expected.values, 1e-4)
+    assert found.explained == "the logits under Softmax"
+
+
 @pytest.mark.parametrize("way", WITH_LAYERS)
 def test_activation_maps_where_layers_can_be_known(arrivals, way):
     for layer in (None, "first", "last"):

@@ -55,5 +55,7 @@ def test_rules_go_through_a_saved_model(pitch):
 
 def test_silence_as_a_baseline_is_warned_of(pitch):
     """The network takes a logarithm of its spectrum and divides by the largest: at silence by almost nothing."""
-    with pytest.warns(UserWarning, match="cancel: their rounding.*A baseline at which the model divides by almost"):
+    with pytest.warns(
+        UserWarning, match="cancel: their sizes add up to.*A baseline at which the model divides by almost"
+    ):
         tfs.DeepLIFT(pitch).explain(TONE, sound_of_the_key)

@@ -120,10 +120,20 @@ def test_a_function_that_holds_a_number_for_each_row_is_an_error_whose_advice_wo
     np.testing.assert_allclose(explainer.explain(X, LABELS).values, alone, rtol=1e-4, atol=1e-6)
 
 
-def test_a_function_that_asks_a_tensor_for_its_values_is_refused(autoencoder):
-    with pytest.raises(ValueError, match="Write it with TensorFlow operations, as lambda z: tf.nn.relu"):
-        tfs.Gradient(autoencoder).explain(X, lambda z: z.numpy()[:, 0])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: z.numpy()[:, 0],
+        lambda z: np.exp(z)[:, 0],
+        lambda z: z[:, 1] if z[0, 0] > 0 else z[:, 2],
+        lambda z: [float(row[1]) for row in z],
+    ],
+)
+def test_a_function_that_asks_a_tensor_for_its_values_is_refused(function, autoencoder):
+    with pytest.raises(ValueError, match=r"Write it with TensorFlow operations, as lambda z: tf.nn.relu.*tf.where\(z"):
+        tfs.Gradient(autoencoder).explain(X, function)
     tfs.Gradient(autoencoder).explain(X, lambda z: tf.nn.relu(z[:, 1]) + 0.1 * z[:, 1])
+    tfs.Gradient(autoencoder).explain(X, lambda z: tf.where(z[:, 0] > 0, z[:, 1], z[:, 2]))
 
 
 def test_a_score_that_is_no_number_is_an_error(autoencoder):

@@ -19,6 +19,8 @@ OF_SUM, OF_SIZES = 1e-3, 1e-5
 COARSE = 100
 # Rounding is as large as what is explained above this share of it, which counts as this much at least.
 CANCELLING, SMALLEST = 0.5, 1e-2
+# Values so many times larger than what they explain say nothing, however exact they are.
+MOST_TIMES = 1e4
 
 
 class Promise(NamedTuple):
@@ -86,7 +88,7 @@ def check_sum(method: Accountable, answer: Answer) -> None:
     if not missed.size:
         # What is left of numbers that cancel is known to the rounding of these numbers alone.
         known = np.where(np.abs(whole) > OF_SIZES * sizes, np.abs(whole), 0)
-        _check_cancelling(gap, np.maximum(known, np.abs(answer.result.scores)))
+        _check_cancelling(gap, sizes, np.maximum(known, np.abs(answer.result.scores)))
         return
     worst = int(missed[np.argmax(np.abs(gap[missed]))])
     lost = ask(Ledger(method), answer.batch.given, answer.target).result.diagnostics
@@ -98,14 +100,16 @@ def check_sum(method: Accountable, answer: Answer) -> None:
     )
 
 
-def _check_cancelling(gap: np.ndarray, meant: np.ndarray) -> None:
-    """Warns where values are so large, of both signs, that their rounding is larger than what they explain."""
-    lost = np.flatnonzero(np.abs(gap) > CANCELLING * np.maximum(meant, SMALLEST))
+def _check_cancelling(gap: np.ndarray, sizes: np.ndarray, meant: np.ndarray) -> None:
+    """Warns where values are so large, of both signs, that they or their rounding hide what they explain."""
+    whole = np.maximum(meant, SMALLEST)
+    lost = np.flatnonzero((np.abs(gap) > CANCELLING * whole) | (sizes > MOST_TIMES * whole))
     if lost.size:
-        worst = int(lost[np.argmax(np.abs(gap[lost]))])
+        worst = int(lost[np.argmax(sizes[lost])])
         warnings.warn(
-            f"The values of the samples {lost[:5].tolist()} cancel: their rounding, {abs(gap[worst]):.3g}, is larger "
-            f"than what they explain, {meant[worst]:.3g}. A baseline at which the model divides by almost nothing, "
-            "such as silence behind a logarithm, makes such values: choose another.",
+            f"The values of the samples {lost[:5].tolist()} cancel: their sizes add up to {sizes[worst]:.3g}, which is "
+            f"rounded by {abs(gap[worst]):.3g}, and they explain {meant[worst]:.3g}. A baseline at which the model "
+            "divides by almost nothing, such as silence behind a logarithm, makes such values, and so does a rule that "
+            "divides by a sum near zero: choose another baseline, or other rules.",
             stacklevel=4,
         )

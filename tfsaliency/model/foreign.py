@@ -122,7 +122,7 @@ def _is_of_tensorflow(explained: Any) -> bool:
     # A layer alone may be as new, or compute outside of TensorFlow, and be asked all the same.
     is_model = is_layer(explained) and hasattr(explained, "predict")
     is_loaded = isinstance(explained, tuple) or _is_loaded(explained)
-    return is_loaded or is_model or isinstance(explained, tf.Module | TRACED | FUNCTION)
+    return is_loaded or is_model or isinstance(explained, tf.Module | TRACED | FUNCTION | keras.layers.TFSMLayer)
 
 
 def _is_loaded(explained: Any) -> bool:

@@ -45,12 +45,13 @@ class FunctionTarget(Target):
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         try:
             scores = self.function(logits.values, inputs) if self.sees_inputs else self.function(logits.values)
-        except AttributeError as error:
-            if "object has no attribute 'numpy'" not in str(error):
+        except (AttributeError, TypeError, NotImplementedError) as error:
+            if "symbolic" not in str(error).lower():
                 raise
             raise ValueError(
-                "The target function is traced, and gets tensors without values. Write it with TensorFlow operations, "
-                f"as lambda z: tf.nn.relu(z[:, 1]). It said: {error}"
+                "The target function is traced, and gets tensors without values: NumPy, if and for cannot read them. "
+                "Write it with TensorFlow operations, as lambda z: tf.nn.relu(z[:, 1]), and a choice as "
+                f"tf.where(z[:, 0] > 0, z[:, 1], z[:, 2]). It said: {error}"
             ) from error
         try:
             scores = tf.convert_to_tensor(scores)

@@ -348,6 +348,20 @@ def test_softmax_is_an_exponential_of_a_log_softmax_however_far_apart_logits_are
         assert np.abs(explanation.diagnostics["completeness_gap"]) < 1e-5
 
 
+def test_values_that_cancel_are_warned_of():
+    """At zero the model divides by the root of 1e-12: values of 1e5 add up to a change of less than one."""
+    generator = np.random.default_rng(0)
+    weights = generator.normal(size=(6, 3)).astype("float32")
+
+    def model(x):
+        return tf.math.l2_normalize(tf.tanh(x), -1) @ weights
+
+    x = generator.normal(size=(2, 6)).astype("float32")
+    with pytest.warns(UserWarning, match=r"samples \[0, 1\] cancel: their sizes add up to .*choose another baseline"):
+        tfs.DeepLIFT(model).explain(x, 1)
+    tfs.DeepLIFT(model, 0.1).explain(x, 1)
+
+
 def test_several_baselines_are_averaged():
     model = dense_model(7, 5, 8, 3)
     x, several = GENERATOR.normal(size=(4, 5)), GENERATOR.normal(size=(3, 5))
