@@ -208,13 +208,16 @@ class Cancelling(tfs.DeepLIFT):
 
 
 def test_values_that_cancel_are_warned_of():
-    """Their rounding is as large as what they explain, however little of their size that is."""
+    """They, or their rounding, are far larger than what they explain."""
     model = keras.Sequential([keras.Input((3,)), layers.Dense(1, use_bias=False)])
     model.set_weights([np.ones((3, 1))])
-    with pytest.warns(UserWarning, match="cancel: their rounding, 3, is larger than what they explain, 3"):
+    with pytest.warns(UserWarning, match="add up to 2e.07, which is rounded by 3, and they explain 3"):
         Cancelling(model).explain(np.ones((1, 3)), tfs.target.binary(1))
+    with pytest.warns(UserWarning, match="add up to 2e.05, which is rounded by 0, and they explain 3"):
+        Cancelling(model, size=1e5, gap=0.0).explain(np.ones((1, 3)), tfs.target.binary(1))
+    Cancelling(model, size=1e4, gap=0.0).explain(np.ones((1, 3)), tfs.target.binary(1))
     # Where all digits are gone, the score alone says what they explain.
-    with pytest.warns(UserWarning, match="cancel: their rounding, 2e\\+31, is larger than what they explain, 3"):
+    with pytest.warns(UserWarning, match="add up to 2e.37, which is rounded by 2e.31, and they explain 3"):
         Cancelling(model, size=1e37, gap=2e31).explain(np.ones((1, 3)), tfs.target.binary(1))
 
 
