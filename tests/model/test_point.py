@@ -979,6 +979,59 @@ def test_integers_that_are_numbers_and_ids_are_both(parts):
         np.testing.assert_allclose(explainer.explain(x, 1).values, alone, rtol=1e-4, atol=1e-5)
 
 
+CODES, SCALES = np.arange(36, dtype="int8").reshape(9, 4) % 7 - 3, np.linspace(0.2, 1.0, 9, dtype="float32")
+VECTORS = np.random.default_rng(2).normal(size=(9, 4)).astype("float32")
+# Numbers of an id that multiply others of it, or are read twice.
+READ_FROM_TABLES = {
+    "whole numbers": lambda ids: as_float(tf.gather(CODES, ids)),
+    "one number each": lambda ids: tf.gather(SCALES, ids)[..., None] * tf.ones([4]),
+    "codes read twice": lambda ids: as_float(tf.gather(CODES, ids)) * (1 + tf.gather(SCALES, ids)[..., None]),
+    "scales read twice": lambda ids: (
+        as_float(tf.gather(CODES, ids)) * tf.gather(SCALES, ids)[..., None] + tf.gather(SCALES, ids)[..., None]
+    ),
+    "codes times vectors": lambda ids: as_float(tf.gather(CODES[:, :1], ids)) * tf.gather(VECTORS, ids),
+    "ids times vectors": lambda ids: as_float(ids)[..., None] * tf.gather(VECTORS, ids),
+    "scales of others": lambda ids: as_float(tf.gather(CODES, ids)) * tf.gather(SCALES, (ids + 1) % 9)[..., None],
+}
+
+
+def as_float(numbers):
+    return tf.cast(numbers, tf.float32)
+
+
+@pytest.mark.parametrize("name", READ_FROM_TABLES)
+def test_whatever_tables_say_of_an_id_is_explained(name):
+    """Nothing of it is a mask: values add up to the change of the score from one id to another."""
+    weights = tf.constant(np.random.default_rng(3).normal(size=(4, 2)).astype("float32"))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5], tf.int32)])
+    def model(ids):
+        return tf.reduce_mean(READ_FROM_TABLES[name](ids), axis=1) @ weights
+
+    x, places = np.array([[1, 2, 3, 4, 8], [7, 7, 5, 1, 2]], "int32"), np.eye(5, dtype=bool)
+    left_out = np.stack([model(x)[:, 1] - model(np.where(place, 6, x))[:, 1] for place in places], axis=1)
+    for method in (tfs.DeepLIFT(model, 6), tfs.IntegratedGradients(model, 6)):
+        explanation = method.explain(x, 1)
+        np.testing.assert_allclose(explanation.values, left_out, rtol=1e-3, atol=1e-5)
+        assert explanation.provenance.get("held") is None
+
+
+def test_vectors_of_a_variable_are_added_to_those_of_another_input():
+    """The handle of a variable does not show that its table is the larger one."""
+    table = tf.Variable(np.random.default_rng(4).normal(size=(50, 4)).astype("float32"))
+    weights = tf.constant(np.random.default_rng(3).normal(size=(4, 2)).astype("float32"))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5], tf.int32)] * 2)
+    def model(users, items):
+        return tf.reduce_mean(tf.gather(table, users) + tf.gather(VECTORS, items), axis=1) @ weights
+
+    users, items = np.array([[1, 2, 30, 4, 48]], "int32"), np.array([[7, 7, 5, 1, 2]], "int32")
+    values = tfs.DeepLIFT(model, [0, 6]).explain([users, items], 1).values
+    for value, rows, at in zip(values, (table.numpy(), VECTORS), ((users, 0), (items, 6)), strict=True):
+        expected = (rows[at[0]] - rows[at[1]]) @ weights.numpy()[:, 1] / 5
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_counts_beside_categories_are_numbers():
     counts, kinds = keras.Input((2,), dtype="int32", name="counts"), keras.Input((2,), dtype="int32", name="kinds")
     keras.utils.set_random_seed(3)

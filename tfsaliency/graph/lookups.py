@@ -27,6 +27,7 @@ from tfsaliency.graph.operations import (
     NUMBERS_TO_IDS,
     REARRANGEMENTS,
     REDUCTIONS,
+    RESHAPES,
     ROUNDINGS,
     SHAPE_READERS,
     STOPS,
@@ -250,10 +251,13 @@ def _made(result: tf.Tensor, sources: list[_Seen]) -> _Seen:
 def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: dict[Any, _Seen]) -> Lookup | None:
     """What an operation makes of ids; None where it is no known one."""
     maker = before(result, IDENTITIES).op
-    if op.type in GATHERS and op.inputs[1].ref() in seen and axis_of(op) == 0:
-        index = op.inputs[1]
+    # A table may hold whole numbers.
+    gather = op if op.type in GATHERS else maker
+    if gather.type in GATHERS and axis_of(gather) == 0 and _is_indexed(gather, seen):
+        index = gather.inputs[1]
         once = distinct(index)
-        return Lookup(parts, "vectors", result, index if once is None else once.inputs[0], made_by=(op,))
+        made_by = tuple(ancestors(result, known=gather.inputs))
+        return Lookup(parts, "vectors", result, index if once is None else once.inputs[0], made_by=made_by)
     if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
         return Lookup(parts, "one-hot", result, maker.inputs[0])
     if maker.type in BAGS:
@@ -264,6 +268,12 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
     if op.type == "Cast":
         return Lookup(parts, "number", result, op.inputs[0])
     return None
+
+
+def _is_indexed(gather: tf.Operation, seen: dict[Any, _Seen]) -> bool:
+    """Whether the inputs say which rows of a table are read, and not what is in the table."""
+    table, index = gather.inputs[:2]
+    return table.ref() not in seen and index.ref() in seen
 
 
 def _with_quantized(lookups: list[Lookup], found: list[Dequantized]) -> list[Lookup]:
@@ -279,11 +289,16 @@ def _with_quantized(lookups: list[Lookup], found: list[Dequantized]) -> list[Loo
 
 def _without_masks(walk: _Walk, inputs: list[tf.Tensor], order: list[tf.Operation]) -> list[Lookup]:
     """Integers of the shape of ids, and no features, are their mask or their positions: these are no evidence."""
-    ids = [inputs[part] for each in walk.lookups if each.kind in ("vectors", "one-hot") for part in each.parts]
+    looked_up = {part for each in walk.lookups if each.kind in ("vectors", "one-hot") for part in each.parts}
+    ids = [inputs[part] for part in looked_up]
     shapes = {repr(each.shape[1:]) for each in ids if each.shape.rank and each.shape.rank > 1 and each.shape[1] != 1}
 
     def is_mask(lookup: Lookup) -> bool:
         if lookup.kind != "number" or not all(repr(inputs[part].shape[1:]) in shapes for part in lookup.parts):
+            return False
+        # An id that is looked up and is a number too is no mask of itself.
+        itself = before(lookup.index, (*IDENTITIES, *RESHAPES))
+        if any(itself is inputs[part] for part in looked_up):
             return False
         # A model may cast a part anew for each use of it.
         casts = [each.tensor for each in walk.lookups if each.kind == "number" and each.parts == lookup.parts]
@@ -302,8 +317,9 @@ def _without_embellishments(lookups: list[Lookup], order: list[tf.Operation]) ->
     for op in order:
         if op.type in ADDITIONS and op.outputs[0].shape.rank == 3:
             found = list({id(each): each for each in _terms(op.outputs[0], made)}.values())
-            if len({each.parts for each in found}) > 1:
-                sizes = [_rows(each) or 0 for each in found]
+            sizes = [size for size in map(rows_of_table, found) if size is not None]
+            # The handle of a variable does not show how many rows its table has.
+            if len({each.parts for each in found}) > 1 and len(sizes) == len(found):
                 dropped |= {id(each) for each, size in zip(found, sizes, strict=True) if size < max(sizes)}
     return [each for each in lookups if id(each) not in dropped]
 
@@ -319,12 +335,6 @@ def _terms(tensor: tf.Tensor, made: dict[Any, Lookup]) -> Iterable[Lookup]:
 
 def _pad(lookup: Lookup, lookups: list[Lookup], order: list[tf.Operation]) -> Pad | None:
     return pad_of(lookup.index, [each.tensor for each in lookups if each.parts & lookup.parts], order)
-
-
-def _rows(lookup: Lookup) -> int | None:
-    """How many rows the table of a lookup has."""
-    shape = table_of(lookup).shape
-    return shape[0] if shape.rank else None
 
 
 def table_of(lookup: Lookup) -> tf.Tensor:

@@ -63,7 +63,7 @@ def dequantized(inputs: Sequence[tf.Tensor], order: Sequence[tf.Operation]) -> l
         inputs: of the trace.
         order: the operations that its outputs depend on.
     """
-    dependent = {part.ref() for part in inputs}
+    dependent, names = {part.ref() for part in inputs}, {op.name for op in order}
     # How the numbers that belong to one id each were made.
     made: dict[Any, dict[str, tf.Operation]] = {}
     found = []
@@ -77,10 +77,19 @@ def dequantized(inputs: Sequence[tf.Tensor], order: Sequence[tf.Operation]) -> l
         elif op.type in (*ARITHMETIC, *RESHAPES, *GATHERS) and all(source.ref() in made for source in sources):
             behind = {name: each for source in sources for name, each in made[source.ref()].items()}
             if op.type in ("Mul", *QUOTIENTS) and _are_codes_and_scales(list(behind.values())):
+                outside = names - {*behind, op.name}
+                if _are_read_by(list(behind.values()), outside):
+                    continue
                 found.append(Dequantized(op.outputs[0], (*behind.values(), op)))
             else:
                 made[op.outputs[0].ref()] = {**behind, op.name: op}
     return found
+
+
+def _are_read_by(operations: list[tf.Operation], names: set[str]) -> bool:
+    """Whether one of some other operations, by their names, reads more of what these make than its shape."""
+    readers = (reader for op in operations for result in op.outputs for reader in result.consumers())
+    return any(reader.name in names and reader.type not in SHAPE_READERS for reader in readers)
 
 
 def _are_codes_and_scales(operations: list[tf.Operation]) -> bool:

@@ -127,10 +127,12 @@ class LookedUp(Leaf):
 
     def __init__(self, lookup: Lookup):
         self.lookup, self.traced = lookup, lookup.tensor
-        inner = tuple(self.traced.shape[1:])
-        self.adds, self.is_of_ids = lookup.kind in ("vectors", "one-hot"), lookup.kind != "number"
+        inner, kind = tuple(self.traced.shape[1:]), lookup.kind
+        # A table of one axis has a single number for each id.
+        has_vectors = kind == "vectors" and self.traced.shape.rank > lookup.index.shape.rank
+        self.adds, self.is_of_ids = has_vectors or kind == "one-hot", kind != "number"
         self.shape = (1, *inner) if self.adds and len(inner) == 1 else inner
-        if self.adds:
+        if kind in ("vectors", "one-hot"):
             self.nothing = (
                 "the mean of all ids" if lookup.pad is None else f"the id that fills up short rows, {lookup.pad.id:g}"
             )
@@ -195,8 +197,8 @@ class LookedUp(Leaf):
         table, first = values[table_of(self.lookup)], self.lookup.made_by[0]
         if table.dtype == tf.resource:
             table = tf.raw_ops.ReadVariableOp(resource=table, dtype=first.outputs[0].dtype)
-        is_quantized = len(self.lookup.made_by) > 1
-        return tf.reduce_mean(self._of(tf.range(tf.shape(table)[0]), values) if is_quantized else table, axis=0)
+        is_row = self.lookup.made_by == (self.traced.op,)
+        return tf.reduce_mean(table if is_row else self._of(tf.range(tf.shape(table)[0]), values), axis=0)
 
     def told(self, numbers: tf.Tensor, values: Values, *, squared: bool) -> tf.Tensor:
         """What a method says about each number, as one number for each id.
