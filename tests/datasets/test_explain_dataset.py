@@ -324,15 +324,13 @@ def texts_model(length=None, mask=False):
 
 
 @pytest.mark.filterwarnings("ignore:2 rows could not be explained")
-def test_rows_whose_label_is_missing_are_bad_rows(explainer, tmp_path):
+@pytest.mark.parametrize("kind", ["float64", "Int64"])
+def test_rows_whose_label_is_missing_are_bad_rows(kind, explainer, tmp_path):
     labels = [0, 1, None, 2, 1, 0, None, 1]
-    frame = pandas.DataFrame({"inputs": X[:8].reshape(8, -1).tolist(), "label": labels})
+    frame = pandas.DataFrame({"inputs": X[:8].reshape(8, -1).tolist(), "label": labels}).astype({"label": kind})
     model = keras.Sequential([keras.Input((X[0].size,)), layers.Reshape(X.shape[1:]), explainer.model])
-    frame.to_parquet(tmp_path / "floats.parquet")
-    with pytest.raises(ValueError, match=r"frame.astype\({'label': 'Int64'}\) for a column of numbers in Parquet"):
-        explained(tfs.Gradient(model), tmp_path / "floats.parquet", tmp_path / "wrong", "label", part_rows=2)
-    frame.astype({"label": "Int64"}).to_parquet(tmp_path / "whole.parquet")
-    maps = explained(tfs.Gradient(model), tmp_path / "whole.parquet", tmp_path / "maps", "label", part_rows=2)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    maps = explained(tfs.Gradient(model), tmp_path / "rows.parquet", tmp_path / "maps", "label", part_rows=2)
     assert [row.id for row in maps.bad_rows] == [2, 6]
     assert maps.bad_rows[0].reason == "Its label 'label' is missing."
     assert maps[:].target.tolist() == [0, 1, 2, 1, 0, 1]
@@ -352,6 +350,23 @@ def test_zeros_that_fill_up_lists_are_masked_or_told(tmp_path):
     maps = explained(tfs.Gradient(read), tmp_path / "texts.parquet", tmp_path / "alone", part_rows=1)
     scores = [explanation.scores[0] for explanation in maps]
     np.testing.assert_allclose(scores, [read(np.array([text]))[0, 1] for text in texts], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:2 rows could not be explained")
+def test_the_shortest_list_may_be_a_bad_row(tmp_path):
+    frame = pandas.DataFrame({"inputs": [[], [6], [7, 8, 9], [4, 5]], "label": [0, 7, 1, 0]})
+    frame.to_parquet(tmp_path / "texts.parquet")
+    masked = texts_model(mask=True)
+    maps = explained(tfs.Gradient(masked), tmp_path / "texts.parquet", tmp_path / "maps", "label")
+    assert {row.id: row.reason[:20] for row in maps.bad_rows} == {0: "One of its lists is ", 1: "The model has the cl"}
+    scores = [masked(np.array([frame["inputs"][row]]))[0, frame["label"][row]] for row in (2, 3)]
+    np.testing.assert_allclose(maps[:].scores, scores, rtol=1e-5)
+
+
+def test_lists_of_lists_of_several_lengths_are_told(tmp_path):
+    pandas.DataFrame({"inputs": [[[0.1, 0.2], [0.3]], [[0.5], [0.6]]]}).to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match="lists of several lengths, which are no array. Fill them up"):
+        explained(tfs.Gradient(table_model()), tmp_path / "rows.parquet", tmp_path / "maps")
 
 
 def test_rows_of_several_shapes_are_told(tmp_path):
@@ -393,7 +408,7 @@ LABELS = np.arange(70) % 3
 UNUSABLE = {
     "labels of two axes": (LABELS[:, None], lambda x, y: (x, tf.cast(tf.reshape(y, [-1]), tf.int32))),
     "one-hot labels": (np.eye(3)[LABELS], lambda x, y: (x, tf.argmax(y, axis=-1))),
-    "labels of floats": (LABELS.astype("float32"), lambda x, y: (x, tf.cast(tf.reshape(y, [-1]), tf.int32))),
+    "labels between classes": (LABELS + 0.5, lambda x, y: (x, tf.cast(tf.reshape(y, [-1]), tf.int32))),
 }
 
 

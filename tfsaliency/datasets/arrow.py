@@ -156,16 +156,21 @@ def array_of(column: Any) -> np.ndarray:
         return np.array(filled)
     # What is missing is NaN, which whole numbers do not have.
     is_missing = any(None in row for row in filled)
-    return np.array(filled, "float64" if is_missing else items.to_pandas_dtype())
+    try:
+        return np.array(filled, "float64" if is_missing else items.to_pandas_dtype())
+    except ValueError as error:
+        raise ValueError(
+            "The lists of a column hold lists of several lengths, which are no array. Fill them up before."
+        ) from error
 
 
 def lengths_of(column: Any) -> np.ndarray | None:
-    """How many items each list of a column has, ``(N,)``; None where they are as many, or it has no lists."""
+    """How many items each list of a column has, ``(N,)``; None where it has no lists."""
     if not (arrow.types.is_list(column.type) or arrow.types.is_large_list(column.type)):
         return None
     known = compute.list_value_length(column)
-    lengths: np.ndarray = known.fill_null(compute.max(known)).to_numpy()
-    return lengths if len(set(lengths.tolist())) > 1 else None
+    lengths: np.ndarray = known.fill_null(compute.max(known).as_py() or 1).to_numpy()
+    return lengths
 
 
 def _items(lists: Any) -> Any:

@@ -50,7 +50,7 @@ class Rows(NamedTuple):
         columns: what else is known of them, ``(rows,)`` each.
         bad: the rows that cannot be explained.
         lengths: how many items each row had in its source before zeros filled it up to the longest one, ``(rows,)`` for
-            each input, None for an input of rows of one length.
+            each input, None for an input that was no list.
     """
 
     ids: list[Id]

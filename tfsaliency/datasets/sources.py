@@ -205,7 +205,9 @@ class Parquet(Indexed):
         numbers = np.arange(start, stop)
         ids = arrays["id"].tolist() if "id" in arrays else numbers.tolist()
         lengths = tuple(lengths_of(table.column(name)) for name in flatten(self._inputs))
-        return checked(ids, numbers, map_parts(arrays.__getitem__, self._inputs), arrays, lengths)
+        rows = checked(ids, numbers, map_parts(arrays.__getitem__, self._inputs), arrays, lengths)
+        is_empty = np.any([each == 0 for each in rows.lengths if each is not None], axis=0)
+        return rows.without(dict.fromkeys(np.flatnonzero(is_empty).tolist(), "One of its lists is empty."))
 
     def _group(self, number: int) -> Any:
         if self._kept[0] != number:

@@ -126,7 +126,7 @@ class Task:
         """
         if isinstance(self._form.target, str):
             rows = _with_labels(rows, self._form.target)
-        if any(each is not None for each in rows.lengths) and rows.ids and not self._has_filled_up:
+        if any(each is not None and len(set(each.tolist())) > 1 for each in rows.lengths) and not self._has_filled_up:
             self._check_filled_up(rows)
             self._has_filled_up = True
         good, explanation = explained(self._explain, rows, 0 if self._has_made else TELLING)
@@ -146,24 +146,32 @@ class Task:
 
     def _check_filled_up(self, rows: Rows) -> None:
         """Raises where the zeros that fill up the shortest row change its score, or where it has none without them."""
-        place = int(np.argmin(sum(each for each in rows.lengths if each is not None)))
-        row = rows.only([place])
-        target = self._target_of(row)
-        filled_up = float(self.explainer.scores(row.inputs, target).flat[0])
-        try:
-            alone = float(self.explainer.scores(row.without_filling(), target).flat[0])
-        except ValueError:
-            found = "and the model takes rows of one length"
-        else:
-            if np.isclose(filled_up, alone, rtol=1e-3, atol=1e-5):
-                return
-            found = f"which the model reads: the score of the row {row.ids[0]!r} is {filled_up:.6g}, alone {alone:.6g}"
-        raise ValueError(
-            f"The lists of the source have several lengths. Zeros fill them up to the longest one of a part, {found}. "
-            "Fill the lists up as the model was trained, or let it mask what fills them up, such as "
-            "Embedding(..., mask_zero=True). A model that takes rows of any length explains each as it is with "
-            "part_rows=1."
-        )
+        for place in np.argsort(sum(each for each in rows.lengths if each is not None)):
+            row = rows.only([place])
+            try:
+                filled_up = self._score(row, row.inputs)
+            except ValueError:
+                # It is a bad row, which is told as such.
+                continue
+            try:
+                alone = self._score(row, row.without_filling())
+            except ValueError:
+                found = "and the model takes rows of one length"
+            else:
+                if np.isclose(filled_up, alone, rtol=1e-3, atol=1e-5):
+                    return
+                found = (
+                    f"which the model reads: the score of the row {row.ids[0]!r} is {filled_up:.6g}, alone {alone:.6g}"
+                )
+            raise ValueError(
+                "The lists of the source have several lengths. Zeros fill them up to the longest one of a part, "
+                f"{found}. Fill the lists up as the model was trained, or let it mask what fills them up, such as "
+                "Embedding(..., mask_zero=True). A model that takes rows of any length explains each as it is with "
+                "part_rows=1."
+            )
+
+    def _score(self, row: Rows, inputs: Any) -> float:
+        return float(self.explainer.scores(inputs, self._target_of(row)).flat[0])
 
     def _target_of(self, rows: Rows) -> Any:
         target = self._form.target
@@ -183,16 +191,12 @@ def _of_rows(target: Target, given: dict[str, np.ndarray], places: np.ndarray) -
 
 
 def _with_labels(rows: Rows, column: str) -> Rows:
-    """The rows whose label is not missing. A missing one makes floats of whole numbers."""
+    """The rows whose label is not missing."""
     labels = rows.columns.get(column)
     if labels is None or labels.ndim != 1 or labels.dtype.kind != "f":
         return rows
-    is_missing = np.isnan(labels)
-    known = labels[~is_missing]
-    if not is_missing.any() or (known % 1).any():
-        return rows
-    there = rows.without(dict.fromkeys(np.flatnonzero(is_missing).tolist(), f"Its label {column!r} is missing."))
-    return there._replace(columns=there.columns | {column: known.astype("int64")})
+    missing = np.flatnonzero(np.isnan(labels)).tolist()
+    return rows.without(dict.fromkeys(missing, f"Its label {column!r} is missing."))
 
 
 def _labels(rows: Rows, column: str) -> np.ndarray:
@@ -201,12 +205,14 @@ def _labels(rows: Rows, column: str) -> np.ndarray:
         known = ", ".join(map(repr, rows.columns)) or "none"
         raise ValueError(f"The source has no column {column!r} for the target. Its columns: {known}")
     labels = rows.columns[column]
-    if labels.ndim == 1 and labels.dtype.kind in "iu":
-        return labels
+    # Whole numbers of which one is missing are kept as floats.
+    is_whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and not (labels % 1).any())
+    if labels.ndim == 1 and is_whole:
+        return labels.astype("int64")
     is_one_hot = labels.ndim == 2 and labels.shape[1] > 1
     how = "tf.argmax(y, axis=-1)" if is_one_hot else "tf.cast(tf.reshape(y, [-1]), tf.int32)"
     raise ValueError(
         f"The column {column!r} has a class for each row, a whole number. Received: {labels.dtype} of shape "
         f"{labels.shape}. Map it before: dataset.map(lambda x, y: (x, {how})) for a Keras dataset, "
-        f"frame.astype({{{column!r}: 'Int64'}}) for a column of numbers in Parquet."
+        f"frame[{column!r}].map({{name: class, ...}}) for a column of names."
     )

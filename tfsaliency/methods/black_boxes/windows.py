@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.tensors.places import spatial_shape
@@ -54,8 +55,10 @@ def _per_axis(name: str, option: Any, default: list[int]) -> list[int]:
     if option is None:
         return default
     values = list(option) if isinstance(option, tuple) else [option] * len(default)
-    if len(values) != len(default) or not all(isinstance(each, int) and not isinstance(each, bool) for each in values):
+    if len(values) != len(default) or not all(
+        isinstance(each, int | np.integer) and not isinstance(each, bool) for each in values
+    ):
         raise ValueError(
             f"{name} is a whole number, or a tuple of one for each of the {len(default)} axes. Received: {option!r}"
         )
-    return values
+    return list(map(int, values))
