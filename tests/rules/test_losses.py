@@ -213,9 +213,9 @@ def test_values_that_cancel_are_warned_of():
     model.set_weights([np.ones((3, 1))])
     with pytest.warns(UserWarning, match="add up to 2e.07, which is rounded by 3, and they explain 3"):
         Cancelling(model).explain(np.ones((1, 3)), tfs.target.binary(1))
-    with pytest.warns(UserWarning, match="add up to 2e.05, which is rounded by 0, and they explain 3"):
-        Cancelling(model, size=1e5, gap=0.0).explain(np.ones((1, 3)), tfs.target.binary(1))
-    Cancelling(model, size=1e4, gap=0.0).explain(np.ones((1, 3)), tfs.target.binary(1))
+    with pytest.warns(UserWarning, match="add up to 2e.06, which is rounded by 0, and they explain 3"):
+        Cancelling(model, size=1e6, gap=0.0).explain(np.ones((1, 3)), tfs.target.binary(1))
+    Cancelling(model, size=1e5, gap=0.0).explain(np.ones((1, 3)), tfs.target.binary(1))
     # Where all digits are gone, the score alone says what they explain.
     with pytest.warns(UserWarning, match="add up to 2e.37, which is rounded by 2e.31, and they explain 3"):
         Cancelling(model, size=1e37, gap=2e31).explain(np.ones((1, 3)), tfs.target.binary(1))

@@ -184,14 +184,15 @@ def check_converged(diagnostics: dict[str, np.ndarray], values: Any) -> None:
         message = (
             f"The values miss the change of the score {which} by up to {gaps.max():.3g} (completeness_gap), and more "
             f"gradients would change little of them ({off}, relative_error): the model jumps on the way from the "
-            "baseline, as at a mask, a choice or a rounding. Another baseline may be without: baseline=0.1 where the "
-            "model masks zeros."
+            "baseline, as at a mask, a choice, a rounding, or where it divides by almost nothing. Another baseline may "
+            "be without: baseline=0.1 where the model masks zeros or normalizes them."
         )
     else:
         message = f"The map has not converged {which}: it is off by an estimated {off} (relative_error)"
         message += (
             ", or misses the change of the score by more (completeness_gap). Take more steps, a larger tolerance, or "
-            "where steps_used reaches the budget a larger one."
+            "where steps_used reaches the budget a larger one; where the model normalizes zeros, another baseline: "
+            "baseline=0.1."
             if is_sum and "samples_used" not in diagnostics
             else ". Allow a larger budget or a larger tolerance."
         )

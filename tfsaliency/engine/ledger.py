@@ -20,7 +20,7 @@ COARSE = 100
 # Rounding is as large as what is explained above this share of it, which counts as this much at least.
 CANCELLING, SMALLEST = 0.5, 1e-2
 # Values so many times larger than what they explain say nothing, however exact they are.
-MOST_TIMES = 1e4
+MOST_TIMES = 1e5
 
 
 class Promise(NamedTuple):

@@ -39,6 +39,9 @@ from tfsaliency.graph.tables import Dequantized, axis_of, dequantized, distinct
 # number: an integer, as a float.
 LookupKind = Literal["vectors", "one-hot", "bag", "number"]
 
+# Tables of positions and of segments have at least so many times fewer rows than that of the tokens.
+TIMES = 4
+
 # Why nothing is explained of a part of the inputs.
 UNUSED = "no output depends on it"
 COMPARED = "it has no gradient: {name!r}, an operation of type {type}, compares it or counts with it"
@@ -308,7 +311,7 @@ def _without_masks(walk: _Walk, inputs: list[tf.Tensor], order: list[tf.Operatio
 
 
 def _without_embellishments(lookups: list[Lookup], order: list[tf.Operation]) -> list[Lookup]:
-    """Of several vectors for each place of a sequence that are added up, the ones from the largest table.
+    """Of several vectors for each place of a sequence that are added up, the ones from large tables.
 
     Segments and positions are looked up in small tables, and say something about a token and not what it is.
     """
@@ -320,7 +323,7 @@ def _without_embellishments(lookups: list[Lookup], order: list[tf.Operation]) ->
             sizes = [size for size in map(rows_of_table, found) if size is not None]
             # The handle of a variable does not show how many rows its table has.
             if len({each.parts for each in found}) > 1 and len(sizes) == len(found):
-                dropped |= {id(each) for each, size in zip(found, sizes, strict=True) if size < max(sizes)}
+                dropped |= {id(each) for each, size in zip(found, sizes, strict=True) if TIMES * size <= max(sizes)}
     return [each for each in lookups if id(each) not in dropped]
 
 

@@ -182,6 +182,25 @@ def test_too_few_steps_to_tell_their_error_say_so(steps):
     assert np.isinf(explanation.diagnostics["relative_error"]).all()
 
 
+def test_a_change_behind_a_normalization_of_zeros_is_told_and_another_baseline_has_none():
+    """All of it is within the first thousandth of the path, where no gradient is asked for."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6, 8))])
+    for _ in range(2):
+        model.add(layers.Dense(8))
+        model.add(layers.LayerNormalization(epsilon=1e-5))
+    model.add(layers.GlobalAveragePooling1D())
+    model.add(layers.Dense(3))
+    x = np.random.default_rng(0).uniform(size=(1, 6, 8)).astype("float32")
+    with pytest.warns(UserWarning, match="misses the change of the score .* normalizes zeros, another baseline"):
+        explanation = tfs.IntegratedGradients(model).explain(x, 1)
+    change = (model(x) - model(np.zeros_like(x)))[0, 1]
+    assert abs(explanation.values.sum() - change) > 0.5 * abs(change)
+    explanation = tfs.IntegratedGradients(model, 0.1).explain(x, 1)
+    change = (model(x) - model(np.full_like(x, 0.1)))[0, 1]
+    np.testing.assert_allclose(explanation.values.sum(), change, rtol=0.02)
+
+
 def test_a_jump_that_no_gradient_has_is_told():
     """Of a step function every gradient is zero: the map looks settled, and its sum is not the change."""
     x = keras.Input((6,))

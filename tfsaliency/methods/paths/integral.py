@@ -21,6 +21,9 @@ from tfsaliency.tensors.sums import samples_of, total
 
 # A gap of float32 sums is no larger share of the sizes of the values than this.
 ROUNDING = 1e-4
+# A sum that misses more of the change of the score than this is not right, unless the change is what is left of values
+# that cancel: no larger share of their sizes than the second number.
+MISSED, CANCELLED = 0.5, 0.01
 
 
 class PathIntegral(Wrapper):
@@ -76,6 +79,9 @@ class PathIntegral(Wrapper):
             # A jump of the score between two gradients is in no gradient, and in no estimate from them.
             sizes = total(tf.nest.map_structure(tf.abs, values))
             is_right &= tf.abs(gap) <= max(self.tolerance, ROUNDING) * tf.maximum(sizes, tf.abs(change))
+            # Where a normalization divides by almost nothing at the baseline, all of the change is in such a jump.
+            is_near = tf.abs(gap) <= max(self.tolerance, MISSED) * tf.abs(change)
+            is_right &= is_near | (tf.abs(change) <= CANCELLED * sizes)
         diagnostics = {
             "relative_error": error,
             "completeness_gap": gap,

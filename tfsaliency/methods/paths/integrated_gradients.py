@@ -25,8 +25,9 @@ class IntegratedGradients(PathIntegral):
     ``diagnostics``, each ``(N,)``: ``relative_error``, the estimated L2 distance to the integral as a share of its
     size; ``completeness_gap``, the sum of the values minus ``S(x) - S(x0)``; ``steps_used``, the number of gradients;
     ``converged``, whether the error is within the tolerance, and the gap within the same share of the sizes of the
-    values. The estimate is a point estimate for ReLU networks, along which the gradient is close to noise, and an upper
-    bound for smooth ones. A small gap alone proves no correct map: errors of single pixels cancel in the sum.
+    values and within half of the change. The estimate is a point estimate for ReLU networks, along which the gradient
+    is close to noise, and an upper bound for smooth ones. A small gap alone proves no correct map: errors of single
+    pixels cancel in the sum.
 
     Numbers that equal the baseline get zero, even if the network uses them: with a black baseline, a black cat is
     invisible.
