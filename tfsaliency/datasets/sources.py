@@ -206,8 +206,8 @@ class Parquet(Indexed):
         ids = arrays["id"].tolist() if "id" in arrays else numbers.tolist()
         lengths = tuple(lengths_of(table.column(name)) for name in flatten(self._inputs))
         rows = checked(ids, numbers, map_parts(arrays.__getitem__, self._inputs), arrays, lengths)
-        is_empty = np.any([each == 0 for each in rows.lengths if each is not None], axis=0)
-        return rows.without(dict.fromkeys(np.flatnonzero(is_empty).tolist(), "One of its lists is empty."))
+        empty = np.flatnonzero(np.any([each == 0 for each in rows.lengths if each is not None], axis=0)).tolist()
+        return rows.without(dict.fromkeys(empty, "One of its lists is empty.")) if empty else rows
 
     def _group(self, number: int) -> Any:
         if self._kept[0] != number:

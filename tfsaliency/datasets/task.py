@@ -196,7 +196,7 @@ def _with_labels(rows: Rows, column: str) -> Rows:
     if labels is None or labels.ndim != 1 or labels.dtype.kind != "f":
         return rows
     missing = np.flatnonzero(np.isnan(labels)).tolist()
-    return rows.without(dict.fromkeys(missing, f"Its label {column!r} is missing."))
+    return rows.without(dict.fromkeys(missing, f"Its label {column!r} is missing.")) if missing else rows
 
 
 def _labels(rows: Rows, column: str) -> np.ndarray:
