@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 help:
 	@echo "make demo         explain real photographs with a real ImageNet model (about a minute); pictures go to demo/"
 	@echo "make demo-all     the same by every method (about six minutes)"
-	@echo "make docs         build the site into docs/_build/html, running all its notebooks (about 15 minutes at first, on two cores)"
+	@echo "make docs         build the site into docs/_build/html, running all its notebooks (about 11 minutes at first)"
 	@echo "make check        lint, types and the tests of what changed since the last commit (under 3 minutes)"
 	@echo "make test         lint, types, doctests, tests"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
