@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfsaliency.base.structure import flatten, map_parts, names, skeleton, unflatten
+from tfsaliency.base.structure import flatten, map_parts, names, skeleton
 
 # A name or a number.
 Id = str | int
@@ -61,6 +61,11 @@ class Rows(NamedTuple):
     lengths: tuple[np.ndarray | None, ...] = ()
 
     @property
+    def are_filled_up(self) -> bool:
+        """Whether the rows had several lengths in their source."""
+        return any(each is not None and len(set(each.tolist())) > 1 for each in self.lengths)
+
+    @property
     def number(self) -> int:
         """Of all rows, bad ones too."""
         return len(self.ids) + len(self.bad)
@@ -78,8 +83,7 @@ class Rows(NamedTuple):
 
     def without_filling(self) -> Any:
         """The inputs of one row as long as they were before they were filled up."""
-        parts = zip(flatten(self.inputs), self.lengths, strict=True)
-        return unflatten(skeleton(self.inputs), [part if each is None else part[:, : each[0]] for part, each in parts])
+        return map_parts(lambda part, n: part if n is None else part[:, : n[0]], self.inputs, self.lengths)
 
     def without(self, reasons: Mapping[int, str]) -> "Rows":
         """The same rows, some of which cannot be explained after all.

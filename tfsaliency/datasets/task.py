@@ -126,7 +126,7 @@ class Task:
         """
         if isinstance(self._form.target, str):
             rows = _with_labels(rows, self._form.target)
-        if any(each is not None and len(set(each.tolist())) > 1 for each in rows.lengths) and not self._has_filled_up:
+        if not self._has_filled_up and rows.are_filled_up:
             self._check_filled_up(rows)
             self._has_filled_up = True
         good, explanation = explained(self._explain, rows, 0 if self._has_made else TELLING)

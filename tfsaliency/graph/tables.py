@@ -76,31 +76,24 @@ def dequantized(inputs: Sequence[tf.Tensor], order: Sequence[tf.Operation]) -> l
             made[op.outputs[0].ref()] = {op.name: op}
         elif op.type in (*ARITHMETIC, *RESHAPES, *GATHERS) and all(source.ref() in made for source in sources):
             behind = {name: each for source in sources for name, each in made[source.ref()].items()}
-            if op.type in ("Mul", *QUOTIENTS) and _are_codes_and_scales(list(behind.values())):
-                outside = names - {*behind, op.name}
-                if _are_read_by(list(behind.values()), outside):
-                    continue
-                found.append(Dequantized(op.outputs[0], (*behind.values(), op)))
-            else:
+            made_by = (*behind.values(), op)
+            if op.type not in ("Mul", *QUOTIENTS) or not _are_codes_and_scales(made_by[:-1]):
                 made[op.outputs[0].ref()] = {**behind, op.name: op}
+            elif not _are_read_by(made_by[:-1], names - {*behind, op.name}):
+                found.append(Dequantized(op.outputs[0], made_by))
     return found
 
 
-def _are_read_by(operations: list[tf.Operation], names: set[str]) -> bool:
+def _are_read_by(operations: Sequence[tf.Operation], names: set[str]) -> bool:
     """Whether one of some other operations, by their names, reads more of what these make than its shape."""
     readers = (reader for op in operations for result in op.outputs for reader in result.consumers())
     return any(reader.name in names and reader.type not in SHAPE_READERS for reader in readers)
 
 
-def _are_codes_and_scales(operations: list[tf.Operation]) -> bool:
+def _are_codes_and_scales(operations: Sequence[tf.Operation]) -> bool:
     """Whether operations look up whole numbers and floats for the same ids."""
-    gathers = table_reads(operations)
+    made = {result.ref() for op in operations for result in op.outputs}
+    gathers = [op for op in operations if not any(source.ref() in made for source in op.inputs)]
     indices = [counted_from_start(op.inputs[1]) for op in gathers]
     kinds = {op.outputs[0].dtype.is_integer for op in gathers}
     return len(kinds) == 2 and all(alike(indices[0], each) for each in indices[1:])
-
-
-def table_reads(operations: Sequence[tf.Operation]) -> list[tf.Operation]:
-    """Those of the operations that make vectors which read nothing that another one of them makes."""
-    made = {result.ref() for op in operations for result in op.outputs}
-    return [op for op in operations if not any(source.ref() in made for source in op.inputs)]

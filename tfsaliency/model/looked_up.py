@@ -11,7 +11,7 @@ from tfsaliency.graph.lookups import Lookup, table_of
 from tfsaliency.graph.padding import Filler, fillers
 from tfsaliency.graph.places import Found, Origins
 from tfsaliency.graph.step import replay
-from tfsaliency.graph.tables import counted_from_start, table_reads
+from tfsaliency.graph.tables import counted_from_start
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.tensors.sums import sizes_of
 
@@ -185,10 +185,9 @@ class LookedUp(Leaf):
         """The vectors of other ids, one or several in a row."""
         ids = tf.reshape(ids, [-1, *[1] * (self.lookup.index.shape.rank - 1)])
         made: dict[Any, tf.Tensor] = {}
-        reads = table_reads(self.lookup.made_by)
         for op in self.lookup.made_by:
             read = [made[each.ref()] if each.ref() in made else values[each] for each in op.inputs]
-            if op in reads:
+            if not any(each.ref() in made for each in op.inputs):
                 read[1] = tf.cast(ids, op.inputs[1].dtype)
             made |= zip((each.ref() for each in op.outputs), replay(op, *read), strict=True)
         return made[self.traced.ref()]

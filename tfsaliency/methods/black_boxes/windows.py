@@ -1,8 +1,8 @@
 """Lengths of windows, as options give them: for each input and each of its axes."""
 
+from numbers import Integral
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfsaliency.tensors.places import spatial_shape
@@ -55,9 +55,8 @@ def _per_axis(name: str, option: Any, default: list[int]) -> list[int]:
     if option is None:
         return default
     values = list(option) if isinstance(option, tuple) else [option] * len(default)
-    if len(values) != len(default) or not all(
-        isinstance(each, int | np.integer) and not isinstance(each, bool) for each in values
-    ):
+    are_whole = all(isinstance(each, Integral) and not isinstance(each, bool) for each in values)
+    if len(values) != len(default) or not are_whole:
         raise ValueError(
             f"{name} is a whole number, or a tuple of one for each of the {len(default)} axes. Received: {option!r}"
         )
