@@ -3,12 +3,10 @@
 Needs Debian's chromium and, for the site, ``make docs``. Screenshots are left in ``docs/_build/screenshots``.
 """
 
-import functools
-import http.server
 import io
 import shutil
-import threading
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import keras
 import numpy as np
@@ -18,6 +16,7 @@ from PIL import Image
 
 import tfsaliency as tfs
 
+HOME = "http://docs.test"
 BUILD = Path(__file__).parent.parent.parent / "docs/_build"
 SITE, SCREENSHOTS = BUILD / "html", BUILD / "screenshots"
 WIDTHS = {"phone": 390, "desk": 1400}
@@ -50,22 +49,20 @@ def browser():
         browser.close()
 
 
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
 def site():
     if not (SITE / "index.html").exists():
         pytest.skip(f"no site at {SITE}: make docs")
-    handler = functools.partial(Silent, directory=SITE)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return HOME
+
+
+def answer(route):
+    """The file of the site that is asked for. No server stands between: a full queue of its own would be a timeout."""
+    path = SITE / unquote(urlsplit(route.request.url).path).lstrip("/")
+    if path.is_file():
+        route.fulfill(path=path)
+    else:
+        route.fulfill(status=404)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +80,28 @@ def report(tmp_path_factory):
     return path.as_uri()
 
 
+@pytest.fixture
+def watch(browser):
+    """Opens pages that are watched, and closes them after the test."""
+    opened = []
+
+    def watch(home, **options):
+        opened.append(browser.new_page(**options))
+        return Watched(opened[-1], home)
+
+    yield watch
+    for page in opened:
+        page.close()
+
+
 class Watched:
     """A page, and all that goes wrong on it or leaves for somewhere else."""
 
-    def __init__(self, browser, home, **options):
-        self.page = browser.new_page(**options)
+    def __init__(self, page, home):
+        self.page = page
+        # Half a minute, the default, has passed on a machine whose processors were busy with other tests.
+        self.page.set_default_timeout(120_000)
+        self.page.route(f"{HOME}/**", answer)
         self.trouble = []
         self.page.on("console", lambda message: message.type in ("error", "warning") and self.note(message.text))
         self.page.on("pageerror", lambda error: self.note(error))
@@ -127,8 +141,8 @@ def overflow(page):
     return page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
 
 
-def test_every_page_loads_whole_and_asks_nobody(browser, site):
-    watched = Watched(browser, site)
+def test_every_page_loads_whole_and_asks_nobody(watch, site):
+    watched = watch(site)
     pages = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html") if "_static" not in path.parts)
     assert len(pages) > 50
     for page in pages:
@@ -136,8 +150,8 @@ def test_every_page_loads_whole_and_asks_nobody(browser, site):
     assert watched.trouble == []
 
 
-def test_links_inside_the_site_lead_somewhere(browser, site):
-    watched = Watched(browser, site)
+def test_links_inside_the_site_lead_somewhere(watch, site):
+    watched = watch(site)
     links = set()
     for name in LOOKED_AT:
         links |= set(watched.open(f"{site}/{name}.html").evaluate("Array.from(document.links).map(a => a.href)"))
@@ -147,8 +161,8 @@ def test_links_inside_the_site_lead_somewhere(browser, site):
     assert missing == []
 
 
-def test_search_finds_smoothgrad(browser, site):
-    watched = Watched(browser, site)
+def test_search_finds_smoothgrad(watch, site):
+    watched = watch(site)
     page = watched.open(f"{site}/index.html")
     page.locator("input[name=q]:visible").first.fill("SmoothGrad")
     page.keyboard.press("Enter")
@@ -164,23 +178,23 @@ def test_search_finds_smoothgrad(browser, site):
 
 @pytest.mark.parametrize("size", WIDTHS)
 @pytest.mark.parametrize("name", LOOKED_AT)
-def test_the_layout_holds(browser, site, name, size):
-    watched = Watched(browser, site, viewport={"width": WIDTHS[size], "height": 900})
+def test_the_layout_holds(watch, site, name, size):
+    watched = watch(site, viewport={"width": WIDTHS[size], "height": 900})
     page = watched.open(f"{site}/{name}.html")
     shoot(page, f"{name}-{size}")
     assert overflow(page) <= 0
 
 
-def test_dark_mode_is_dark(browser, site):
-    watched = Watched(browser, site, color_scheme="dark")
+def test_dark_mode_is_dark(watch, site):
+    watched = watch(site, color_scheme="dark")
     page = watched.open(f"{site}/index.html")
     shoot(page, "index-dark")
     assert picture_of(page.locator("article")).mean() < 100
 
 
 @pytest.mark.parametrize("size", WIDTHS)
-def test_a_report_loads_whole_asks_nobody_and_fits(browser, report, size):
-    watched = Watched(browser, report, viewport={"width": WIDTHS[size], "height": 900})
+def test_a_report_loads_whole_asks_nobody_and_fits(watch, report, size):
+    watched = watch(report, viewport={"width": WIDTHS[size], "height": 900})
     page = watched.open(report)
     shoot(page, f"report-{size}")
     assert page.locator("img").count() == 2
@@ -188,8 +202,8 @@ def test_a_report_loads_whole_asks_nobody_and_fits(browser, report, size):
     assert watched.trouble == []
 
 
-def test_the_slider_goes_from_the_input_to_the_map(browser, report):
-    page = Watched(browser, report).open(report)
+def test_the_slider_goes_from_the_input_to_the_map(watch, report):
+    page = watch(report).open(report)
     given, gradient = page.locator(".layers").first, page.locator(".layers").nth(1)
 
     def at(value):
@@ -203,12 +217,12 @@ def test_the_slider_goes_from_the_input_to_the_map(browser, report):
     assert np.abs(half - (start + end) / 2).max() <= 2
 
 
-def test_a_click_on_a_target_shows_its_maps(browser, tmp_path):
+def test_a_click_on_a_target_shows_its_maps(watch, tmp_path):
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(3)])
     images = np.random.default_rng(0).uniform(size=(2, 8, 8, 3)).astype("float32")
     explanation = tfs.Gradient(model).explain(images, tfs.target.each([0, 1, tfs.target.contrast(0, 1)]))
     explanation.report(tmp_path / "report.html", labels=["cat", "dog", "fish"])
-    watched = Watched(browser, tmp_path.as_uri())
+    watched = watch(tmp_path.as_uri())
     page = watched.open((tmp_path / "report.html").as_uri())
     shown = page.locator("figure[data-target]:visible")
 
@@ -224,11 +238,11 @@ def test_a_click_on_a_target_shows_its_maps(browser, tmp_path):
 
 
 @pytest.mark.parametrize("method", [tfs.Gradient, tfs.SmoothGradSquared])
-def test_the_pointer_reads_the_value_of_each_place(browser, tmp_path, method):
+def test_the_pointer_reads_the_value_of_each_place(watch, tmp_path, method):
     model = keras.Sequential([keras.Input((4, 6, 3)), layers.Flatten(), layers.Dense(2)])
     explanation = method(model).explain(np.random.default_rng(0).uniform(size=(1, 4, 6, 3)), 0)
     explanation.report(tmp_path / "report.html")
-    watched = Watched(browser, tmp_path.as_uri())
+    watched = watch(tmp_path.as_uri())
     page = watched.open((tmp_path / "report.html").as_uri())
     signed = explanation.meaning == "signed"
     flat = explanation.values[0].sum(axis=-1) if signed else explanation.values[0].max(axis=-1)
