@@ -8,6 +8,7 @@ from keras import layers
 
 import tfsaliency as tfs
 from tests import reference
+from tests.harness import close
 from tfsaliency.rules import (
     AlphaBeta,
     Epsilon,
@@ -358,6 +359,74 @@ def test_layer_normalization_is_the_identity_rule_but_for_its_mean():
     deviation = np.sqrt(inputs.var(axis=1, keepdims=True) + 1e-3)
     expected = inputs * (kernel - kernel.mean()) / deviation
     np.testing.assert_allclose(values, expected, rtol=1e-3, atol=1e-4)
+
+
+def by_hand(x, gamma, beta):
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    return (x - mean) / tf.sqrt(variance + 1e-3) * gamma + beta
+
+
+def by_tensorflow(x, gamma, beta):
+    return tf.nn.batch_normalization(x, *tf.nn.moments(x, [-1], keepdims=True), beta, gamma, 1e-3)
+
+
+def by_keras(x, gamma, beta):
+    return keras.ops.layer_normalization(x, gamma, beta, axis=-1, epsilon=1e-3)
+
+
+def shifted_last(x, gamma, beta):
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    scale = tf.math.rsqrt(variance + 1e-3) * gamma
+    return x * scale - mean * scale + beta
+
+
+def root_mean_square(x, gamma, beta):
+    return x / tf.sqrt(tf.reduce_mean(x * x, -1, keepdims=True) + 1e-3) * gamma
+
+
+def root_mean_square_in_one_scale(x, gamma, beta):
+    return x * (gamma / tf.sqrt(tf.reduce_mean(x * x, -1, keepdims=True) + 1e-3))
+
+
+class Normalized(layers.Layer):
+    """A normalization of each sample, written as a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def build(self, shape):
+        self.gamma, self.beta = (self.add_weight(shape=shape[-1:], name=name) for name in ("gamma", "beta"))
+
+    def call(self, x):
+        return self.function(x, self.gamma, self.beta)
+
+
+WRITINGS = [[by_hand, by_tensorflow, by_keras, shifted_last], [root_mean_square, root_mean_square_in_one_scale]]
+TABLES = ["epsilon_plus_flat", "epsilon", "gamma", "alpha2_beta1", "attention"]
+
+
+@pytest.mark.parametrize("writings", WRITINGS, ids=["layer", "root mean square"])
+@pytest.mark.parametrize("rules", TABLES)
+def test_a_normalization_has_one_map_however_it_is_written(rules, writings):
+    """In front of a convolution, of a sum and of a dense layer, which take constant scales as their own elsewhere."""
+
+    def built(function):
+        x = keras.Input((6, 4))
+        y = Normalized(function)(layers.Conv1D(5, 2, activation="relu")(x))
+        y = y + layers.Conv1D(5, 3, padding="same", activation="silu")(y)
+        y = layers.Dense(5, "relu")(Normalized(function)(y))
+        return keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling1D()(Normalized(function)(y))))
+
+    generator = np.random.default_rng(0)
+    models = [built(function) for function in writings]
+    weights = [generator.normal(size=weight.shape) for weight in models[0].get_weights()]
+    for model in models:
+        model.set_weights(weights)
+    x = generator.normal(size=(2, 6, 4))
+    expected, *others = (tfs.LRP(model, rules).explain(x, 1).values for model in models)
+    for values in others:
+        close(values, expected, 1e-3)
 
 
 def test_zplus_conserves_where_every_unit_has_a_positive_part():

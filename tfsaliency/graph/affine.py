@@ -315,6 +315,63 @@ class Normalization(Affine):
         return x * (self.weights if weights is None else weights)
 
 
+class ShiftedSum(Affine):
+    """``z = (a + c) + b``, written ``a + (c + b)``.
+
+    A normalization of each sample, ``(x - m) s + b``, is often written ``x s + (b - m s)``. Its shift ``b`` is that of
+    the sum, as in the first form, and not of one of the two signals.
+
+    Args:
+        shift: makes ``c + b``, or ``b - c``.
+        addition: adds ``a`` to it.
+
+    Attributes:
+        sum: the step ``a + c``, or ``a - c``, which makes ``x``.
+    """
+
+    def __init__(self, shift: Step, addition: Step):
+        super().__init__(NORMALIZATION, [shift, addition], addition)
+        self._shift = shift
+        self.sum = _Sum(shift, addition)
+        self.sources, self.depends = self.sum.sources, self.sum.depends
+
+    def at(self, values: Values) -> Self:
+        bound = super().at(values)
+        bound._shift, bound.sum = self._shift.at(values), self.sum.at(values)
+        return bound
+
+    @property
+    def x(self) -> tf.Tensor:
+        return self._once("x", lambda: self.sum.run(*self.inputs)[0])
+
+    @property
+    def weights(self) -> tf.Tensor:
+        return tf.ones([], self.z.dtype)
+
+    @property
+    def bias(self) -> tf.Tensor:
+        return tf.convert_to_tensor(_scale_of(self._shift).shift, self.z.dtype)
+
+    def linear(self, x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+        return x * (self.weights if weights is None else weights)
+
+    def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        return [self.sum.run(*inputs)[0] + self.bias]
+
+
+class _Sum(Step):
+    """The sum in a `ShiftedSum`. The trace has no tensor for it."""
+
+    def __init__(self, shift: Step, addition: Step):
+        other = next(source for source in addition.sources if source is not shift.results[0])
+        super().__init__("AddV2", addition.name, [other, shift.source], addition.results, [True, True])
+        self._is_difference = shift.type == "Sub" and shift.depends[1]
+
+    def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        a, c = inputs
+        return [a - c if self._is_difference else a + c]
+
+
 def _moved(x: tf.Tensor, steps: list[Step]) -> tf.Tensor:
     """``x`` through those of the steps that move numbers. A map computes in one precision."""
     for step in steps:

@@ -8,6 +8,7 @@ from tfsaliency.graph.affine import (
     Affine,
     Extent,
     Normalization,
+    ShiftedSum,
     Weighted,
     extents_through,
     is_flipped,
@@ -15,7 +16,7 @@ from tfsaliency.graph.affine import (
     scale_and_shift,
     signal_place,
 )
-from tfsaliency.graph.operations import MOVES_AFTER_AFFINE, MOVES_BEFORE_AFFINE
+from tfsaliency.graph.operations import ADDITIONS, IDENTITIES, MOVES, MOVES_AFTER_AFFINE, MOVES_BEFORE_AFFINE, RESHAPES
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.sign import never_negative
 from tfsaliency.graph.step import Step
@@ -25,14 +26,15 @@ def joined_affine(steps: list[Step], outputs: list[tf.Tensor]) -> list[Step]:
     """The steps, with each affine map as one step in the place of its last operation.
 
     Scales and shifts belong to the affine operation whose result they are applied to, else to the operation that reads
-    them, else they are a map of their own.
+    them, else they are a map of their own. So are those of a normalization of each sample, since in one of its two
+    usual forms its scale is a factor of the deviation, where no operation could take it.
     """
     graph = Readers(steps, outputs)
     free = {step.name: step for step in steps}
     joined: list[Affine] = [*_maps_with_weights(steps, graph, free), *_maps_without(steps, graph, free)]
     not_negative = never_negative(steps)
     for affine in joined:
-        affine.never_negative = affine.sources[0].ref() in not_negative
+        affine.never_negative = len(affine.sources) == 1 and affine.sources[0].ref() in not_negative
     last = {affine.names[-1]: affine for affine in joined}
     inside = {name for affine in joined for name in affine.names}
     return [last.get(step.name, step) for step in steps if step.name in last or step.name not in inside]
@@ -64,6 +66,11 @@ def _maps_without(steps: list[Step], graph: Readers, free: dict[str, Step]) -> l
     for step in steps:
         if not _is_free_scale(step, free):
             continue
+        reader = graph.only_reader(step)
+        if reader is not None and _is_shift_of_normalization(step, reader, graph):
+            _take([step, reader], free)
+            joined.append(ShiftedSum(step, reader))
+            continue
         run = [step]
         while (after := graph.only_reader(run[-1])) is not None and _is_free_scale(after, free):
             run.append(after)
@@ -79,6 +86,32 @@ def _take(steps: list[Step], free: dict[str, Step]) -> None:
 
 def _is_free_scale(step: Step, free: dict[str, Step]) -> bool:
     return step.name in free and scale_and_shift(step) is not None
+
+
+def _is_shift_of_normalization(shift: Step, addition: Step, graph: Readers) -> bool:
+    """Whether the two end ``x s + (b - m s)``, with a factor ``s`` of each sample."""
+    is_sum = addition.type in ADDITIONS and addition.depends.count(True) == 2
+    if not is_sum or shift.type not in (*ADDITIONS, "Sub"):
+        return False
+    other = next(source for source in addition.sources if source is not shift.results[0])
+    first, second = graph.maker(other), graph.maker(shift.source)
+    if first is None or second is None or not _is_product(first) or not _is_product(second):
+        return False
+    return not {each.ref() for each in first.sources}.isdisjoint(each.ref() for each in second.sources)
+
+
+def _is_product(step: Step) -> bool:
+    return step.type in ("Mul", "RealDiv") and step.depends.count(True) == 2
+
+
+def _is_of_normalization(scale: Step, graph: Readers) -> bool:
+    """Whether a scale or shift is applied to a product of two signals, as the last of a normalization are."""
+    maker: Step | None = scale
+    while maker is not None and (
+        scale_and_shift(maker) is not None or maker.type in ("Cast", *MOVES, *RESHAPES, *IDENTITIES)
+    ):
+        maker = graph.maker(maker.source)
+    return maker is not None and _is_product(maker)
 
 
 def _channels(step: Step) -> int | None:
@@ -132,7 +165,7 @@ def _before(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
     while (step := graph.only_maker(last)) is not None and step.name in free:
         scale = scale_and_shift(step)
         if scale is not None:
-            if max(scale) > Extent.PER_CHANNEL:
+            if max(scale) > Extent.PER_CHANNEL or _is_of_normalization(step, graph):
                 break
             steps.insert(0, step)
             keep = len(steps)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfsaliency.graph.affine import KINDS, NORMALIZATION
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.network import Network
-from tfsaliency.graph.operations import ADDITIONS, JOINS, MOVES_OF_GATES, OF_ONE_NUMBER, SHAPE_READERS
+from tfsaliency.graph.operations import ADDITIONS, JOINS, MOVES_OF_GATES, OF_ONE_NUMBER, QUOTIENTS, SHAPE_READERS
 from tfsaliency.graph.step import Step
 
 # How far a function is looked at, the widest first: an exponential is infinite far away.
@@ -47,6 +47,7 @@ class Gate(NamedTuple):
 
 
 NONE = Gate(Gating.NO)
+INVERSE = Gate(Gating.YES, (0.0, np.inf))
 
 
 class Gates:
@@ -124,6 +125,9 @@ class Gates:
         if step is None:
             return NONE
         own = self._by_function(traced)
+        if own.gating != Gating.YES and step.type in QUOTIENTS and step.depends == [False, True]:
+            # As one over the number is, also where a constant for each channel is over it.
+            return INVERSE
         read = [source for source, depends in zip(step.sources, step.depends, strict=True) if depends]
         keeps = step.type in (*MOVES_OF_GATES, *ADDITIONS, "Sub", NORMALIZATION)
         if own.gating == Gating.YES or not keeps or (len(read) > 1 and step.type not in JOINS):
@@ -174,7 +178,7 @@ def gate_of(function: Callable[[np.ndarray], np.ndarray], *, of_inputs: bool = F
         of_inputs: whether the numbers are inputs of the network, scaled at most.
     """
     if _is_inverse(function):
-        return Gate(Gating.YES, (0.0, np.inf))
+        return INVERSE
     for reach in REACHES:
         above = np.geomspace(SMALLEST, reach, NUMBERS).astype("float32")
         results = function(np.concatenate([-above[::-1], [0], above]))

@@ -231,7 +231,7 @@ def _paired(network: Network, steps: list[Step]) -> dict[str, Step]:
     readers = network.readers(steps)
     paired = {}
     for step in steps:
-        reader = readers.only_reader(step) if isinstance(step, Affine) else None
+        reader = readers.only_reader(step) if isinstance(step, Affine) and len(step.sources) == 1 else None
         if reader is None or sum(reader.depends) != 1:
             continue
         # A selection does not compute its condition again for other values.

@@ -11,7 +11,7 @@ from tfsaliency.engine.ledger import Promise
 from tfsaliency.engine.question import Attribution
 from tfsaliency.engine.score import LOOPS, Forward, Score
 from tfsaliency.explainer import Explainer
-from tfsaliency.graph.affine import Affine
+from tfsaliency.graph.affine import Affine, ShiftedSum
 from tfsaliency.graph.gradients import in_structure
 from tfsaliency.graph.network import late
 from tfsaliency.graph.operations import CHOICES
@@ -206,7 +206,8 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
 
     def rule(step: Step, relevance: Flows) -> Flows:
         if isinstance(step, Affine):
-            return step.to_sources(late(rules.affine[step.name])(step, relevance[0]))
+            flow = late(rules.affine[step.name])(step, relevance[0])
+            return in_proportion(step.sum, [flow]) if isinstance(step, ShiftedSum) else step.to_sources(flow)
         chosen = rules.operations.get(step.type) or others.rule(step)
         if chosen is None and strict:
             raise ValueError(
