@@ -9,11 +9,13 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import matplotlib
 import numpy as np
 import pytest
+from keras import layers
 
 import tfsaliency as tfs
 from tests.kinds import KINDS
@@ -162,6 +164,35 @@ def test_a_failed_save_leaves_the_old_file(explanation, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["map.npz"]
 
 
+def test_two_writers_of_one_path_leave_one_whole_file(explanation, tmp_path):
+    path = tmp_path / "map.npz"
+
+    def writes_and_reads(_):
+        explanation.save(path)
+        return tfs.Explanation.load(path).values
+
+    with ThreadPoolExecutor(4) as writers:
+        read = list(writers.map(writes_and_reads, range(40)))
+    assert all(np.array_equal(values, explanation.values) for values in read)
+    assert os.listdir(tmp_path) == ["map.npz"]
+
+
+def test_a_long_name(explanation, tmp_path):
+    path = tmp_path / ("ä" * 120 + ".npz")
+    explanation.save(path)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_ids_are_not_multiplied_by():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,), dtype="int32"), layers.Embedding(9, 3), layers.GRU(4), layers.Dense(2)])
+    ids = np.array([[1, 2, 3, 4]])
+    with pytest.raises(ValueError, match=r"ids are names, not numbers. GradientTimesInput\(model\)"):
+        tfs.Gradient(model).explain(ids, 0).map(tfs.transforms.times_input)
+    times_input = tfs.Gradient(model).then(tfs.transforms.times_input).explain(ids, 0)
+    np.testing.assert_allclose(times_input.values, tfs.GradientTimesInput(model).explain(ids, 0).values, rtol=1e-5)
+
+
 def test_provenance(explanation):
     record = explanation.provenance
     assert record["keras"] == keras.__version__
@@ -231,6 +262,22 @@ def test_constant_maps_are_safe(value):
     assert (paint.heatmap(flat) == paint.heatmap(flat)[0, 0]).all()
     assert paint.overlay(np.full((8, 8, 3), 100, "uint8"), flat).shape == (8, 8, 3)
     assert (paint.picture(np.full((4, 4, 3), value)) == paint.picture(np.full((4, 4, 3), value))[0, 0]).all()
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_is_no_number_is_grey_and_hides_nothing_else(signed):
+    flat = np.linspace(0, 1, 16).reshape(4, 4)
+    broken = flat.copy()
+    broken[1, 1] = np.nan
+    drawn, expected = (paint.heatmap(each, limit=1, signed=signed) for each in (broken, flat))
+    assert drawn[1, 1].tolist() == [128] * 3
+    drawn[1, 1] = expected[1, 1]
+    np.testing.assert_array_equal(drawn, expected)
+    broken[1, 1] = np.inf
+    assert paint.limit_of(broken, 100) == 1
+    image = np.full((4, 4, 3), 100, "uint8")
+    flat[1, 1] = 1
+    np.testing.assert_array_equal(paint.overlay(image, broken), paint.overlay(image, flat))
 
 
 def test_a_sparse_map_is_not_blank():
@@ -333,12 +380,23 @@ def test_pictures_are_one_for_each_sample(explanation, tmp_path):
             draw(images=images)
 
 
+def test_grey_pictures_may_come_without_channels(tmp_path):
+    model = keras.Sequential([keras.Input((4, 3, 1)), layers.Flatten(), layers.Dense(2)])
+    explanation = tfs.Gradient(model).explain(np.zeros((1, 4, 3, 1)), 0)
+    grey = np.arange(12, dtype="uint8").reshape(1, 4, 3)
+    shown = explanation.plot(images=grey).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown, np.repeat(grey[0, ..., None], 3, axis=-1))
+    explanation.report(tmp_path / "grey.html", images=grey)
+
+
 def test_compare(explanation):
     figure = plot.compare([explanation, explanation.map(absolute)], titles=["signed", "absolute"])
     assert len(figure.axes) == 6
     assert [axis.get_title() for axis in figure.axes[1:3]] == ["signed", "absolute"]
     with pytest.raises(ValueError, match="at least one explanation"):
         plot.compare([])
+    with pytest.raises(ValueError, match=r"one for each of 2 explanations. Received: \['signed'\]"):
+        plot.compare([explanation, explanation], titles=["signed"])
     kind = KINDS["table"]
     table = tfs.Gradient(kind.models()[0]).explain(kind.inputs(2))
     with pytest.raises(ValueError, match="same inputs"):

@@ -122,6 +122,14 @@ def test_nothing_is_replaced_unasked(folder, tmp_path):
     assert tfs.Explanation.load(tmp_path / "photo.gradient.npz").values.shape == (1, 16, 16, 3)
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_any_work(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "maps"
+    code, _, err = run("explain", folder / "photo.png", "--model", folder / "none.keras", "--out", out)
+    assert code == 1
+    assert "file is a file. Give the path of a folder" in err
+
+
 def test_a_failure_leaves_nothing_half_done(folder, tmp_path):
     photos = (folder / "photo.png", folder / "a b;rm -rf.jpg")
     code, _, err = run(

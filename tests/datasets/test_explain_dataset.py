@@ -767,6 +767,14 @@ def test_a_full_disk_leaves_whole_parts(explainer, tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+def test_what_a_killed_run_had_begun_to_write_is_removed(explainer, tmp_path):
+    explained(explainer, X, tmp_path, shard=(1, 2))
+    for name in (".part-00000000.parquet.1f.unfinished", ".part-00000001.parquet.2f.unfinished"):
+        (tmp_path / name).write_bytes(b"half")
+    explained(explainer, X, tmp_path, shard=(0, 2))
+    assert [path.name for path in tmp_path.glob("*.unfinished")] == [".part-00000001.parquet.2f.unfinished"]
+
+
 def test_a_folder_that_cannot_be_written(explainer, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):

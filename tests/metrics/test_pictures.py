@@ -91,6 +91,14 @@ def test_road_is_the_mean_gap_of_two_orders():
     np.testing.assert_allclose(inverse.values, -found.values, atol=1e-5)
 
 
+def test_road_needs_pixels_that_are_left():
+    model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    explanation = tfs.Gradient(model).explain(np.random.default_rng(0).uniform(size=(1, 2, 2, 3)), 1)
+    with pytest.raises(ValueError, match="pictures of 4 pixels, of which none is left. Give smaller shares"):
+        tfs.metrics.ROAD(model).measure(explanation)
+    tfs.metrics.ROAD(model, shares=(0.3, 0.5)).measure(explanation)
+
+
 def test_irof_hides_segments_by_their_mean():
     model = picture_model()
     # Patches of one colour, with a little noise: segments of noise alone have no form.

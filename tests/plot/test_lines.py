@@ -34,10 +34,16 @@ def test_words_from_left_to_right(words, expected):
 
 
 def test_long_lines_are_wrapped():
-    words = ["word"] * 30 + ["x" * 100, "end"]
+    words = ["word"] * 30 + ["x" * LETTERS, "end"]
     lines = wrapped(words)
     assert [word for line in lines for word in line] == words
-    assert all(len(" ".join(line)) <= LETTERS or len(line) == 1 for line in lines)
+    assert all(len(" ".join(line)) <= LETTERS for line in lines)
+
+
+def test_the_middle_of_a_word_that_is_longer_than_a_line_is_left_out():
+    (short,), after = wrapped(["start" + "x" * 100 + "end", "after"])
+    assert len(short) == LETTERS and short.startswith("startx") and short.endswith("xend") and "…" in short
+    assert after == ["after"]
 
 
 def test_a_text_that_is_read_from_the_right_is_drawn_from_the_right():

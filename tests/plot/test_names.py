@@ -162,6 +162,11 @@ def test_beeswarm(of_table):
     assert (swarm["island"].get_facecolors()[:, :3] == 0.5).all()
     lightness = swarm["depth"].get_facecolors()[:, :3].sum(axis=1)
     assert np.argsort(lightness).tolist() == [0, 1, 2]
+    texts = layers.TextVectorization(vocabulary=["good", "bad"])
+    of_texts = keras.Sequential([keras.Input((1,), dtype="string"), texts, layers.Embedding(4, 3)])
+    of_texts.add(layers.GlobalAveragePooling1D())
+    with pytest.raises(ValueError, match="A beeswarm shows a table"):
+        tfs.plot.beeswarm(tfs.Gradient(of_texts).explain(np.array([["good bad good"]]), 0))
     with pytest.raises(ValueError, match="A beeswarm shows a table"):
         tfs.plot.beeswarm(
             tfs.Gradient(keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2)])).explain(

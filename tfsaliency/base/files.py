@@ -1,6 +1,10 @@
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# What the temporary file of a path is called begins with the name in the path, as far as a name may be long.
+LONGEST = 40
 
 
 @contextmanager
@@ -12,7 +16,8 @@ def appearing_whole(path: Path) -> Iterator[Path]:
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} to. Make it first.")
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    # Another process or thread may be writing to the same path.
+    unfinished = path.with_name(f".{path.name[:LONGEST]}.{uuid.uuid4().hex}.unfinished")
     try:
         yield unfinished
         unfinished.replace(path)

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
@@ -26,10 +26,10 @@ def check_share(name: str, value: Any) -> None:
         raise ValueError(f"{name} is between 0 and 1. Received: {value!r}")
 
 
-def check_shares(shares: tuple[float, ...]) -> None:
+def check_shares(shares: object) -> None:
     """Raises ValueError unless there are numbers, all between 0 and 1."""
-    if not shares or not all(0 < share < 1 for share in shares):
-        raise ValueError(f"shares are numbers between 0 and 1. Received: {shares!r}")
+    if not isinstance(shares, Sequence) or not shares or not all(0 < share < 1 for share in shares):
+        raise ValueError(f"shares is a tuple of numbers between 0 and 1, as (0.1, 0.5). Received: {shares!r}")
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> None:

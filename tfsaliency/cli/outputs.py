@@ -1,5 +1,6 @@
 """Safe names of files, a check that no file is replaced by accident, and tables."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,7 +27,14 @@ def names_of_methods(methods: Iterable[str]) -> list[str]:
 
 
 def check_free(paths: Iterable[Path], force: bool) -> None:
-    """Raises if a file exists and ``force`` is not set, before any work is done."""
+    """Raises if a file exists and ``force`` is not set, or its folder cannot be made, before any work is done."""
+    paths = list(paths)
+    for folder in dict.fromkeys(path.parent for path in paths):
+        first = next(each for each in (folder, *folder.parents) if each.exists())
+        if not first.is_dir():
+            raise NotADirectoryError(f"{first} is a file. Give the path of a folder.")
+        if not os.access(first, os.W_OK):
+            raise PermissionError(f"{first} cannot be written to. Give another folder.")
     taken = [path for path in paths if path.exists() or path.is_symlink()]
     if taken and not force:
         raise FileExistsError(

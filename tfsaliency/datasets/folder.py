@@ -243,9 +243,17 @@ class Folder:
                 "shard=(0, 2) here and shard=(1, 2) there."
             ) from error
         try:
+            self._remove_unfinished(shard)
             yield
         finally:
             own.release()
+
+    def _remove_unfinished(self, shard: tuple[int, int]) -> None:
+        """Removes what a process that was killed had begun to write."""
+        index, count = shard
+        for path in self.path.rglob(".part-*.unfinished"):
+            if int(path.name[len(".part-") :].split(".")[0]) % count == index:
+                path.unlink(missing_ok=True)
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from tfsaliency.base.structure import flatten, map_parts, optional_parts, skelet
 from tfsaliency.base.words import column_names, for_parts, merged, token_names
 from tfsaliency.explanation.files import read, write
 from tfsaliency.explanation.several import stacked
-from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of
+from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +101,8 @@ class Explanation:
 
         Raises:
             TypeError: the transform is not a function, or it still needs its options.
-            ValueError: values that are never negative became negative, and the transform declares no new meaning.
+            ValueError: values that are never negative became negative, and the transform declares no new meaning; ids
+                are to be multiplied by.
 
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs
@@ -111,6 +112,11 @@ class Explanation:
             'Gradient.map(absolute)'
         """
         check_transform(transform)
+        if transform is times_input and any(self.provenance.get("ids", ())):
+            raise ValueError(
+                "times_input multiplies by the inputs, and ids are names, not numbers. GradientTimesInput(model) "
+                f"multiplies by the vectors that the model looks up for them. Received: {self!r}"
+            )
         if self.has_several:
             return stacked([one.map(transform) for one in self.each()], self.provenance["target"])
         values = map_parts(lambda part, given: np.asarray(transform(part, given)), self.values, self.inputs)

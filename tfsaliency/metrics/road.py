@@ -33,6 +33,7 @@ class ROAD(OfModel):
         seed: of the noise.
 
     Raises:
+        ValueError: on ``measure``, if a share of the pixels is all of them.
         ImportError: on ``measure``, without SciPy, which solves the systems: about half a second for each share, order
             and picture of 224 x 224.
 
@@ -68,6 +69,12 @@ class ROAD(OfModel):
         drawn = np.random.default_rng([self.seed, *b"road"]).normal(size=pictures.shape[1:])
         noise = [self.noise * np.ptp(picture) * drawn for picture in pictures]
         neighbours, count = neighbours_of(*pictures.shape[1:3]), places.relevance.shape[1]
+        counts = [round(share * count) for share in self.shares]
+        if max(counts) == count:
+            raise ValueError(
+                f"ROAD guesses pixels from those that are left. Received: shares={self.shares}, and pictures of "
+                f"{count} pixels, of which none is left. Give smaller shares."
+            )
 
         def score(removed: np.ndarray) -> np.ndarray:
             masks = removed.reshape(pictures.shape[:3])
@@ -75,7 +82,7 @@ class ROAD(OfModel):
             return subject.probabilities_of(as_passed(np.stack(filled), subject.explanation))
 
         curves = {
-            name: np.stack([score(ranks < round(share * count)) for share in self.shares], axis=1)
+            name: np.stack([score(ranks < removed) for removed in counts], axis=1)
             for name, ranks in (("most first", places.ranks), ("least first", places.least_first))
         }
         gaps = curves["least first"] - curves["most first"]

@@ -37,12 +37,14 @@ def beeswarm(explanation: Record, *, most: int = 20) -> Drawn:
         ['age', 'income', 'size']
     """
     parts = flatten(explanation.values)
-    if explanation.has_several or any(part.ndim != 2 for part in parts):
+    inputs = flatten(explanation.inputs)
+    is_table = all(part.ndim == 2 and part.size == given.size for part, given in zip(parts, inputs, strict=True))
+    if explanation.has_several or not is_table:
         raise ValueError(
             f"A beeswarm shows a table, values (N, F) for one target. Received: {explanation!r}. Use plot()."
         )
     values = np.concatenate(parts, axis=1)
-    given = np.concatenate([_ranks(part) for part in flatten(explanation.inputs)], axis=1)
+    given = np.concatenate([_ranks(part) for part in inputs], axis=1)
     names = column_names(explanation) or [f"column {place}" for place in range(values.shape[1])]
     mean = np.abs(values).mean(axis=0)
     order = np.argsort(-mean, kind="stable")[:most]

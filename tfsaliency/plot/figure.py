@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from tfsaliency.base.files import appearing_whole
 from tfsaliency.base.meaning import Meaning
+from tfsaliency.base.options import check_count
 from tfsaliency.base.structure import check_has_inputs, flatten, map_parts, names, optional_parts
 from tfsaliency.plot import image as paint
 from tfsaliency.plot.captions import as_written, title_text
@@ -68,8 +69,8 @@ def plot(
         >>> len(figure.axes)
         6
     """
-    if most is not None and most < 1:
-        raise ValueError(f"most is at least 1. Received: {most}")
+    if most is not None:
+        check_count("most", most)
     samples = range(len(explanation) if most is None else min(most, len(explanation)))
     if explanation.meaning == "painting" and explanation.values.ndim == 4:
         return _gallery(explanation, labels, samples)
@@ -115,7 +116,7 @@ def compare(
 
     Raises:
         ValueError: there is no explanation, the inputs differ, the maps are not pictures, or the numbers of images and
-            samples differ.
+            samples, or of titles and explanations, differ.
 
     Example:
         >>> import keras, numpy as np, tfsaliency as tfs
@@ -126,6 +127,8 @@ def compare(
         6
     """
     check_same_inputs("compare", explanations)
+    if titles is not None and len(titles) != len(explanations):
+        raise ValueError(f"titles has one for each of {len(explanations)} explanations. Received: {titles!r}")
     first = explanations[0]
     for other in explanations:
         if isinstance(other.values, dict | list | tuple) or not isinstance(kind_of(other.values[0]), Picture):
@@ -239,7 +242,9 @@ def shown_inputs(explanation: Record, images: Any) -> list[np.ndarray]:
             f"images holds one picture for each of {len(explanation)} samples, in the structure of the inputs. "
             f"Received: {map_parts(np.shape, images)}"
         )
-    return shown
+    # Grey pictures are often kept without channels, also for a model that asks for one.
+    pairs = zip(shown, parts, strict=True)
+    return [each[..., None] if each.ndim == 3 and part.ndim == 4 else each for each, part in pairs]
 
 
 def png(figure: Figure) -> bytes:

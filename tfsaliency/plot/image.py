@@ -8,6 +8,8 @@ from matplotlib import colormaps
 # zero is white between purple and orange. In the second, zero is black below yellow.
 DIVERGING = "PuOr_r"
 SEQUENTIAL = "inferno"
+# Of a place whose value is not a number.
+NO_NUMBER = "grey"
 
 
 def flat_map(values: np.ndarray, signed: bool) -> np.ndarray:
@@ -22,14 +24,17 @@ def flat_map(values: np.ndarray, signed: bool) -> np.ndarray:
 
 
 def limit_of(flat: np.ndarray, percentile: float) -> float:
-    """The ``|v|`` that gets the strongest colour; 1 for a map of zeros."""
-    limit = float(np.percentile(np.abs(flat), percentile))
+    """The ``|v|`` that gets the strongest colour, of the numbers that are finite; 1 for a map of zeros."""
+    strengths = np.abs(flat[np.isfinite(flat)])
+    if not strengths.size:
+        return 1.0
+    limit = float(np.percentile(strengths, percentile))
     # A sparse map can be zero at the percentile and still have larger values to show.
-    return limit or float(np.abs(flat).max()) or 1.0
+    return limit or float(strengths.max()) or 1.0
 
 
 def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool = True) -> np.ndarray:
-    """Colours a map: diverging with zero fixed in the middle if signed, else sequential from zero.
+    """Colours a map: diverging with zero fixed in the middle if signed, else sequential from zero; NaN is grey.
 
     Args:
         flat: ``(height, width)``.
@@ -50,7 +55,7 @@ def heatmap(flat: np.ndarray, *, limit: float | None = None, signed: bool = True
         colours, share = colormaps[DIVERGING], flat / limit / 2 + 0.5
     else:
         colours, share = colormaps[SEQUENTIAL], flat / limit
-    return (colours(np.clip(share, 0, 1))[..., :3] * 255).round().astype("uint8")
+    return (colours.with_extremes(bad=NO_NUMBER)(np.clip(share, 0, 1))[..., :3] * 255).round().astype("uint8")
 
 
 def picture(image: np.ndarray) -> np.ndarray:
@@ -97,7 +102,9 @@ def overlay(image: np.ndarray, flat: np.ndarray, *, percentile: float = 99.0) ->
         (64, 48, 3)
     """
     height, width = image.shape[:2]
-    strength = cv2.resize(np.abs(flat).astype("float32"), (width, height), interpolation=cv2.INTER_LINEAR)
+    limit = limit_of(flat, 100)
+    strength = np.nan_to_num(np.abs(flat), nan=0.0, posinf=limit).astype("float32")
+    strength = cv2.resize(strength, (width, height), interpolation=cv2.INTER_LINEAR)
     strength = cv2.GaussianBlur(strength, (0, 0), max(height, width) / 100)
     share = np.clip(strength / limit_of(strength, percentile), 0, 1)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

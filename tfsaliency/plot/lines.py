@@ -9,16 +9,21 @@ _RIGHT_TO_LEFT, _LEFT_TO_RIGHT = ("R", "AL"), ("L",)
 
 
 def wrapped(words: Sequence[str]) -> list[list[str]]:
-    """Words in lines of at most `LETTERS` letters. A longer word has a line of its own."""
+    """Words in lines of at most `LETTERS` letters. Of a longer word the middle is left out."""
     lines: list[list[str]] = [[]]
     length = 0
-    for word in words:
+    for word in map(_shortened, words):
         if lines[-1] and length + len(word) > LETTERS:
             lines.append([])
             length = 0
         lines[-1].append(word)
         length += len(word) + 1
     return lines
+
+
+def _shortened(word: str) -> str:
+    half = LETTERS // 2
+    return word if len(word) <= LETTERS else f"{word[: half - 1]}…{word[-half:]}"
 
 
 def is_right_to_left(words: Sequence[str]) -> bool:

@@ -152,9 +152,28 @@ def test_errors(network, options, target, error, message):
         tfs.ClassVisualization(network, **options).explain(target)
 
 
-def test_pictures_of_a_model_of_tables(linear):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"parametrization": Pixels(), "views": None},
+        {"parametrization": Pixels(), "total_variation": 0.0},
+    ],
+)
+def test_pictures_of_a_model_of_tables(linear, options):
     with pytest.raises(ValueError, match=r"Received: shape \(5,\).*simonyan takes inputs of any shape"):
-        tfs.ClassVisualization(linear).explain(0)
+        tfs.ClassVisualization(linear, **options).explain(0)
+
+
+def test_several_series_are_painted_as_one_by_one():
+    """TensorFlow takes a batch of series for one picture, and its total variation would be one for all of them."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6, 3)), layers.GRU(4), layers.Dense(2)])
+    with pytest.raises(ValueError, match="views=None and total_variation=0"):
+        tfs.ClassVisualization(model, parametrization=Pixels(), views=None).explain([0, 1])
+    plain = tfs.ClassVisualization(model, steps=20, parametrization=Pixels(), views=None, total_variation=0.0)
+    alone = [plain.explain(target).values for target in (0, 1)]
+    np.testing.assert_allclose(plain.explain([0, 1]).values, np.concatenate(alone), atol=1e-5)
 
 
 @pytest.mark.parametrize(

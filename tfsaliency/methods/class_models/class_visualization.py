@@ -161,7 +161,8 @@ class ClassVisualization(Method):
             raise ValueError(
                 f"A class visualization needs a target: the class, or a list of classes. Received: {target}"
             )
-        blank = self._pictures(self._start(self._shape())[None], self._shape())
+        shape = self._shape()
+        blank = self._pictures(self._start(shape)[None], shape)
         answer = ask(self, np.repeat(blank, count, axis=0), chosen, progress=progress)
         seconds = time.perf_counter() - start
         diagnostics = dict(answer.diagnostics)
@@ -243,6 +244,12 @@ class ClassVisualization(Method):
             raise ValueError(
                 "A class visualization needs the shape of the model's one input, e.g. shape=(224, 224, 3). "
                 f"The model declares: {shape}"
+            )
+        if len(shape) != 3 and (self.views is not None or self.total_variation):
+            raise ValueError(
+                f"views and total_variation are of pictures (height, width, channels). Received: shape {shape}. "
+                "ClassVisualization.simonyan takes inputs of any shape, and so does parametrization=Pixels() with "
+                "views=None and total_variation=0."
             )
         return shape
 
