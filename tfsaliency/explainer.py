@@ -181,7 +181,8 @@ class Explainer(Method):
         if self.keeps_vectors:
             values, given = values["values"], values["vectors"]
         # Of an id the length of its vector of slopes is told.
-        meanings = ["magnitude" if self.gives_slopes and of_ids else self.meaning for of_ids in answer.function.of_ids]
+        is_length = [self.gives_slopes and kind.is_of_ids for kind in answer.function.kinds]
+        meanings = ["magnitude" if of_length else self.meaning for of_length in is_length]
         return Explanation(
             values=values,
             inputs=given,

@@ -1,6 +1,5 @@
 """The one way from a user's arguments to arrays: check, trace once, run in device batches, check the result."""
 
-import itertools
 import warnings
 from typing import Any, NamedTuple
 
@@ -48,13 +47,13 @@ class Answer(NamedTuple):
     @property
     def notes(self) -> dict[str, Any]:
         """What was found out about the model, for the provenance."""
-        parts = part_names(self.batch.given)
+        parts = list(zip(part_names(self.batch.given), self.function.kinds, strict=True))
         found = {
             "cautions": self.function.cautions,
             "held": self.function.held,
-            "ids": [*itertools.compress(parts, self.function.of_ids)],
-            "grey": [*itertools.compress(parts, self.function.is_grey)],
-            "padded": [*itertools.compress(parts, self.function.may_be_padded)],
+            "ids": [name for name, kind in parts if kind.is_of_ids],
+            "grey": [name for name, kind in parts if kind.is_grey],
+            "padded": [name for name, kind in parts if kind.may_be_padded],
         }
         return self.function.notes | {name: each for name, each in found.items() if each}
 

@@ -4,7 +4,7 @@ The function of the user may run TensorFlow itself. Inside a graph it could not,
 that the graph holds while it waits for ``predict``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from tfsaliency.engine.question import Question
 from tfsaliency.engine.score import Forward, PerSample, Score
 from tfsaliency.model.black_box import BlackBox, of_words
 from tfsaliency.model.logits import Logits
+from tfsaliency.model.point import PartKind
 from tfsaliency.model.rows import ROUNDING, differs
 from tfsaliency.target.base import Target
 from tfsaliency.tensors.sums import samples_of
@@ -46,9 +47,6 @@ class Asked:
     """
 
     is_coarse = False
-    of_ids: Sequence[bool] = (False,)
-    is_grey: Sequence[bool] = (False,)
-    may_be_padded: Sequence[bool] = (False,)
     held: dict[str, str] = {}
     explained = "the output itself: what the function returned"
 
@@ -62,6 +60,7 @@ class Asked:
                 f"{of_words('function({})', texts.ndim)}"
             )
         self._parts = list(zip(part_names(inputs.given), tf.nest.flatten(inputs.given), strict=True))
+        self.kinds = [PartKind() for _ in self._parts]
         check_numbers_of_function(box, inputs)
         self.specs = inputs.as_numbers
         self.rows = rows_for(sum(4 * part[0].size for part in tf.nest.flatten(inputs.given)))

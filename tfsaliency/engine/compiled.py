@@ -55,9 +55,7 @@ class Compiled:
         cautions: what the user is warned of before trusting a map.
         rows: how many rows go through the model at once.
         specs: the types that the inputs enter the model with.
-        of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
-        is_grey: for each part of the inputs whether it is pictures without an axis of channels.
-        may_be_padded: for each part of the inputs whether its rows may be filled up.
+        kinds: what each part of the inputs is.
         held: why nothing is explained of a part of the inputs, by its name.
         is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
@@ -86,8 +84,7 @@ class Compiled:
         self.anatomy = model.anatomy
         self.cautions = [*meant.cautions(model.logits), *point.cautions, *found]
         self.explained = model.logits.describe()
-        self.of_ids, self.is_grey, self.may_be_padded = point.of_ids, point.is_grey, point.may_be_padded
-        self.held = point.why_held
+        self.kinds, self.held = point.kinds, point.why_held
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
         # A progress bar belongs to one call.

@@ -112,7 +112,7 @@ class Explanation:
             'Gradient.map(absolute)'
         """
         check_transform(transform)
-        if transform is times_input and any(self.provenance.get("ids", ())):
+        if transform is times_input and self.provenance.get("ids"):
             raise ValueError(
                 "times_input multiplies by the inputs, and ids are names, not numbers. GradientTimesInput(model) "
                 f"multiplies by the vectors that the model looks up for them. Received: {self!r}"

@@ -24,6 +24,21 @@ from tfsaliency.model.unbatched import is_unbatched, unbatched
 from tfsaliency.tensors.places import over_part
 
 
+class PartKind(NamedTuple):
+    """What a part of the inputs is.
+
+    Attributes:
+        is_of_ids: whether all that is explained of it is looked up for ids.
+        is_grey: whether it is pictures without an axis of channels, which methods see with one.
+        may_be_padded: whether its rows may be filled up: numbers of which the model masks some, and ids that are all
+            looked up in one table.
+    """
+
+    is_of_ids: bool = False
+    is_grey: bool = False
+    may_be_padded: bool = False
+
+
 class Entered(NamedTuple):
     """A batch of inputs as the numbers that are explained, in the graph under construction.
 
@@ -63,11 +78,7 @@ class Point(Traced):
     Attributes:
         is_reached: whether a gradient may reach anything.
         is_inputs: whether all inputs are numbers, and nothing else is explained.
-        is_grey: for each part of the inputs whether it is pictures without an axis of channels, which methods see with
-            one.
-        may_be_padded: for each part of the inputs whether its rows may be filled up: numbers of which the model masks
-            some, and ids that are all looked up in one table.
-        of_ids: for each part of the inputs whether all that is explained of it is looked up for ids.
+        kinds: what each part of the inputs is.
         why_held: why nothing is explained of a part of the inputs, by its name.
         cautions: what a user is warned of, one sentence each.
 
@@ -108,11 +119,13 @@ class Point(Traced):
             for place, part in enumerate(self._parts)
         ]
         self._order = [each for leaf in self._leaves for each in leaf.order]
-        self.is_grey = [any(isinstance(leaf, GreyPicture) for leaf in leaves) for leaves in self._at]
-        self.may_be_padded = [self._may_be_padded(place) for place in range(len(self._parts))]
-        self.reorders = bool(self._order) or any(self.is_grey)
+        self.kinds = [
+            PartKind(self._is_of_ids(place), self._is_grey(place), self._may_be_padded(place))
+            for place in range(len(self._parts))
+        ]
+        self._has_grey = any(kind.is_grey for kind in self.kinds)
+        self.reorders = bool(self._order) or self._has_grey
         self.is_inputs = not found.lookups and not found.held
-        self.of_ids = [self._is_of_ids(place) for place in range(len(self._parts))]
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
 
@@ -125,6 +138,9 @@ class Point(Traced):
         # Of a part that is held nothing is told: it has the meaning of the rest.
         told = [*numbers, *own] or self._leaves
         return all(isinstance(leaf, LookedUp) and leaf.is_of_ids for leaf in told)
+
+    def _is_grey(self, place: int) -> bool:
+        return any(isinstance(leaf, GreyPicture) for leaf in self._at[place])
 
     def _may_be_padded(self, place: int) -> bool:
         # Columns of a table are looked up in a table each.
@@ -152,7 +168,7 @@ class Point(Traced):
     @property
     def is_as_passed(self) -> bool:
         """Whether methods see the inputs as they were passed."""
-        return self.is_inputs and not any(self.is_grey)
+        return self.is_inputs and not self._has_grey
 
     @property
     def tables(self) -> dict[int, int | None]:
