@@ -310,3 +310,9 @@ def test_what_cannot_be_compared_is_refused(linear):
             tfs.metrics.compare(explainers, x)
     with pytest.raises(ValueError, match="Compare once for each"):
         tfs.metrics.compare([tfs.Gradient(model)], x, tfs.target.each([0, 1]))
+
+
+def test_metrics_are_no_texts(linear):
+    model, x = linear
+    with pytest.raises(TypeError, match=r"as \[tfs.metrics.Deletion\]. Received: 'deletion'"):
+        tfs.metrics.compare([tfs.Gradient(model)], x, metrics=["deletion"])

@@ -1,4 +1,6 @@
-"""Padding is no place: every metric says the same of a text with padding behind it."""
+"""Padding is no place, nor is a part that is held: every metric says the same of a text with padding behind it, and
+with a mask beside it.
+"""
 
 import keras
 import numpy as np
@@ -119,3 +121,42 @@ def test_padding_is_never_the_most_relevant_place(model):
     best = np.argmax(np.where(PADDED > 0, against.values, -np.inf), axis=1)
     where = np.arange(20) == best[:, None]
     np.testing.assert_array_equal(tfs.metrics.PointingGame(where).measure(against).values, 1.0)
+
+
+@pytest.fixture(scope="module")
+def alone_and_beside_a_mask():
+    """One network of ids, and the same one with a second input that says which of them count."""
+    keras.utils.set_random_seed(0)
+    ids, mask = keras.Input((6,), dtype="int32", name="ids"), keras.Input((6,), dtype="int32", name="mask")
+    words, mean = layers.Dense(8, "tanh")(layers.Embedding(30, 8)(ids)), layers.GlobalAveragePooling1D()
+    top = layers.Dense(3, "softmax")
+    masked = mean(words, mask=keras.ops.cast(mask, "bool"))
+    return keras.Model(ids, top(mean(words))), keras.Model({"ids": ids, "mask": mask}, top(masked))
+
+
+OF_PARTS = [name for name in METRICS if name not in ("PointingGame", "RelevanceMass", "RankAccuracy")]
+
+
+@pytest.mark.parametrize("name", OF_PARTS)
+def test_a_mask_that_is_held_changes_nothing(name, alone_and_beside_a_mask):
+    alone, beside = map(tfs.DeepLIFT, alone_and_beside_a_mask)
+    given = {"ids": IDS, "mask": np.ones_like(IDS)}
+    assert list(beside.explain(given, 1).provenance["held"]) == ["mask"]
+    expected = METRICS[name](alone, 6).measure(alone.explain(IDS, 1))
+    found = METRICS[name](beside, 6).measure(beside.explain(given, 1))
+    np.testing.assert_allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
+
+
+def test_values_at_other_places_than_the_inputs_are_refused(model):
+    explanation = tfs.DeepLIFT(model).explain(IDS, 1)
+    # As many words as ids, in the longest text.
+    offsets = [[(2 * place, 2 * place + 1) for place in range(6)], *[[(place, place + 1) for place in range(6)]] * 3]
+    words = explanation.by_word(["a b c d e f", *["abcdef"] * 3], offsets)
+    assert words.values.shape == IDS.shape
+    x = np.random.default_rng(0).normal(size=(2, 5))
+    table = keras.Sequential([keras.Input((5,)), layers.Dense(3)])
+    summed = tfs.GradientTimesInput(table).explain(x, 1).map(tfs.transforms.sum_channels)
+    for measured in (words, summed):
+        for metric in (tfs.metrics.Deletion(model), tfs.metrics.SingleDeletion(model), tfs.metrics.Gini()):
+            with pytest.raises(ValueError, match="Measure the explanation before its places were put together"):
+                metric.measure(measured)

@@ -1090,3 +1090,66 @@ def test_padding_that_is_compared_by_hand_is_told_of_nothing(pool):
     summed = keras.ops.sum(y * mask, axis=1)
     y = summed / keras.ops.sum(mask, axis=1) if pool else summed
     tfs.Gradient(keras.Model(ids, layers.Dense(2)(y))).explain(np.array([[3, 5, 1, 0]]), 1)
+
+
+class Cast(layers.Layer):
+    def call(self, x):
+        return tf.cast(x, "float32")
+
+
+class OneHot(layers.Layer):
+    def call(self, ids):
+        return tf.one_hot(ids, 4, dtype="int64")
+
+
+def letters(mode):
+    return layers.StringLookup(vocabulary=["a", "b", "c"], output_mode=mode)
+
+
+# Two columns of letters, the second with three to a row; what an encoding goes through before it is put to the others.
+TOGETHER = {
+    "one-hot beside multi-hot": lambda p, q, made: [made(letters("one_hot")(p)), made(letters("multi_hot")(q))],
+    "counts": lambda p, q, made: [made(letters("count")(p)), made(letters("count")(q))],
+    "counts, flat": lambda p, q, made: [layers.Reshape((4,))(layers.Flatten()(made(letters("count")(q))))],
+    "one-hot for each place, flat": lambda p, q, made: [layers.Flatten()(made(OneHot()(letters("int")(q))))],
+    "twice": lambda p, q, made: [(y := made(letters("one_hot")(p))), y],
+    "in parts": lambda p, q, made: [made(letters("one_hot")(p))[:, 1:], made(letters("count")(q))[:, ::-1]],
+    "one inside the other": lambda p, q, made: [
+        layers.Concatenate()([made(letters("one_hot")(p)), made(letters("count")(q))]),
+        made(letters("multi_hot")(q)),
+    ],
+}
+OF_TOGETHER = {
+    "Gradient": tfs.Gradient,
+    "IntegratedGradients": tfs.IntegratedGradients,
+    "SmoothGrad": lambda model: tfs.SmoothGrad(model, samples=4),
+    "DeepLIFT": tfs.DeepLIFT,
+    "LRP": tfs.LRP,
+    "Occlusion": tfs.Occlusion,
+    "of another letter": lambda model: tfs.Occlusion(model, baseline="b"),
+    "RISE": lambda model: tfs.RISE(model, samples=20),
+    "ShapleyValues": tfs.ShapleyValues,
+}
+
+
+@pytest.mark.filterwarnings("ignore:The map has not converged", "ignore:The values of the samples")
+@pytest.mark.parametrize("name", TOGETHER)
+def test_encodings_that_are_put_together_as_integers_are_explained_as_floats_are(name):
+    """Keras gives one-hot and multi-hot codes of integers, which a layer casts behind a concatenation."""
+
+    def built(made):
+        keras.utils.set_random_seed(0)
+        p, q = keras.Input((1,), dtype="string", name="p"), keras.Input((3,), dtype="string", name="q")
+        parts = TOGETHER[name](p, q, made)
+        return keras.Model({"p": p, "q": q}, head(layers.Concatenate()(parts) if len(parts) > 1 else parts[0]))
+
+    x = {
+        "p": np.array([["a"], ["b"], ["zz"]]),
+        "q": np.array([["b", "c", "a"], ["c", "c", "b"], ["a", "zz", "a"]]),
+    }
+    of_integers, of_floats = built(lambda y: y), built(lambda y: Cast()(y))
+    for method, explainer in OF_TOGETHER.items():
+        found, expected = (explainer(model).explain(x, 1) for model in (of_integers, of_floats))
+        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
+        for part in x:
+            np.testing.assert_allclose(found.values[part], expected.values[part], atol=1e-5, err_msg=method)

@@ -50,7 +50,7 @@ class Answer(NamedTuple):
         parts = list(zip(part_names(self.batch.given), self.function.kinds, strict=True))
         found = {
             "cautions": self.function.cautions,
-            "held": self.function.held,
+            "held": {name: kind.why_held for name, kind in parts if kind.why_held},
             "ids": [name for name, kind in parts if kind.is_of_ids],
             "grey": [name for name, kind in parts if kind.is_grey],
             "padded": [name for name, kind in parts if kind.may_be_padded],

@@ -47,7 +47,6 @@ class Asked:
     """
 
     is_coarse = False
-    held: dict[str, str] = {}
     explained = "the output itself: what the function returned"
 
     def __init__(self, question: Question, box: BlackBox, target: Target, inputs: Inputs, rows: int | None):

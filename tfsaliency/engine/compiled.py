@@ -56,7 +56,6 @@ class Compiled:
         rows: how many rows go through the model at once.
         specs: the types that the inputs enter the model with.
         kinds: what each part of the inputs is.
-        held: why nothing is explained of a part of the inputs, by its name.
         is_coarse: whether part of the model computes in 16 bits.
         on_progress: gets each share of its work that the method has done, where progress was asked for.
     """
@@ -84,7 +83,7 @@ class Compiled:
         self.anatomy = model.anatomy
         self.cautions = [*meant.cautions(model.logits), *point.cautions, *found]
         self.explained = model.logits.describe()
-        self.kinds, self.held = point.kinds, point.why_held
+        self.kinds = point.kinds
         self.on_progress: Callable[[float], None] = lambda share: None
         kind = kind, meant.key
         # A progress bar belongs to one call.

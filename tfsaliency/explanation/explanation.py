@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfsaliency.base.meaning import Meaning, check_meaning, joint_meaning, meanings_of
-from tfsaliency.base.structure import flatten, map_parts, optional_parts, skeleton, unflatten
+from tfsaliency.base.structure import flatten, map_parts, optional_parts, part_names, skeleton, unflatten
 from tfsaliency.base.words import column_names, for_parts, merged, token_names
 from tfsaliency.explanation.files import read, write
 from tfsaliency.explanation.several import stacked
@@ -43,8 +43,8 @@ class Explanation:
         provenance: versions, the model's name and fingerprint, the target and the time in seconds; ``"layer"`` for a
             map over the places of a layer; ``"held"``: the parts of the inputs that nothing is explained of, and why;
             ``"ids"``: the parts that are ids, and not numbers; ``"grey"``: the parts that are pictures without an axis
-            of channels; ``"padded"``: the parts whose rows may be filled up; ``"baseline"``: what a baseline that was
-            not given stands for.
+            of channels; ``"padded"``: the parts whose rows may be filled up; ``"by_word"``: the parts whose values
+            `by_word` merged; ``"baseline"``: what a baseline that was not given stands for.
         tokens: the words of a text that the model splits, or what `named` calls the tokens, ``(N, T)``, filled up with
             ``""``; in the structure of the inputs, with None for any other part. None where nothing has words.
         feature_names: what `named` calls the columns of a table, ``(F,)``; in the structure of the inputs, with None
@@ -222,7 +222,11 @@ class Explanation:
             values.append(found.values)
             words.append(found.words)
         form = skeleton(self.inputs)
-        return dataclasses.replace(self, values=unflatten(form, values), tokens=unflatten(form, words))
+        is_merged = zip(part_names(self.inputs), for_parts(texts, self.inputs, "texts"), strict=True)
+        provenance = {**self.provenance, "by_word": [name for name, text in is_merged if text is not None]}
+        return dataclasses.replace(
+            self, values=unflatten(form, values), tokens=unflatten(form, words), provenance=provenance
+        )
 
     def _of_parts(self, known: Any, given: Any, name: str, named: Callable[[Any, np.ndarray], np.ndarray]) -> Any:
         """What is known of each part, replaced by what the user gives for some; None where nothing is known."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, before
+from tfsaliency.graph.encodings import encodings_in
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
@@ -68,6 +69,7 @@ class Lookup(NamedTuple):
         index: the ids that they are made of, ``(N, ...)``. Those of a bag may lie in one row, with ``splits``.
         pad: the id that fills up short rows; None where no id is masked.
         made_by: for vectors, the operations that make them of the ids, in order. The first reads a table.
+        encoding: what makes the numbers, as integers, where a layer puts several encodings together to ``tensor``.
     """
 
     parts: frozenset[int]
@@ -76,6 +78,7 @@ class Lookup(NamedTuple):
     index: tf.Tensor
     pad: Pad | None = None
     made_by: tuple[tf.Operation, ...] = ()
+    encoding: tf.Operation | None = None
 
     @property
     def distinct(self) -> tf.Operation | None:
@@ -85,7 +88,7 @@ class Lookup(NamedTuple):
     @property
     def splits(self) -> tf.Tensor | None:
         """Where each sample's ids begin, for a bag of rows of different lengths; else None."""
-        maker = before(self.tensor, IDENTITIES).op
+        maker = self.encoding or before(self.tensor, IDENTITIES).op
         return maker.inputs[0] if maker.type == "RaggedBincount" else None
 
 
@@ -205,8 +208,15 @@ class _Walk:
 
     def _found(self, op: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> None:
         lookup = _lookup(op, result, parts, self._seen)
+        encodings = encodings_in(op.inputs[0]) if op.type == "Cast" else []
         if op.type in GATHERS and op.inputs[0].ref() in self._dependent:
             self._give_up(parts, CHOOSES, op)
+        elif encodings and (lookup is None or lookup.kind == "number"):
+            for each in encodings:
+                seen = self._seen.get(each.outputs[0].ref())
+                encoded = None if seen is None else _encoded(each, each.outputs[0], seen.parts)
+                if encoded is not None:
+                    self.lookups.append(encoded._replace(tensor=result, encoding=each))
         elif lookup is None:
             self._give_up(parts, NOT_LAST if before(result, IDENTITIES).op.type == "OneHot" else UNKNOWN, op)
         else:
@@ -261,6 +271,14 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
         once = distinct(index)
         made_by = tuple(ancestors(result, known=gather.inputs))
         return Lookup(parts, "vectors", result, index if once is None else once.inputs[0], made_by=made_by)
+    encoded = _encoded(maker, result, parts)
+    if encoded is None and op.type == "Cast":
+        return Lookup(parts, "number", result, op.inputs[0])
+    return encoded
+
+
+def _encoded(maker: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> Lookup | None:
+    """The numbers that an operation makes to encode ids, along their last axis; None where it makes none."""
     if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
         return Lookup(parts, "one-hot", result, maker.inputs[0])
     if maker.type in BAGS:
@@ -268,8 +286,6 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
         # Of a single place the whole row is about its id.
         is_single = index.shape.rank == 2 and index.shape[1] == 1
         return Lookup(parts, "one-hot" if is_single else "bag", result, index)
-    if op.type == "Cast":
-        return Lookup(parts, "number", result, op.inputs[0])
     return None
 
 

@@ -165,6 +165,8 @@ def blur_for(height: int) -> Made:
 
 def _bound(metric: Metric | type[Metric], explainer: Explainer) -> Metric:
     """A metric of this model, or of this explainer."""
+    if not isinstance(metric, Metric) and not (isinstance(metric, type) and issubclass(metric, Metric)):
+        raise TypeError(f"metrics is a list of metrics, as [tfs.metrics.Deletion]. Received: {metric!r}")
     given = subject_of(metric, explainer)
     return metric(**given) if isinstance(metric, type) else dataclasses.replace(metric, **given)
 

@@ -15,7 +15,7 @@ class Places(NamedTuple):
 
     Attributes:
         relevance: ``(N, P)`` float64. Channels are summed where values are signed; else the largest counts.
-        present: ``(N, P)``, False for what fills up short texts.
+        present: ``(N, P)``, False for what fills up short texts, and for a part of which nothing is explained.
         shapes: the axes of the places of each part.
     """
 
@@ -98,7 +98,7 @@ def places_of(explanation: Explanation) -> Places:
     """The places of an explanation.
 
     Raises:
-        ValueError: it explains several targets, or its values are pictures.
+        ValueError: it explains several targets, its values are pictures, or not at the places of the inputs.
     """
     if explanation.has_several:
         raise ValueError(
@@ -109,16 +109,28 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    grey, padded = (_named_in(explanation, kind) for kind in ("grey", "padded"))
+    grey, padded, held, merged = (_named_in(explanation, kind) for kind in ("grey", "padded", "held", "by_word"))
     relevance, present, shapes = [], [], []
-    parts = zip(values, inputs, tokens, padded, grey, explanation.meanings, strict=True)
-    for part, given, words, may_be_padded, is_grey, meaning in parts:
-        part = _with_channels(part, is_grey)
+    parts = zip(values, inputs, tokens, padded, grey, held, merged, explanation.meanings, strict=True)
+    for part, given, words, may_be_padded, is_grey, is_held, is_merged, meaning in parts:
+        part, given = (_with_channels(each, is_grey) for each in (part, given))
+        if is_merged or (given.dtype.kind != "U" and _grid(part) != _grid(given)):
+            raise ValueError(
+                f"A metric hides places of the inputs. Received: values of shape {part.shape}, "
+                f"{'merged to words, ' * is_merged}for inputs of shape {given.shape}. Measure the explanation before "
+                "its places were put together."
+            )
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))
-        present.append(_present(part, given, words, may_be_padded).reshape(len(part), -1))
+        is_there = np.zeros_like(per_place, bool) if is_held else _present(part, given, words, may_be_padded)
+        present.append(is_there.reshape(len(part), -1))
     return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes))
+
+
+def _grid(part: np.ndarray) -> tuple[int, ...]:
+    """The axes of the places of values or inputs."""
+    return part.shape[1:] if part.ndim < 3 else part.shape[1:-1]
 
 
 def _per_place(part: np.ndarray, meaning: str) -> np.ndarray:

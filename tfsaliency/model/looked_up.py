@@ -127,11 +127,13 @@ class LookedUp(Leaf):
 
     def __init__(self, lookup: Lookup):
         self.lookup, self.traced = lookup, lookup.tensor
-        inner, kind = tuple(self.traced.shape[1:]), lookup.kind
+        own = self.traced if lookup.encoding is None else lookup.encoding.outputs[0]
+        inner, kind = tuple(own.shape[1:]), lookup.kind
         # A table of one axis has a single number for each id.
         has_vectors = kind == "vectors" and self.traced.shape.rank > lookup.index.shape.rank
         self.adds, self.is_of_ids = has_vectors or kind == "one-hot", kind != "number"
-        self.shape = (1, *inner) if self.adds and len(inner) == 1 else inner
+        self._is_widened = self.adds and len(inner) == 1
+        self.shape = (1, *inner) if self._is_widened else inner
         if kind in ("vectors", "one-hot"):
             self.nothing = (
                 "the mean of all ids" if lookup.pad is None else f"the id that fills up short rows, {lookup.pad.id:g}"
@@ -154,12 +156,11 @@ class LookedUp(Leaf):
         beside = [each for op in lookup.made_by for each in op.inputs if each.ref() not in made]
         return [self.traced, lookup.index, *splits, *beside, *([lookup.pad.ids] if lookup.pad else [])]
 
-    @property
-    def _is_widened(self) -> bool:
-        return bool(len(self.shape) == self.traced.shape.rank)
-
     def entered(self, values: Values) -> tf.Tensor:
-        numbers = tf.cast(values[self.traced], tf.float32)
+        return self._seen(values[self.traced])
+
+    def _seen(self, numbers: tf.Tensor) -> tf.Tensor:
+        numbers = tf.cast(numbers, tf.float32)
         numbers = tf.expand_dims(numbers, axis=1) if self._is_widened else numbers
         # A layer may know more of a shape than TensorFlow finds out again.
         return tf.ensure_shape(numbers, [None, *self.shape])

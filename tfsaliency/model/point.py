@@ -16,6 +16,7 @@ from tfsaliency.graph.layouts import layout_of_input
 from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
+from tfsaliency.model.encoded import Encoded
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import GreyPicture, LookedUp, Number
 from tfsaliency.model.readings import Readings, SideBySide
@@ -32,11 +33,13 @@ class PartKind(NamedTuple):
         is_grey: whether it is pictures without an axis of channels, which methods see with one.
         may_be_padded: whether its rows may be filled up: numbers of which the model masks some, and ids that are all
             looked up in one table.
+        why_held: why nothing is explained of it; empty where something is.
     """
 
     is_of_ids: bool = False
     is_grey: bool = False
     may_be_padded: bool = False
+    why_held: str = ""
 
 
 class Entered(NamedTuple):
@@ -79,7 +82,6 @@ class Point(Traced):
         is_reached: whether a gradient may reach anything.
         is_inputs: whether all inputs are numbers, and nothing else is explained.
         kinds: what each part of the inputs is.
-        why_held: why nothing is explained of a part of the inputs, by its name.
         cautions: what a user is warned of, one sentence each.
 
     Raises:
@@ -95,10 +97,9 @@ class Point(Traced):
             # Whoever asks for the gradient says where it ends.
             found = Entries(frozenset(range(len(self._parts))), (), {}, {})
         parts = part_names(model.inputs)
-        self.why_held = {parts[place]: why for place, why in found.held.items()}
         self.cautions = [self._said_of_flag(parts[place], op) for place, op in found.compared.items()]
         if not found.numbers and not found.lookups:
-            told = "; ".join(f"{name}: {why}" for name, why in self.why_held.items())
+            told = "; ".join(f"{parts[place]}: {why}" for place, why in found.held.items())
             raise ValueError(
                 f"Nothing of the inputs becomes a real number that the output depends on, so nothing has a gradient "
                 f"({told}). Occlusion and RISE need none. {self._without_gradient()}"
@@ -120,7 +121,9 @@ class Point(Traced):
         ]
         self._order = [each for leaf in self._leaves for each in leaf.order]
         self.kinds = [
-            PartKind(self._is_of_ids(place), self._is_grey(place), self._may_be_padded(place))
+            PartKind(
+                self._is_of_ids(place), self._is_grey(place), self._may_be_padded(place), found.held.get(place, "")
+            )
             for place in range(len(self._parts))
         ]
         self._has_grey = any(kind.is_grey for kind in self.kinds)
@@ -149,6 +152,8 @@ class Point(Traced):
         return is_row or any(isinstance(leaf, Number) and leaf.fillers for leaf in self._at[place])
 
     def _looked_up_by(self, lookup: Lookup) -> Sequence[LookedUp]:
+        if lookup.encoding is not None:
+            return [Encoded(lookup)]
         return unbatched(lookup, self._parts) if is_unbatched(lookup, self._parts) else [LookedUp(lookup)]
 
     def _said_of_flag(self, name: str, op: tf.Operation) -> str:
