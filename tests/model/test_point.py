@@ -1148,8 +1148,23 @@ def test_encodings_that_are_put_together_as_integers_are_explained_as_floats_are
         "q": np.array([["b", "c", "a"], ["c", "c", "b"], ["a", "zz", "a"]]),
     }
     of_integers, of_floats = built(lambda y: y), built(lambda y: Cast()(y))
-    for method, explainer in OF_TOGETHER.items():
-        found, expected = (explainer(model).explain(x, 1) for model in (of_integers, of_floats))
+    # How the numbers of an encoding are followed is the same for all methods.
+    methods = OF_TOGETHER if name == "one-hot beside multi-hot" else ("Gradient", "DeepLIFT", "Occlusion")
+    for method in methods:
+        found, expected = (OF_TOGETHER[method](model).explain(x, 1) for model in (of_integers, of_floats))
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)
         for part in x:
             np.testing.assert_allclose(found.values[part], expected.values[part], atol=1e-5, err_msg=method)
+
+
+def test_encodings_that_are_added_as_integers_say_to_cast_them():
+    def built(made):
+        p, q = keras.Input((1,), dtype="string", name="p"), keras.Input((1,), dtype="string", name="q")
+        return keras.Model({"p": p, "q": q}, head(made(letters("one_hot")(p)) + made(letters("one_hot")(q))))
+
+    x = {"p": np.array([["a"], ["b"]]), "q": np.array([["b"], ["b"]])}
+    with pytest.raises(ValueError, match=r'Cast each encoding where it is made, y = keras.ops.cast\(y, "float32"\)'):
+        tfs.Gradient(built(lambda y: y)).explain(x, 1)
+    explanation = tfs.IntegratedGradients(built(lambda y: keras.ops.cast(y, "float32"))).explain(x, 1)
+    assert np.abs(explanation.diagnostics["completeness_gap"]).max() < 1e-2
+    assert all((np.abs(part) > 1e-3).all() for part in explanation.values.values())

@@ -47,8 +47,12 @@ def _followed(encoding: tf.Operation, tensor: tf.Tensor) -> np.ndarray:
 
 def _rearranged(op: tf.Operation) -> list[tf.Tensor]:
     """The sources whose numbers an operation puts in another order, or next to each other; none for any other one."""
-    if op.type == "ConcatV2":
-        return list(op.inputs)[:-1]
-    if op.type in JOINS:
-        return list(op.inputs)
-    return [op.inputs[0]] if op.type in (*IDENTITIES, *RESHAPES, *_PARTS) else []
+    if op.type in (*IDENTITIES, *RESHAPES):
+        return [op.inputs[0]]
+    if op.type not in (*JOINS, *_PARTS):
+        return []
+    moved, how = list(op.inputs), []
+    if op.type != "Pack":
+        end = len(moved) - 1 if op.type in JOINS else 1
+        moved, how = moved[:end], moved[end:]
+    return moved if all(tf.get_static_value(each) is not None for each in how) else []

@@ -6,8 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import alike
+from tfsaliency.graph.ancestry import alike, ancestors
 from tfsaliency.graph.lookups import Lookup, table_of
+from tfsaliency.graph.operations import BAGS
 from tfsaliency.graph.padding import Filler, fillers
 from tfsaliency.graph.places import Found, Origins
 from tfsaliency.graph.step import replay
@@ -284,9 +285,13 @@ class LookedUp(Leaf):
     def lost(self) -> ValueError:
         """The error of ids whose places in the inputs are not known."""
         op = self.lookup.index.op
+        is_encoded = any(each.type in (*BAGS, "OneHot") for each in ancestors(self.lookup.index))
+        advice = (
+            'Cast each encoding where it is made, y = keras.ops.cast(y, "float32"), or pass' if is_encoded else "Pass"
+        )
         return ValueError(
             f"The ids that {op.name!r}, an operation of type {op.type}, makes cannot be followed back to places of the "
-            "inputs. Pass what it makes to the model behind it, and explain that model."
+            f"inputs. {advice} what it makes to the model behind it, and explain that model."
         )
 
     def over(self, shares: list[tuple[tf.Tensor, tf.Tensor]], numbers: tf.Tensor, values: Values) -> tf.Tensor:
