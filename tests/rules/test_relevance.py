@@ -409,14 +409,14 @@ TABLES = ["epsilon_plus_flat", "epsilon", "gamma", "alpha2_beta1", "attention"]
 @pytest.mark.parametrize("writings", WRITINGS, ids=["layer", "root mean square"])
 @pytest.mark.parametrize("rules", TABLES)
 def test_a_normalization_has_one_map_however_it_is_written(rules, writings):
-    """In front of a convolution, of a sum and of a dense layer, which take constant scales as their own elsewhere."""
+    """In front of a sum, a convolution and a dense layer, of which the latter two take other scales for their own."""
 
     def built(function):
         x = keras.Input((6, 4))
         y = Normalized(function)(layers.Conv1D(5, 2, activation="relu")(x))
         y = y + layers.Conv1D(5, 3, padding="same", activation="silu")(y)
-        y = layers.Dense(5, "relu")(Normalized(function)(y))
-        return keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling1D()(Normalized(function)(y))))
+        y = layers.Conv1D(5, 1, activation="relu")(Normalized(function)(y))
+        return keras.Model(x, layers.Dense(2)(Normalized(function)(layers.GlobalAveragePooling1D()(y))))
 
     generator = np.random.default_rng(0)
     models = [built(function) for function in writings]
@@ -427,6 +427,32 @@ def test_a_normalization_has_one_map_however_it_is_written(rules, writings):
     expected, *others = (tfs.LRP(model, rules).explain(x, 1).values for model in models)
     for values in others:
         close(values, expected, 1e-3)
+
+
+@pytest.mark.parametrize("rules", ["epsilon_plus", "gamma", "alpha2_beta1"])
+def test_scales_behind_a_gate_belong_to_the_map_that_reads_them(rules):
+    """Only what is divided by its deviation has scales of its own: those of a squeeze and excitation have a reader."""
+
+    def built(normalization):
+        keras.utils.set_random_seed(0)
+        x = keras.Input((6, 6, 2))
+        y = layers.Conv2D(6, 3, activation="relu")(x)
+        y *= layers.Dense(6, "sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(y))
+        y = layers.Conv2D(4, 1, activation="relu")(normalization(y))
+        return keras.Model(x, layers.Dense(2)(layers.GlobalAveragePooling2D()(y)))
+
+    generator = np.random.default_rng(0)
+    model, twin = built(layers.BatchNormalization()), built(layers.Activation("linear"))
+    weights = [generator.normal(size=weight.shape) for weight in model.get_weights()]
+    gamma, beta, mean, variance = weights[4:8] = [*weights[4:7], np.abs(weights[7])]
+    model.set_weights(weights)
+    scale, (kernel, bias) = gamma / np.sqrt(variance + 1e-3), weights[8:10]
+    folded = [kernel * scale[:, None], bias + (beta - mean * scale) @ kernel[0, 0]]
+    twin.set_weights([*weights[:4], *folded, *weights[10:]])
+    x = generator.normal(size=(2, 6, 6, 2))
+    found, expected = (tfs.LRP(each, rules).explain(x, 1) for each in (model, twin))
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
+    close(found.values, expected.values, 1e-4)
 
 
 def test_zplus_conserves_where_every_unit_has_a_positive_part():

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What the temporary file of a path is called begins with the name in the path, as far as a name may be long.
-LONGEST = 40
+# A temporary file's name begins with so many letters of the one it gets: a name has at most 255 bytes.
+LETTERS = 40
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def appearing_whole(path: Path) -> Iterator[Path]:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write {path.name} to. Make it first.")
     # Another process or thread may be writing to the same path.
-    unfinished = path.with_name(f".{path.name[:LONGEST]}.{uuid.uuid4().hex}.unfinished")
+    unfinished = path.with_name(f".{path.name[:LETTERS]}.{uuid.uuid4().hex}.unfinished")
     try:
         yield unfinished
         unfinished.replace(path)

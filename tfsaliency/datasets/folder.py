@@ -19,6 +19,7 @@ from tfsaliency.version import __version__
 
 FORMAT = 1
 PART = re.compile(r"part-(\d{8})\.(?:parquet|json)")
+UNFINISHED = re.compile(rf"\.{PART.pattern}\..*\.unfinished")
 
 
 class Folder:
@@ -251,8 +252,9 @@ class Folder:
     def _remove_unfinished(self, shard: tuple[int, int]) -> None:
         """Removes what a process that was killed had begun to write."""
         index, count = shard
-        for path in self.path.rglob(".part-*.unfinished"):
-            if int(path.name[len(".part-") :].split(".")[0]) % count == index:
+        for path in self.path.rglob(".part-*"):
+            found = UNFINISHED.fullmatch(path.name)
+            if found and int(found[1]) % count == index:
                 path.unlink(missing_ok=True)
 
 

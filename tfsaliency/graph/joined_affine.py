@@ -16,7 +16,8 @@ from tfsaliency.graph.affine import (
     scale_and_shift,
     signal_place,
 )
-from tfsaliency.graph.operations import ADDITIONS, IDENTITIES, MOVES, MOVES_AFTER_AFFINE, MOVES_BEFORE_AFFINE, RESHAPES
+from tfsaliency.graph.normalizations import is_of_normalization, is_shift_of_normalization
+from tfsaliency.graph.operations import MOVES_AFTER_AFFINE, MOVES_BEFORE_AFFINE
 from tfsaliency.graph.readers import Readers
 from tfsaliency.graph.sign import never_negative
 from tfsaliency.graph.step import Step
@@ -67,7 +68,7 @@ def _maps_without(steps: list[Step], graph: Readers, free: dict[str, Step]) -> l
         if not _is_free_scale(step, free):
             continue
         reader = graph.only_reader(step)
-        if reader is not None and _is_shift_of_normalization(step, reader, graph):
+        if reader is not None and is_shift_of_normalization(step, reader, graph):
             _take([step, reader], free)
             joined.append(ShiftedSum(step, reader))
             continue
@@ -86,32 +87,6 @@ def _take(steps: list[Step], free: dict[str, Step]) -> None:
 
 def _is_free_scale(step: Step, free: dict[str, Step]) -> bool:
     return step.name in free and scale_and_shift(step) is not None
-
-
-def _is_shift_of_normalization(shift: Step, addition: Step, graph: Readers) -> bool:
-    """Whether the two end ``x s + (b - m s)``, with a factor ``s`` of each sample."""
-    is_sum = addition.type in ADDITIONS and addition.depends.count(True) == 2
-    if not is_sum or shift.type not in (*ADDITIONS, "Sub"):
-        return False
-    other = next(source for source in addition.sources if source is not shift.results[0])
-    first, second = graph.maker(other), graph.maker(shift.source)
-    if first is None or second is None or not _is_product(first) or not _is_product(second):
-        return False
-    return not {each.ref() for each in first.sources}.isdisjoint(each.ref() for each in second.sources)
-
-
-def _is_product(step: Step) -> bool:
-    return step.type in ("Mul", "RealDiv") and step.depends.count(True) == 2
-
-
-def _is_of_normalization(scale: Step, graph: Readers) -> bool:
-    """Whether a scale or shift is applied to a product of two signals, as the last of a normalization are."""
-    maker: Step | None = scale
-    while maker is not None and (
-        scale_and_shift(maker) is not None or maker.type in ("Cast", *MOVES, *RESHAPES, *IDENTITIES)
-    ):
-        maker = graph.maker(maker.source)
-    return maker is not None and _is_product(maker)
 
 
 def _channels(step: Step) -> int | None:
@@ -165,7 +140,7 @@ def _before(head: Step, graph: Readers, free: dict[str, Step]) -> list[Step]:
     while (step := graph.only_maker(last)) is not None and step.name in free:
         scale = scale_and_shift(step)
         if scale is not None:
-            if max(scale) > Extent.PER_CHANNEL or _is_of_normalization(step, graph):
+            if max(scale) > Extent.PER_CHANNEL or is_of_normalization(step, graph):
                 break
             steps.insert(0, step)
             keep = len(steps)
