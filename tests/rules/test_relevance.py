@@ -380,6 +380,14 @@ def shifted_last(x, gamma, beta):
     return x * scale - mean * scale + beta
 
 
+def without_scale(x, gamma, beta):
+    return by_hand(x, 1.0, beta)
+
+
+def without_scale_by_keras(x, gamma, beta):
+    return keras.ops.layer_normalization(x, None, beta, axis=-1, epsilon=1e-3)
+
+
 def root_mean_square(x, gamma, beta):
     return x / tf.sqrt(tf.reduce_mean(x * x, -1, keepdims=True) + 1e-3) * gamma
 
@@ -402,13 +410,23 @@ class Normalized(layers.Layer):
         return self.function(x, self.gamma, self.beta)
 
 
-WRITINGS = [[by_hand, by_tensorflow, by_keras, shifted_last], [root_mean_square, root_mean_square_in_one_scale]]
-TABLES = ["epsilon_plus_flat", "epsilon", "gamma", "alpha2_beta1", "attention"]
+WRITINGS = {
+    "layer": [by_hand, by_tensorflow, by_keras, shifted_last],
+    "without a scale": [without_scale, without_scale_by_keras],
+    "root mean square": [root_mean_square, root_mean_square_in_one_scale],
+}
+TABLES = {
+    **{name: name for name in ("epsilon_plus_flat", "epsilon", "gamma", "alpha2_beta1", "attention")},
+    "of signs": {kind(each): AlphaBeta(2, 1) for each in ("convolution", "dense", "normalization")},
+}
 
 
-@pytest.mark.parametrize("writings", WRITINGS, ids=["layer", "root mean square"])
-@pytest.mark.parametrize("rules", TABLES)
-def test_a_normalization_has_one_map_however_it_is_written(rules, writings):
+# A scale without a shift is a map of its own in one of the two ways only, where a table asks for its signs.
+PAIRS = [(table, form) for table in TABLES for form in WRITINGS if (table, form) != ("of signs", "root mean square")]
+
+
+@pytest.mark.parametrize(("table", "form"), PAIRS)
+def test_a_normalization_has_one_map_however_it_is_written(table, form):
     """In front of a sum, a convolution and a dense layer, of which the latter two take other scales for their own."""
 
     def built(function):
@@ -419,12 +437,12 @@ def test_a_normalization_has_one_map_however_it_is_written(rules, writings):
         return keras.Model(x, layers.Dense(2)(Normalized(function)(layers.GlobalAveragePooling1D()(y))))
 
     generator = np.random.default_rng(0)
-    models = [built(function) for function in writings]
+    models = [built(function) for function in WRITINGS[form]]
     weights = [generator.normal(size=weight.shape) for weight in models[0].get_weights()]
     for model in models:
         model.set_weights(weights)
     x = generator.normal(size=(2, 6, 4))
-    expected, *others = (tfs.LRP(model, rules).explain(x, 1).values for model in models)
+    expected, *others = (tfs.LRP(model, TABLES[table]).explain(x, 1).values for model in models)
     for values in others:
         close(values, expected, 1e-3)
 

@@ -65,18 +65,19 @@ def _maps_without(steps: list[Step], graph: Readers, free: dict[str, Step]) -> l
     """The maps made of scales and shifts that are still free, one after the other. Takes their steps."""
     joined: list[Affine] = []
     for step in steps:
-        if not _is_free_scale(step, free):
-            continue
         reader = graph.only_reader(step)
-        if reader is not None and is_shift_of_normalization(step, reader, graph):
+        if step.name in free and reader is not None and is_shift_of_normalization(step, reader, graph):
             _take([step, reader], free)
             joined.append(ShiftedSum(step, reader))
+        if not _is_free_scale(step, free):
             continue
         run = [step]
         while (after := graph.only_reader(run[-1])) is not None and _is_free_scale(after, free):
             run.append(after)
-        _take(run, free)
-        joined.append(Normalization(run))
+        # That of a mean which is subtracted is no scale that a rule should look at the sign of.
+        if any(each.type != "Neg" for each in run):
+            _take(run, free)
+            joined.append(Normalization(run))
     return joined
 
 

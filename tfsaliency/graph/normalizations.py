@@ -20,7 +20,7 @@ def is_of_normalization(scale: Step, graph: Readers) -> bool:
 def is_shift_of_normalization(shift: Step, addition: Step, graph: Readers) -> bool:
     """Whether the two end ``x s + (b - m s)``, with one over the deviation in ``s``."""
     is_sum = addition.type in ADDITIONS and addition.depends.count(True) == 2
-    if not is_sum or shift.type not in (*ADDITIONS, "Sub"):
+    if not is_sum or shift.type not in (*ADDITIONS, "Sub") or shift.depends.count(True) != 1:
         return False
     other = next(source for source in addition.sources if source is not shift.results[0])
     first, second = (graph.maker(each) for each in (other, shift.source))
