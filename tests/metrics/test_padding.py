@@ -147,7 +147,7 @@ def test_a_mask_that_is_held_changes_nothing(name, alone_and_beside_a_mask):
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-3, atol=1e-4)
 
 
-def test_values_at_other_places_than_the_inputs_are_refused(model):
+def test_values_at_other_places_than_the_inputs_are_not_hidden(model):
     explanation = tfs.DeepLIFT(model).explain(IDS, 1)
     # As many words as ids, in the longest text.
     offsets = [[(2 * place, 2 * place + 1) for place in range(6)], *[[(place, place + 1) for place in range(6)]] * 3]
@@ -156,7 +156,29 @@ def test_values_at_other_places_than_the_inputs_are_refused(model):
     x = np.random.default_rng(0).normal(size=(2, 5))
     table = keras.Sequential([keras.Input((5,)), layers.Dense(3)])
     summed = tfs.GradientTimesInput(table).explain(x, 1).map(tfs.transforms.sum_channels)
-    for measured in (words, summed):
-        for metric in (tfs.metrics.Deletion(model), tfs.metrics.SingleDeletion(model), tfs.metrics.Gini()):
-            with pytest.raises(ValueError, match="Measure the explanation before its places were put together"):
+    pictures = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(3, 3, strides=2, activation="relu")])
+    pictures.add(layers.GlobalAveragePooling2D())
+    coarse = tfs.GradCAM(pictures, upsample=False).explain(np.random.default_rng(0).normal(size=(2, 8, 8, 1)), 1)
+    for of_model, measured in ((model, words), (table, summed), (pictures, coarse)):
+        for metric in (tfs.metrics.Deletion(of_model), tfs.metrics.SingleDeletion(of_model)):
+            with pytest.raises(
+                ValueError, match="Measure it before by_word or such a transform, or with upsample=True"
+            ):
                 metric.measure(measured)
+        assert tfs.metrics.Gini().measure(measured).values.shape == (len(measured),)
+
+
+def test_each_id_is_a_place_also_where_several_are_in_a_row():
+    """Words of letters, ``(N, T, K)``."""
+    keras.utils.set_random_seed(0)
+    table, last = layers.Embedding(9, 4), layers.Dense(2)
+    ids = np.random.default_rng(0).integers(1, 9, size=(3, 4, 2))
+    letters, flat = keras.Input((4, 2), dtype="int32"), keras.Input((8,), dtype="int32")
+    of_letters = keras.Model(letters, last(layers.Flatten()(table(letters))))
+    of_flat = keras.Model(flat, last(layers.Flatten()(table(flat))))
+    for metric in (tfs.metrics.SingleDeletion, tfs.metrics.Deletion, lambda model: tfs.metrics.Gini()):
+        found = metric(of_letters).measure(tfs.DeepLIFT(of_letters).explain(ids, 1))
+        expected = metric(of_flat).measure(tfs.DeepLIFT(of_flat).explain(ids.reshape(3, 8), 1))
+        np.testing.assert_allclose(found.values, expected.values, rtol=1e-5)
+    table = tfs.metrics.compare([tfs.DeepLIFT(of_letters)], ids, 1, metrics=[tfs.metrics.Deletion])
+    assert np.isfinite(table.values[:, 0]).all()

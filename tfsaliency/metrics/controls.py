@@ -34,7 +34,7 @@ def controls_of(
     first, places = explanations[0], [places_of(each) for each in explanations]
     # A stream of its own: many inputs are drawn with the seed 0 too.
     generator = np.random.default_rng([seed, *b"controls"])
-    relevance, (_, present, shapes) = places[0].relevance, places[0]
+    relevance, present, shapes = places[0].relevance, places[0].present, places[0].shapes
     made: dict[str, np.ndarray | None] = {
         "random": generator.normal(size=relevance.shape),
         "random, as smooth": _as_smooth(first, places, generator),
@@ -54,7 +54,9 @@ def controls_of(
 def _with(explanation: Explanation, places: Places, per_place: np.ndarray, name: str) -> Explanation:
     """An explanation with one number for each place."""
     parts = zip(places.parts(per_place), flatten(explanation.values), strict=True)
-    values = [(part[..., None] if of.ndim > 2 else part).astype("float32") for part, of in parts]
+    # One channel where there may be several.
+    forms = [(part, of.shape if part.size == of.size else (*part.shape, 1)) for part, of in parts]
+    values = [part.reshape(shape).astype("float32") for part, shape in forms]
     return dataclasses.replace(
         explanation, values=unflatten(skeleton(explanation.values), values), method=name, meaning="signed"
     )

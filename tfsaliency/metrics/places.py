@@ -17,11 +17,13 @@ class Places(NamedTuple):
         relevance: ``(N, P)`` float64. Channels are summed where values are signed; else the largest counts.
         present: ``(N, P)``, False for what fills up short texts, and for a part of which nothing is explained.
         shapes: the axes of the places of each part.
+        is_of_inputs: whether they are all places of the inputs, and not words or a coarser map.
     """
 
     relevance: np.ndarray
     present: np.ndarray
     shapes: tuple[tuple[int, ...], ...]
+    is_of_inputs: bool
 
     def parts(self, per_place: np.ndarray) -> list[np.ndarray]:
         """Numbers ``(..., P)``, for each part ``(..., *places)``."""
@@ -98,7 +100,7 @@ def places_of(explanation: Explanation) -> Places:
     """The places of an explanation.
 
     Raises:
-        ValueError: it explains several targets, its values are pictures, or not at the places of the inputs.
+        ValueError: it explains several targets, or its values are pictures.
     """
     if explanation.has_several:
         raise ValueError(
@@ -109,23 +111,22 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    grey, padded, held, merged = (_named_in(explanation, kind) for kind in ("grey", "padded", "held", "by_word"))
+    grey, padded, held, ids = (_named_in(explanation, kind) for kind in ("grey", "padded", "held", "ids"))
     relevance, present, shapes = [], [], []
-    parts = zip(values, inputs, tokens, padded, grey, held, merged, explanation.meanings, strict=True)
-    for part, given, words, may_be_padded, is_grey, is_held, is_merged, meaning in parts:
+    is_of_inputs = not explanation.provenance.get("by_word")
+    parts = zip(values, inputs, tokens, padded, grey, held, ids, explanation.meanings, strict=True)
+    for part, given, words, may_be_padded, is_grey, is_held, is_of_ids, meaning in parts:
         part, given = (_with_channels(each, is_grey) for each in (part, given))
-        if is_merged or (given.dtype.kind != "U" and _grid(part) != _grid(given)):
-            raise ValueError(
-                f"A metric hides places of the inputs. Received: values of shape {part.shape}, "
-                f"{'merged to words, ' * is_merged}for inputs of shape {given.shape}. Measure the explanation before "
-                "its places were put together."
-            )
+        if is_of_ids and part.ndim > 2:
+            # Each id is a place, also where several are in a row of the input, as letters in words.
+            part, given = part[..., None], given[..., None]
+        is_of_inputs &= given.dtype.kind == "U" or _grid(part) == _grid(given)
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))
         is_there = np.zeros_like(per_place, bool) if is_held else _present(part, given, words, may_be_padded)
         present.append(is_there.reshape(len(part), -1))
-    return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes))
+    return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes), is_of_inputs)
 
 
 def _grid(part: np.ndarray) -> tuple[int, ...]:

@@ -134,6 +134,13 @@ class OfModel(Metric):
         for explanation in explanations:
             self.check(explanation)
         maps = [places_of(explanation) for explanation in explanations]
+        for explanation, places in zip(explanations, maps, strict=True):
+            if not places.is_of_inputs:
+                raise ValueError(
+                    "A metric that hides places needs a value for each place of the inputs. Received: "
+                    f"{explanation!r}, whose places were put together, or whose map was not enlarged. Measure it "
+                    "before by_word or such a transform, or with upsample=True."
+                )
         first, *others = explanations
         subject = Subject(self.model, first, target)
         for other in others:
