@@ -177,9 +177,11 @@ class Explainer(Method):
             direct = answer if innermost is self else ask(innermost, inputs, target, batch_size=batch_size)
             check_sum(innermost, direct)
         seconds = time.perf_counter() - start
-        values, given = answer.result.values, answer.batch.given
+        values, given, notes = answer.result.values, answer.batch.given, answer.notes
         if self.keeps_vectors:
             values, given = values["values"], values["vectors"]
+            # Vectors are numbers.
+            notes.pop("ids", None)
         # Of an id the length of its vector of slopes is told.
         is_length = [self.gives_slopes and kind.is_of_ids for kind in answer.function.kinds]
         meanings = ["magnitude" if of_length else self.meaning for of_length in is_length]
@@ -192,7 +194,7 @@ class Explainer(Method):
             meaning=meanings,
             diagnostics=answer.diagnostics,
             explained=answer.function.explained,
-            provenance=provenance(self.model, answer.target, seconds) | answer.notes,
+            provenance=provenance(self.model, answer.target, seconds) | notes,
             tokens=answer.tokens,
         )
 

@@ -851,6 +851,12 @@ def test_the_vectors_keep_their_values(recurrent, tmp_path):
     explanation.save(tmp_path / "vectors.npz")
     np.testing.assert_array_equal(tfs.Explanation.load(tmp_path / "vectors.npz").values, explanation.values)
     explanation.plot()
+    # They are numbers: a transform multiplies by them, and a metric has one place for each id.
+    times_input = explanation.map(tfs.transforms.times_input)
+    np.testing.assert_allclose(times_input.values, gradient * vectors, rtol=1e-5, atol=1e-7)
+    summed = times_input.map(tfs.transforms.sum_channels)
+    gini = tfs.metrics.Gini()
+    np.testing.assert_allclose(gini.measure(times_input).values, gini.measure(summed).values, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", [tfs.IntegratedGradients, tfs.DeepLIFT, tfs.GradientTimesInput])
