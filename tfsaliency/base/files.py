@@ -1,3 +1,4 @@
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -5,6 +6,7 @@ from pathlib import Path
 
 # A temporary file's name begins with so many letters of the one it gets: a name has at most 255 bytes.
 LETTERS = 40
+UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]+\.unfinished")
 
 
 @contextmanager
@@ -23,3 +25,9 @@ def appearing_whole(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def left_unfinished(folder: Path) -> list[tuple[str, Path]]:
+    """What killed processes had begun to write in a folder, or below: the name that it was to get, and its path."""
+    found = ((UNFINISHED.fullmatch(path.name), path) for path in folder.rglob(".*.unfinished"))
+    return [(match[1], path) for match, path in found if match]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsaliency.base.extra import require
-from tfsaliency.base.files import appearing_whole
+from tfsaliency.base.files import appearing_whole, left_unfinished
 from tfsaliency.datasets.arrow import KEY, parquet
 from tfsaliency.datasets.rows import BadRow
 from tfsaliency.model.identity import as_json, differences
@@ -19,7 +19,6 @@ from tfsaliency.version import __version__
 
 FORMAT = 1
 PART = re.compile(r"part-(\d{8})\.(?:parquet|json)")
-UNFINISHED = re.compile(rf"\.{PART.pattern}\..*\.unfinished")
 
 
 class Folder:
@@ -252,9 +251,9 @@ class Folder:
     def _remove_unfinished(self, shard: tuple[int, int]) -> None:
         """Removes what a process that was killed had begun to write."""
         index, count = shard
-        for path in self.path.rglob(".part-*"):
-            found = UNFINISHED.fullmatch(path.name)
-            if found and int(found[1]) % count == index:
+        for name, path in left_unfinished(self.path):
+            part = PART.fullmatch(name)
+            if part and int(part[1]) % count == index:
                 path.unlink(missing_ok=True)
 
 

@@ -212,8 +212,9 @@ class Explanation:
             return stacked([one.by_word(texts, offsets) for one in self.each()], self.provenance["target"])
         names = optional_parts(self.tokens, self.values)
         per_part = (for_parts(given, self.inputs, name) for name, given in (("texts", texts), ("offsets", offsets)))
-        values, words = [], []
-        for part, name, meaning, text, spans in zip(flatten(self.values), names, self.meanings, *per_part, strict=True):
+        values, words, by_word = [], [], []
+        parts = zip(part_names(self.inputs), flatten(self.values), names, self.meanings, *per_part, strict=True)
+        for place, part, name, meaning, text, spans in parts:
             if text is None:
                 values.append(part)
                 words.append(name)
@@ -221,11 +222,13 @@ class Explanation:
             found = merged(part, name, text, spans, by_norm=meaning == "magnitude")
             values.append(found.values)
             words.append(found.words)
+            by_word.append(place)
         form = skeleton(self.inputs)
-        is_merged = zip(part_names(self.inputs), for_parts(texts, self.inputs, "texts"), strict=True)
-        provenance = {**self.provenance, "by_word": [name for name, text in is_merged if text is not None]}
         return dataclasses.replace(
-            self, values=unflatten(form, values), tokens=unflatten(form, words), provenance=provenance
+            self,
+            values=unflatten(form, values),
+            tokens=unflatten(form, words),
+            provenance={**self.provenance, "by_word": by_word},
         )
 
     def _of_parts(self, known: Any, given: Any, name: str, named: Callable[[Any, np.ndarray], np.ndarray]) -> Any:

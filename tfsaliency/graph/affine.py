@@ -315,7 +315,7 @@ class Normalization(Affine):
         return x * (self.weights if weights is None else weights)
 
 
-class ShiftedSum(Affine):
+class ShiftedSum(Normalization):
     """``z = (a + c) + b``, written ``a + (c + b)``.
 
     A normalization of each sample, ``(x - m) s + b``, is often written ``x s + (b - m s)``. Its shift ``b`` is that of
@@ -330,14 +330,13 @@ class ShiftedSum(Affine):
     """
 
     def __init__(self, shift: Step, addition: Step):
-        super().__init__(NORMALIZATION, [shift, addition], addition)
-        self._shift = shift
+        super().__init__([shift, addition])
         self.sum = _Sum(shift, addition)
         self.sources, self.depends = self.sum.sources, self.sum.depends
 
     def at(self, values: Values) -> Self:
         bound = super().at(values)
-        bound._shift, bound.sum = self._shift.at(values), self.sum.at(values)
+        bound.sum = self.sum.at(values)
         return bound
 
     @property
@@ -350,10 +349,8 @@ class ShiftedSum(Affine):
 
     @property
     def bias(self) -> tf.Tensor:
-        return tf.convert_to_tensor(_scale_of(self._shift).shift, self.z.dtype)
-
-    def linear(self, x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-        return x * (self.weights if weights is None else weights)
+        # One that spreads over the channels is no scale and shift elsewhere.
+        return tf.convert_to_tensor(_scale_of(self._steps[0]).shift, self.z.dtype)
 
     def run(self, *inputs: tf.Tensor) -> list[tf.Tensor]:
         return [self.sum.run(*inputs)[0] + self.bias]

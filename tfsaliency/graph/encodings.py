@@ -14,12 +14,16 @@ _PARTS = ("Slice", "StridedSlice", "Transpose")
 ELSEWHERE = -1
 
 
+def is_encoder(op: tf.Operation) -> bool:
+    """Whether an operation encodes ids along the last axis of what it makes."""
+    is_one_hot = op.type == "OneHot" and op.get_attr("axis") in (-1, op.outputs[0].shape.rank - 1)
+    return is_one_hot or op.type in BAGS
+
+
 def encodings_in(tensor: tf.Tensor) -> list[tf.Operation]:
     """The operations that make the encodings which whole numbers are rearranged from; none where they are more."""
     op = tensor.op
-    if op.type == "OneHot":
-        return [op] if op.get_attr("axis") in (-1, tensor.shape.rank - 1) else []
-    if op.type in BAGS:
+    if is_encoder(op):
         return [op]
     found = list(map(encodings_in, _rearranged(op)))
     is_known = found and all(found) and None not in tensor.shape[1:]
@@ -37,7 +41,7 @@ def places_of(encoding: tf.Operation, tensor: tf.Tensor) -> np.ndarray:
 
 def _followed(encoding: tf.Operation, tensor: tf.Tensor) -> np.ndarray:
     op, own = tensor.op, (1, *tensor.shape[1:])
-    if op.type in (*BAGS, "OneHot"):
+    if is_encoder(op):
         return np.arange(np.prod(own)).reshape(own) if op is encoding else np.full(own, ELSEWHERE)
     moved = {source.ref(): _followed(encoding, source) for source in _rearranged(op)}
     if op.type in (*IDENTITIES, *RESHAPES):

@@ -11,11 +11,10 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import ancestors, before
-from tfsaliency.graph.encodings import encodings_in
+from tfsaliency.graph.encodings import encodings_in, is_encoder
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
-    BAGS,
     CHOICES,
     CONVOLUTIONS,
     DISTINCT,
@@ -79,6 +78,11 @@ class Lookup(NamedTuple):
     pad: Pad | None = None
     made_by: tuple[tf.Operation, ...] = ()
     encoding: tf.Operation | None = None
+
+    @property
+    def own(self) -> tf.Tensor:
+        """The numbers of these ids alone: of an encoding, before others are put beside it."""
+        return self.tensor if self.encoding is None else self.encoding.outputs[0]
 
     @property
     def distinct(self) -> tf.Operation | None:
@@ -208,15 +212,12 @@ class _Walk:
 
     def _found(self, op: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> None:
         lookup = _lookup(op, result, parts, self._seen)
-        encodings = encodings_in(op.inputs[0]) if op.type == "Cast" else []
+        encodings = encodings_in(op.inputs[0]) if lookup is not None and lookup.kind == "number" else []
         if op.type in GATHERS and op.inputs[0].ref() in self._dependent:
             self._give_up(parts, CHOOSES, op)
-        elif encodings and (lookup is None or lookup.kind == "number"):
-            for each in encodings:
-                seen = self._seen.get(each.outputs[0].ref())
-                encoded = None if seen is None else _encoded(each, each.outputs[0], seen.parts)
-                if encoded is not None:
-                    self.lookups.append(encoded._replace(tensor=result, encoding=each))
+        elif encodings:
+            known = ((each, self._seen.get(each.outputs[0].ref())) for each in encodings)
+            self.lookups += [_encoded(each, result, seen.parts, encoding=each) for each, seen in known if seen]
         elif lookup is None:
             self._give_up(parts, NOT_LAST if before(result, IDENTITIES).op.type == "OneHot" else UNKNOWN, op)
         else:
@@ -271,22 +272,21 @@ def _lookup(op: tf.Operation, result: tf.Tensor, parts: frozenset[int], seen: di
         once = distinct(index)
         made_by = tuple(ancestors(result, known=gather.inputs))
         return Lookup(parts, "vectors", result, index if once is None else once.inputs[0], made_by=made_by)
-    encoded = _encoded(maker, result, parts)
-    if encoded is None and op.type == "Cast":
+    if is_encoder(maker):
+        return _encoded(maker, result, parts)
+    if op.type == "Cast":
         return Lookup(parts, "number", result, op.inputs[0])
-    return encoded
-
-
-def _encoded(maker: tf.Operation, result: tf.Tensor, parts: frozenset[int]) -> Lookup | None:
-    """The numbers that an operation makes to encode ids, along their last axis; None where it makes none."""
-    if maker.type == "OneHot" and maker.get_attr("axis") in (-1, result.shape.rank - 1):
-        return Lookup(parts, "one-hot", result, maker.inputs[0])
-    if maker.type in BAGS:
-        index = maker.inputs[1 if maker.type == "RaggedBincount" else 0]
-        # Of a single place the whole row is about its id.
-        is_single = index.shape.rank == 2 and index.shape[1] == 1
-        return Lookup(parts, "one-hot" if is_single else "bag", result, index)
     return None
+
+
+def _encoded(
+    maker: tf.Operation, result: tf.Tensor, parts: frozenset[int], encoding: tf.Operation | None = None
+) -> Lookup:
+    """The numbers that an operation makes to encode ids."""
+    index = maker.inputs[1 if maker.type == "RaggedBincount" else 0]
+    # Of a single place the whole row of a bag is about its id.
+    is_single = maker.type == "OneHot" or (index.shape.rank == 2 and index.shape[1] == 1)
+    return Lookup(parts, "one-hot" if is_single else "bag", result, index, encoding=encoding)
 
 
 def _is_indexed(gather: tf.Operation, seen: dict[Any, _Seen]) -> bool:

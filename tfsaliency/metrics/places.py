@@ -60,8 +60,8 @@ def agreement(first: Places, second: Places) -> np.ndarray:
 
 def with_channels(explanation: Explanation) -> list[np.ndarray]:
     """The parts of the inputs; grey pictures without an axis of channels get one."""
-    parts = zip(flatten(explanation.inputs), _named_in(explanation, "grey"), strict=True)
-    return [_with_channels(*each) for each in parts]
+    parts = zip(flatten(explanation.inputs), _kinds(explanation), strict=True)
+    return [_with_channels(part, "grey" in kinds) for part, kinds in parts]
 
 
 def _with_channels(part: np.ndarray, is_grey: bool) -> np.ndarray:
@@ -91,9 +91,11 @@ def as_passed(pictures: np.ndarray, explanation: Explanation) -> Any:
     return unflatten(skeleton(explanation.inputs), [pictures.reshape(-1, *part.shape[1:])])
 
 
-def _named_in(explanation: Explanation, kind: str) -> list[bool]:
-    """For each part of the inputs whether the record counts it to a kind."""
-    return [name in explanation.provenance.get(kind, ()) for name in part_names(explanation.values)]
+def _kinds(explanation: Explanation) -> list[set[str]]:
+    """For each part of the inputs the kinds that the record counts it to."""
+    counted = {kind: explanation.provenance.get(kind, ()) for kind in ("grey", "held", "ids", "padded")}
+    names = part_names(explanation.values)
+    return [{kind for kind, parts in counted.items() if name in parts} for name in names]
 
 
 def places_of(explanation: Explanation) -> Places:
@@ -111,19 +113,19 @@ def places_of(explanation: Explanation) -> Places:
         raise InapplicableError(f"Values that are pictures say nothing about places. Received: {explanation.method}")
     values, inputs = flatten(explanation.values), flatten(explanation.inputs)
     tokens = optional_parts(explanation.tokens, explanation.values)
-    grey, padded, held, ids = (_named_in(explanation, kind) for kind in ("grey", "padded", "held", "ids"))
     relevance, present, shapes = [], [], []
     is_of_inputs = not explanation.provenance.get("by_word")
-    parts = zip(values, inputs, tokens, padded, grey, held, ids, explanation.meanings, strict=True)
-    for part, given, words, may_be_padded, is_grey, is_held, is_of_ids, meaning in parts:
-        part, given = (_with_channels(each, is_grey) for each in (part, given))
-        if is_of_ids and part.ndim > 2:
+    parts = zip(values, inputs, tokens, _kinds(explanation), explanation.meanings, strict=True)
+    for part, given, words, kinds, meaning in parts:
+        part, given = (_with_channels(each, "grey" in kinds) for each in (part, given))
+        if "ids" in kinds and part.ndim > 2:
             # Each id is a place, also where several are in a row of the input, as letters in words.
             part, given = part[..., None], given[..., None]
         is_of_inputs &= given.dtype.kind == "U" or _grid(part) == _grid(given)
         per_place = _per_place(part, meaning)
         shapes.append(per_place.shape[1:])
         relevance.append(per_place.reshape(len(part), -1))
+        is_held, may_be_padded = "held" in kinds, "padded" in kinds
         is_there = np.zeros_like(per_place, bool) if is_held else _present(part, given, words, may_be_padded)
         present.append(is_there.reshape(len(part), -1))
     return Places(np.concatenate(relevance, axis=1), np.concatenate(present, axis=1), tuple(shapes), is_of_inputs)

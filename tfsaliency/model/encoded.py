@@ -19,21 +19,13 @@ class Encoded(LookedUp):
     def __init__(self, lookup: Lookup):
         assert lookup.encoding is not None
         super().__init__(lookup)
-        self._own = lookup.encoding.outputs[0]
         places, size = places_of(lookup.encoding, lookup.tensor), self.traced.shape[1:].num_elements()
         # Behind the numbers that are there come those of the encoding.
         self._read = np.where(places == ELSEWHERE, np.arange(size), size + places)
 
     @property
-    def read(self) -> list[tf.Tensor]:
-        return [*super().read, self._own]
-
-    @property
     def order(self) -> list[tf.Tensor]:
         return [self.traced]
-
-    def entered(self, values: Values) -> tf.Tensor:
-        return self._seen(values[self._own])
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         rows = tf.shape(numbers)[0]

@@ -128,8 +128,7 @@ class LookedUp(Leaf):
 
     def __init__(self, lookup: Lookup):
         self.lookup, self.traced = lookup, lookup.tensor
-        own = self.traced if lookup.encoding is None else lookup.encoding.outputs[0]
-        inner, kind = tuple(own.shape[1:]), lookup.kind
+        inner, kind = tuple(lookup.own.shape[1:]), lookup.kind
         # A table of one axis has a single number for each id.
         has_vectors = kind == "vectors" and self.traced.shape.rank > lookup.index.shape.rank
         self.adds, self.is_of_ids = has_vectors or kind == "one-hot", kind != "number"
@@ -155,13 +154,10 @@ class LookedUp(Leaf):
         splits = [] if lookup.splits is None else [lookup.splits]
         made = {result.ref() for op in lookup.made_by for result in op.outputs}
         beside = [each for op in lookup.made_by for each in op.inputs if each.ref() not in made]
-        return [self.traced, lookup.index, *splits, *beside, *([lookup.pad.ids] if lookup.pad else [])]
+        return [lookup.own, lookup.index, *splits, *beside, *([lookup.pad.ids] if lookup.pad else [])]
 
     def entered(self, values: Values) -> tf.Tensor:
-        return self._seen(values[self.traced])
-
-    def _seen(self, numbers: tf.Tensor) -> tf.Tensor:
-        numbers = tf.cast(numbers, tf.float32)
+        numbers = tf.cast(values[self.lookup.own], tf.float32)
         numbers = tf.expand_dims(numbers, axis=1) if self._is_widened else numbers
         # A layer may know more of a shape than TensorFlow finds out again.
         return tf.ensure_shape(numbers, [None, *self.shape])
