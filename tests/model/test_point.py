@@ -1163,6 +1163,44 @@ def test_encodings_that_are_put_together_as_integers_are_explained_as_floats_are
             np.testing.assert_allclose(found.values[part], expected.values[part], atol=1e-5, err_msg=method)
 
 
+def wide_and_deep(cast):
+    """Keras casts integers anew for each layer that reads them."""
+    column = keras.Input((1,), dtype="string")
+    y = cast(letters("one_hot")(column))
+    wide, deep = layers.Dense(3)(y), head(layers.Dense(5, activation="relu")(y))
+    return keras.Model(column, layers.Add()([wide, deep])), np.array([["a"], ["b"], ["zz"]])
+
+
+def wide_and_deep_of_two(cast):
+    p, q = keras.Input((1,), dtype="string", name="p"), keras.Input((3,), dtype="string", name="q")
+    y = layers.Concatenate()([cast(letters("one_hot")(p)), cast(letters("count")(q))])
+    y = layers.Concatenate()([layers.Dense(3)(y), layers.Dense(5, activation="relu")(y)])
+    return keras.Model([p, q], head(y)), [np.array([["a"], ["zz"]]), np.array([["b", "c", "a"], ["c", "c", "b"]])]
+
+
+def table_read_twice(cast):
+    row, embedding = keras.Input((4,), dtype="string"), layers.Embedding(4, 3)
+    ids = letters("int")(row)
+    first = embedding(ids)
+    second = first if isinstance(cast, Cast) else embedding(ids)
+    y = layers.Concatenate()([layers.LSTM(4)(first), layers.GRU(4)(second)])
+    return keras.Model(row, head(y)), np.array([["b", "c", "a", "a"], ["c", "zz", "b", "c"]])
+
+
+@pytest.mark.filterwarnings("ignore:The map has not converged", "ignore:The values of the samples")
+@pytest.mark.parametrize("method", OF_TOGETHER)
+@pytest.mark.parametrize("make", [wide_and_deep, wide_and_deep_of_two, table_read_twice])
+def test_numbers_that_are_made_anew_for_each_layer_have_one_slope(make, method):
+    found, expected = [], []
+    for told, cast in ((found, lambda y: y), (expected, Cast())):
+        keras.utils.set_random_seed(0)
+        model, x = make(cast)
+        explanation = OF_TOGETHER[method](model).explain(x, 1)
+        told += [explanation.scores, *tf.nest.flatten(explanation.values)]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_encodings_that_are_added_as_integers_say_to_cast_them():
     def built(made):
         p, q = keras.Input((1,), dtype="string", name="p"), keras.Input((1,), dtype="string", name="q")

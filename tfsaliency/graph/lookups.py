@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
-from tfsaliency.graph.ancestry import ancestors, before
+from tfsaliency.graph.ancestry import alike, ancestors, before
 from tfsaliency.graph.encodings import encodings_in, is_encoder
 from tfsaliency.graph.numbers_read import read_as_numbers
 from tfsaliency.graph.operations import (
@@ -69,6 +69,7 @@ class Lookup(NamedTuple):
         pad: the id that fills up short rows; None where no id is masked.
         made_by: for vectors, the operations that make them of the ids, in order. The first reads a table.
         encoding: what makes the numbers, as integers, where a layer puts several encodings together to ``tensor``.
+        copies: the same numbers, made anew by the model for other layers.
     """
 
     parts: frozenset[int]
@@ -78,6 +79,7 @@ class Lookup(NamedTuple):
     pad: Pad | None = None
     made_by: tuple[tf.Operation, ...] = ()
     encoding: tf.Operation | None = None
+    copies: tuple[tf.Tensor, ...] = ()
 
     @property
     def own(self) -> tf.Tensor:
@@ -132,9 +134,8 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
         walk.see(op)
     walk.lookups = _with_quantized(walk.lookups, dequantized(inputs, order))
     lookups = _without_embellishments(_without_masks(walk, inputs, order), order)
-    kept = {id(each) for each in lookups}
-    beside = {place for each in walk.lookups if id(each) not in kept for place in each.parts}
     explained = {place for each in lookups for place in each.parts}
+    beside = {place for each in walk.lookups for place in each.parts}
     numbers, held = set(), {}
     for place, part in enumerate(inputs):
         if part.dtype.is_floating and (part.ref() in reached or place not in walk.read):
@@ -142,7 +143,7 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
         elif place not in explained:
             other = BESIDE if place in beside else ROUNDED if place in walk.read else UNUSED
             held[place] = other if place in beside else walk.reasons.get(place, other)
-    padded = tuple(each._replace(pad=_pad(each, lookups, order)) for each in lookups)
+    padded = tuple(each._replace(pad=_pad(each, lookups, order)) for each in _once(lookups))
     compared = {
         place: before(flag, IDENTITIES).op
         for flag, parts in walk.flags
@@ -341,6 +342,27 @@ def _without_embellishments(lookups: list[Lookup], order: list[tf.Operation]) ->
             if len({each.parts for each in found}) > 1 and len(sizes) == len(found):
                 dropped |= {id(each) for each, size in zip(found, sizes, strict=True) if TIMES * size <= max(sizes)}
     return [each for each in lookups if id(each) not in dropped]
+
+
+def _once(lookups: list[Lookup]) -> list[Lookup]:
+    """The lookups, with those that make the same numbers of the same ids as one.
+
+    A number has one slope, which is the sum of those at its copies.
+    """
+    found: list[Lookup] = []
+    for each in lookups:
+        same = next((at for at, other in enumerate(found) if _makes_the_same(each, other)), None)
+        if same is None:
+            found.append(each)
+        else:
+            found[same] = found[same]._replace(copies=(*found[same].copies, each.tensor))
+    return found
+
+
+def _makes_the_same(a: Lookup, b: Lookup) -> bool:
+    # Ids that are listed once for a batch are listed for each lookup.
+    is_listed = a.distinct is not None
+    return a.parts == b.parts and a.encoding is b.encoding and not is_listed and alike(a.tensor, b.tensor)
 
 
 def _terms(tensor: tf.Tensor, made: dict[Any, Lookup]) -> Iterable[Lookup]:

@@ -31,5 +31,4 @@ class Encoded(LookedUp):
         rows = tf.shape(numbers)[0]
         there, own = (tf.reshape(tf.cast(each, tf.float32), [rows, -1]) for each in (values[self.traced], numbers))
         both = tf.gather(tf.concat([there, own], axis=1), self._read, axis=1)
-        together = tf.reshape(tf.cast(both, self.traced.dtype), [-1, *self.traced.shape[1:]])
-        return [(self.traced, together)]
+        return self._everywhere(tf.reshape(both, [-1, *self.traced.shape[1:]]))

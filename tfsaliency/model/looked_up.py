@@ -163,8 +163,11 @@ class LookedUp(Leaf):
         return tf.ensure_shape(numbers, [None, *self.shape])
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
-        numbers = tf.squeeze(numbers, axis=1) if self._is_widened else numbers
-        return [(self.traced, tf.cast(numbers, self.traced.dtype))]
+        return self._everywhere(tf.squeeze(numbers, axis=1) if self._is_widened else numbers)
+
+    def _everywhere(self, numbers: tf.Tensor) -> Pairs:
+        value = tf.cast(numbers, self.traced.dtype)
+        return [(each, value) for each in (self.traced, *self.lookup.copies)]
 
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """The vector of the id that fills up short rows; where there is none, the mean of the table."""

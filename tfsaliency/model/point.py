@@ -127,7 +127,8 @@ class Point(Traced):
             for place in range(len(self._parts))
         ]
         self._has_grey = any(kind.is_grey for kind in self.kinds)
-        self.reorders = bool(self._order) or self._has_grey
+        has_copies = any(leaf.lookup.copies for leaf in self._looked_up)
+        self.reorders = bool(self._order) or self._has_grey or has_copies
         self.is_inputs = not found.lookups and not found.held
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]

@@ -105,13 +105,13 @@ class Unbatched(LookedUp):
         places, own = self._grid(values)[0], tf.cast(self._vectors(values), numbers.dtype)
         flat = tf.reshape(numbers, [-1, own.shape[1]])
         at = tf.where(places >= 0, places, tf.shape(flat)[0] + tf.range(tf.shape(own)[0]))
-        listed = tf.cast(tf.gather(tf.concat([flat, own], 0), at), self.traced.dtype)
+        listed = tf.gather(tf.concat([flat, own], 0), at)
         axes = tf.concat([tf.shape(values[self.lookup.index]), [own.shape[1]]], 0)
-        pairs = [(self.traced, tf.ensure_shape(tf.reshape(listed, axes), self.traced.shape))]
+        pairs = self._everywhere(tf.ensure_shape(tf.reshape(listed, axes), self.traced.shape))
         if self.lookup.distinct is not None:
             # Each id has a vector of its own, so that equal ids at two places can be told apart.
             repeats = self.lookup.distinct.outputs[1]
-            pairs.append((repeats, tf.range(tf.shape(own)[0], dtype=repeats.dtype)))
+            pairs = [*pairs, (repeats, tf.range(tf.shape(own)[0], dtype=repeats.dtype))]
         return pairs
 
     def _grid(self, values: Values) -> tuple[tf.Tensor, tf.Tensor]:
