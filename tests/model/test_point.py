@@ -1,5 +1,8 @@
 """What is looked up for ids, categories and strings is explained, and folded back onto what was passed."""
 
+import itertools
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -835,6 +838,83 @@ def test_a_number_that_is_put_into_a_bucket_too_has_the_slope_of_the_number(outp
     inputs = np.array([[0.3, 0.4], [-0.5, 1.7]])
     for method in (tfs.Gradient(model), tfs.SmoothGrad(model, noise=0.01)):
         np.testing.assert_allclose(method.explain(inputs).values, np.tile(kernel[:2, 0], (2, 1)), rtol=1e-5)
+
+
+def shapley(change, places):
+    """By all sets of places; ``change`` returns the scores ``(N,)`` where some of them are at the baseline."""
+    values = []
+    for place in range(places):
+        others = [each for each in range(places) if each != place]
+        terms = [
+            (change({*some, place}) - change(some)) / (places * math.comb(places - 1, len(some)))
+            for size in range(places)
+            for some in map(set, itertools.combinations(others, size))
+        ]
+        values.append(-np.sum(terms, axis=0))
+    return np.stack(values, axis=1)
+
+
+class VectorsAndNumbers(layers.Layer):
+    """Looks ids up in a table of vectors, and in one of a single number for each id, as factorization machines do."""
+
+    def __init__(self, is_list):
+        super().__init__()
+        self.is_list = is_list
+
+    def build(self, shape):
+        self.vectors = self.add_weight(shape=(9, 3), initializer="random_normal")
+        self.numbers = self.add_weight(shape=(9,), initializer="random_normal")
+
+    def call(self, ids):
+        read = tf.reshape(ids, [-1]) if self.is_list else ids
+        vectors, numbers = tf.gather(self.vectors, read), tf.gather(self.numbers, read)
+        return tf.reshape(vectors, [-1, *ids.shape[1:], 3]), tf.reshape(numbers, [-1, *ids.shape[1:]])
+
+
+@pytest.mark.parametrize(("places", "is_list"), [((4,), False), ((4,), True), ((), False)])
+def test_ids_are_hidden_in_tables_of_vectors_and_of_numbers_at_once(places, is_list):
+    keras.utils.set_random_seed(2)
+    ids = keras.Input(places, dtype="int32")
+    vectors, numbers = map(layers.Flatten(), VectorsAndNumbers(is_list)(ids))
+    model = keras.Model(ids, head(layers.Concatenate()([layers.Dense(5, "tanh")(vectors), numbers])))
+    model.set_weights([20 * each for each in model.get_weights()])
+    x = np.random.default_rng(0).integers(0, 9, (5, *places))
+
+    def change(hidden):
+        rows = x.reshape(5, -1)
+        is_hidden = np.isin(np.arange(rows.shape[1]), [*hidden])
+        return model(np.where(is_hidden, 3, rows).reshape(x.shape)).numpy()[:, 1]
+
+    number = math.prod(places)
+    left_out = np.stack([change(set()) - change({each}) for each in range(number)], axis=1)
+    for method, expected in ((tfs.Occlusion, left_out), (tfs.ShapleyValues, shapley(change, number))):
+        found = method(model, window=1, baseline=np.full(places, 3)).explain(x, 1).values
+        np.testing.assert_allclose(found.reshape(5, -1), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("output_mode", ["int", "one_hot"])
+def test_a_column_is_hidden_with_its_bucket(output_mode):
+    keras.utils.set_random_seed(2)
+    columns = {name: keras.Input((1,), name=name) for name in ("age", "income")}
+    ids = [layers.Discretization([-1.0, 0.0, 1.0], output_mode=output_mode)(x) for x in columns.values()]
+    read = layers.Embedding(4, 3) if output_mode == "int" else Cast()
+    model = keras.Model(
+        columns, head(layers.Concatenate()([*columns.values(), *(layers.Flatten()(read(x)) for x in ids)]))
+    )
+    model.set_weights([3 * each for each in model.get_weights()])
+    x = {"age": np.array([[0.3], [-1.7]]), "income": np.array([[1.4], [0.1]])}
+
+    def change(hidden):
+        seen = {name: np.full_like(x[name], 0.6) if place in hidden else x[name] for place, name in enumerate(x)}
+        return model(seen).numpy()[:, 1]
+
+    left_out = np.stack([change(set()) - change({each}) for each in (0, 1)], axis=1)
+    for method, expected in ((tfs.Occlusion, left_out), (tfs.ShapleyValues, shapley(change, 2))):
+        found = method(model, baseline=0.6).explain(x, 1).values
+        np.testing.assert_allclose(np.hstack([*found.values()]), expected, rtol=1e-4, atol=1e-5)
+    # The mean where a column is visible, against that of all masks, half of which hide it.
+    found = tfs.RISE(model, baseline=0.6, samples=1000).explain(x, 1).values
+    np.testing.assert_allclose(2 * np.hstack([*found.values()]), shapley(change, 2), rtol=0.05, atol=0.05)
 
 
 # --- the vectors themselves ---

@@ -213,20 +213,21 @@ def _rows(structure: Any, places: tf.Tensor) -> Any:
 def _nothing(specs: Any, terms_of: TermsOf, samples: tf.Tensor) -> Found:
     """What no copies show, of values ``(rows, ...)`` of these types."""
 
-    def of_one(values: Any) -> Found:
+    def of_one(values: Any) -> Any:
         values = of_copies(values, tf.constant(1))
-        return _found(values, tf.constant(0), _zeros(values), terms_of)
+        return terms_of(values, Before(tf.constant(0), _zeros(values)))
 
     specs = tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape, spec.dtype), specs)
-    found = tf.function(of_one, autograph=False).get_concrete_function(specs).structured_outputs
+    terms = tf.function(of_one, autograph=False).get_concrete_function(specs).structured_outputs
 
-    def zeros(spec: tf.TensorSpec) -> tf.Tensor:
+    def zeros(spec: tf.TensorSpec, leading: int = 1) -> tf.Tensor:
+        inner = spec.shape[leading:]
         # An axis whose length is not known, that of a sequence, gets it from the first block.
-        start = tf.zeros([samples, *(size or 1 for size in spec.shape[1:])], spec.dtype)
-        return tf.compat.v1.placeholder_with_default(start, [None, *spec.shape[1:]])
+        start = tf.zeros([samples, *(size or 1 for size in inner)], spec.dtype)
+        return tf.compat.v1.placeholder_with_default(start, [None, *inner])
 
-    nothing: Found = tf.nest.map_structure(zeros, found)
-    return nothing
+    mean, spread = (tf.nest.map_structure(lambda spec: zeros(spec, leading=2), terms) for _ in range(2))
+    return Found(tf.nest.map_structure(zeros, specs), Moments(mean, spread))
 
 
 def _found(values: Any, first: tf.Tensor, centre: Any, terms_of: TermsOf) -> Found:

@@ -268,7 +268,19 @@ MATRIX_PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")
 PRODUCTS = (*CONVOLUTIONS, *MATRIX_PRODUCTS)
 # What may follow the pooling of a network for a class activation map in the sense of its paper: one dense layer, and
 # the choice of a class.
-DENSE_HEAD = ("MatMul", "BiasAdd", "AddV2", "Sub", "Mul", "GatherV2", "Reshape", "Squeeze", *IDENTITIES, "IdentityN")
+DENSE_HEAD = (
+    "MatMul",
+    "BiasAdd",
+    "AddV2",
+    "Sub",
+    "Mul",
+    "GatherV2",
+    "GatherNd",
+    "Reshape",
+    "Squeeze",
+    *IDENTITIES,
+    "IdentityN",
+)
 
 # --- signs ---
 

@@ -39,6 +39,11 @@ class Leaf(ABC):
         """The traced tensors that `pairs` needs the values of."""
         return []
 
+    @property
+    def is_traced(self) -> bool:
+        """Whether a method sees the traced tensor as it is, and the model reads it nowhere else."""
+        return not self.order and self.traced.shape.rank == 1 + len(self.shape)
+
     @abstractmethod
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         """The traced tensors that they are, and the value of each.
@@ -64,12 +69,16 @@ class Leaf(ABC):
 class Number(Leaf):
     """A part of the inputs.
 
+    Args:
+        part: the traced part.
+        place: its place among all parts.
+
     Attributes:
         fillers: what padding may be made of: the model masks by it.
     """
 
-    def __init__(self, part: tf.Tensor):
-        self.traced, self.shape = part, tuple(part.shape[1:])
+    def __init__(self, part: tf.Tensor, place: int):
+        self.traced, self.shape, self.place = part, tuple(part.shape[1:]), place
         self.fillers = fillers(part)
 
     def entered(self, values: Values) -> tf.Tensor:
@@ -83,6 +92,9 @@ class Number(Leaf):
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         return [(self.traced, numbers)]
 
+    def stands_with(self, other: Leaf) -> bool:
+        return self is other or (isinstance(other, LookedUp) and other.is_column(self))
+
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         return tf.zeros_like(numbers)
 
@@ -94,8 +106,8 @@ class Number(Leaf):
 class GreyPicture(Number):
     """A part of the inputs that is pictures ``(N, height, width)``: a method sees them with an axis of channels."""
 
-    def __init__(self, part: tf.Tensor):
-        super().__init__(part)
+    def __init__(self, part: tf.Tensor, place: int):
+        super().__init__(part, place)
         self.shape = (*self.shape, 1)
 
     def entered(self, values: Values) -> tf.Tensor:
@@ -122,16 +134,17 @@ class LookedUp(Leaf):
 
     Attributes:
         lookup: how.
-        adds: whether each place has several numbers, which belong to one id.
+        adds: whether the last axis has the numbers of one id.
         is_of_ids: whether the numbers stand for ids, and are not the numbers that were passed.
     """
 
     def __init__(self, lookup: Lookup):
         self.lookup, self.traced = lookup, lookup.tensor
-        inner, kind = tuple(lookup.own.shape[1:]), lookup.kind
+        kind = lookup.kind
+        self.adds, self.is_of_ids = kind in ("vectors", "one-hot"), kind != "number"
         # A table of one axis has a single number for each id.
-        has_vectors = kind == "vectors" and self.traced.shape.rank > lookup.index.shape.rank
-        self.adds, self.is_of_ids = has_vectors or kind == "one-hot", kind != "number"
+        self._is_single = kind == "vectors" and self.traced.shape.rank == lookup.index.shape.rank
+        inner = (*lookup.own.shape[1:], *([1] if self._is_single else []))
         self._is_widened = self.adds and len(inner) == 1
         self.shape = (1, *inner) if self._is_widened else inner
         if kind in ("vectors", "one-hot"):
@@ -140,12 +153,23 @@ class LookedUp(Leaf):
             )
 
     def stands_with(self, other: Leaf) -> bool:
+        if isinstance(other, Number):
+            return self.is_column(other)
         if not isinstance(other, LookedUp) or self is other:
             return self is other
         is_beside = self.lookup.parts == other.lookup.parts and self.shape[:-1] == other.shape[:-1]
         # The tables may differ in their length.
         ids, others = (counted_from_start(each.lookup.index) for each in (self, other))
         return self.adds and other.adds and is_beside and alike(ids, others)
+
+    def is_column(self, number: Number) -> bool:
+        """Whether the one id of each row is made of a column of numbers alone, such as the bucket of each."""
+        places = self.shape[:-1] if self.adds else self.shape
+        return self.lookup.parts == {number.place} and places == number.shape == (1,)
+
+    @property
+    def is_traced(self) -> bool:
+        return super().is_traced and not self.lookup.copies
 
     @property
     def read(self) -> list[tf.Tensor]:
@@ -158,6 +182,7 @@ class LookedUp(Leaf):
 
     def entered(self, values: Values) -> tf.Tensor:
         numbers = tf.cast(values[self.lookup.own], tf.float32)
+        numbers = tf.expand_dims(numbers, axis=-1) if self._is_single else numbers
         numbers = tf.expand_dims(numbers, axis=1) if self._is_widened else numbers
         # A layer may know more of a shape than TensorFlow finds out again.
         return tf.ensure_shape(numbers, [None, *self.shape])
@@ -166,7 +191,7 @@ class LookedUp(Leaf):
         return self._everywhere(tf.squeeze(numbers, axis=1) if self._is_widened else numbers)
 
     def _everywhere(self, numbers: tf.Tensor) -> Pairs:
-        value = tf.cast(numbers, self.traced.dtype)
+        value = tf.cast(tf.squeeze(numbers, axis=-1) if self._is_single else numbers, self.traced.dtype)
         return [(each, value) for each in (self.traced, *self.lookup.copies)]
 
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:

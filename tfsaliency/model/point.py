@@ -108,7 +108,7 @@ class Point(Traced):
         # A lookup of several parts has the place of the first.
         self._at: list[list[Number | LookedUp]] = [
             [
-                *([self._number(part)] if place in found.numbers else []),
+                *([self._number(part, place)] if place in found.numbers else []),
                 *(leaf for leaf in looked_up if min(leaf.lookup.parts) == place),
             ]
             for place, part in enumerate(self._parts)
@@ -127,14 +127,14 @@ class Point(Traced):
             for place in range(len(self._parts))
         ]
         self._has_grey = any(kind.is_grey for kind in self.kinds)
-        has_copies = any(leaf.lookup.copies for leaf in self._looked_up)
-        self.reorders = bool(self._order) or self._has_grey or has_copies
+        self.reorders = not all(leaf.is_traced for leaf in self._leaves)
         self.is_inputs = not found.lookups and not found.held
         self.inputs = self._structure([leaf.traced for leaf in self._leaves])
         self.held = [part for place, part in enumerate(self._parts) if place not in found.numbers]
 
-    def _number(self, part: tf.Tensor) -> Number:
-        return GreyPicture(part) if is_grey_picture(part, self.logits.floats) else Number(part)
+    def _number(self, part: tf.Tensor, place: int) -> Number:
+        kind = GreyPicture if is_grey_picture(part, self.logits.floats) else Number
+        return kind(part, place)
 
     def _is_of_ids(self, place: int) -> bool:
         own = [leaf for leaf in self._looked_up if place in leaf.lookup.parts]
@@ -310,8 +310,7 @@ class Point(Traced):
         entered: Entered,
     ) -> tf.Tensor:
         if not isinstance(leaf, LookedUp):
-            place = next(place for place, part in enumerate(self._parts) if part is leaf.traced)
-            return over_part(shares[place], numbers)
+            return over_part(shares[leaf.place], numbers)
         of_parts = [
             (
                 self._parts[place],

@@ -84,7 +84,7 @@ class Unbatched(LookedUp):
         super().__init__(lookup)
         self._part = part
         places = (None,) if part.dtype == tf.string else part.shape[1:]
-        self.shape = (*places, self.traced.shape[-1])
+        self.shape = (*places, self.shape[-1])
 
     @property
     def read(self) -> list[tf.Tensor]:
@@ -107,11 +107,12 @@ class Unbatched(LookedUp):
         at = tf.where(places >= 0, places, tf.shape(flat)[0] + tf.range(tf.shape(own)[0]))
         listed = tf.gather(tf.concat([flat, own], 0), at)
         axes = tf.concat([tf.shape(values[self.lookup.index]), [own.shape[1]]], 0)
-        pairs = self._everywhere(tf.ensure_shape(tf.reshape(listed, axes), self.traced.shape))
+        everywhere = self._everywhere(tf.reshape(listed, axes))
+        pairs = [(traced, tf.ensure_shape(value, traced.shape)) for traced, value in everywhere]
         if self.lookup.distinct is not None:
             # Each id has a vector of its own, so that equal ids at two places can be told apart.
             repeats = self.lookup.distinct.outputs[1]
-            pairs = [*pairs, (repeats, tf.range(tf.shape(own)[0], dtype=repeats.dtype))]
+            pairs.append((repeats, tf.range(tf.shape(own)[0], dtype=repeats.dtype)))
         return pairs
 
     def _grid(self, values: Values) -> tuple[tf.Tensor, tf.Tensor]:

@@ -19,6 +19,7 @@ from tfsaliency.target.base import (
     shapes_of,
     whole_numbers_or_none,
 )
+from tfsaliency.target.places import of_each_row
 
 # The four numbers of a box, by their place.
 SIDES = 4
@@ -67,17 +68,21 @@ class Box(Target):
             overlaps = _overlap(boxes, near[:, None])
             chosen |= {"box": _largest(overlaps), "overlap": tf.reduce_max(overlaps, axis=1)}
         elif "box" not in chosen:
-            of_class = scores if self.label is None else _at(scores, chosen["class"], axis=2)[..., None]
+            of_class = (
+                scores
+                if self.label is None
+                else of_each_row(tf.transpose(scores, [0, 2, 1]), chosen["class"])[..., None]
+            )
             chosen["box"] = _largest(tf.reduce_max(of_class, axis=2))
         if "class" not in chosen:
-            chosen["class"] = _largest(_at(scores, chosen["box"], axis=1))
+            chosen["class"] = _largest(of_each_row(scores, chosen["box"]))
         return chosen
 
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         boxes, scores = self._read(logits.values)
         if self.side is not None:
-            return _at(boxes, chosen["box"], axis=1)[:, self.side]
-        return _at(_at(scores, chosen["box"], axis=1), chosen["class"], axis=1)
+            return of_each_row(boxes, chosen["box"])[:, self.side]
+        return of_each_row(of_each_row(scores, chosen["box"]), chosen["class"])
 
     def check_told(self, told: dict[str, np.ndarray]) -> None:
         apart = np.flatnonzero(told.get("overlap", np.ones(1)) == 0)
@@ -124,11 +129,6 @@ def _say_scores(values: Any) -> list[bool]:
     names = [str(name).lower() for name in sorted(values)] if isinstance(values, Mapping) else ["", ""]
     say_scores = [any(word in name for word in SCORES) for name in names]
     return say_scores if sum(say_scores) == 1 else [not any(word in name for word in BOXES) for name in names]
-
-
-def _at(values: tf.Tensor, index: tf.Tensor, axis: int) -> tf.Tensor:
-    """For each row its own entry along an axis."""
-    return tf.gather(values, index, axis=axis, batch_dims=1)
 
 
 def _largest(values: tf.Tensor) -> tf.Tensor:

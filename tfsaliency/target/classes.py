@@ -22,6 +22,7 @@ from tfsaliency.target.base import (
     shapes_of,
 )
 from tfsaliency.target.contrasts import NextId
+from tfsaliency.target.places import of_each_row
 
 ONE_UNIT = ". One unit without a sigmoid has two sides if you say so: tfsaliency.target.binary(0) or binary(1)"
 
@@ -66,7 +67,7 @@ class ClassTarget(Target):
             # sigmoid(-z) = 1 - sigmoid(z): the logit of class 0 is the negative of the logit of class 1. Nor does the
             # map of 1 - p differ from that of -p.
             return _column(values) * tf.cast(2 * chosen["class"] - 1, values.dtype)
-        return tf.gather(_by_class(values), chosen["class"], axis=1, batch_dims=1)
+        return of_each_row(_by_class(values), chosen["class"])
 
     def has_probability(self, logits: Logits) -> bool:
         return only_output(logits.links) in ("Softmax", "LogSoftmax", "Sigmoid", PROBABILITY)
@@ -77,7 +78,7 @@ class ClassTarget(Target):
         outputs = tf.exp(outputs) if only_output(logits.links) == "LogSoftmax" else outputs
         if binary:
             return tf.where(tf.equal(chosen["class"], 1), _column(outputs), 1 - _column(outputs))
-        return tf.gather(_by_class(outputs), chosen["class"], axis=1, batch_dims=1)
+        return of_each_row(_by_class(outputs), chosen["class"])
 
     def __str__(self) -> str:
         if self.index is None:
@@ -117,7 +118,7 @@ class Ranked(ClassTarget):
             (top,) = super().choose(logits, {}).values()
             return {"class": tf.where(tf.equal(given["rank"], 0), top, 1 - top)}
         order = tf.argsort(_by_class(only_output(logits.outputs)), direction="DESCENDING", stable=True)
-        return {"class": tf.gather(order, given["rank"], axis=1, batch_dims=1)}
+        return {"class": of_each_row(order, given["rank"])}
 
     def meant(self, model: TracedModel, row: Any) -> Target:
         return self

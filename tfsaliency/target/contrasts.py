@@ -20,7 +20,7 @@ from tfsaliency.target.base import (
     only_output,
     whole_numbers_or_none,
 )
-from tfsaliency.target.places import at_position, check_position
+from tfsaliency.target.places import at_position, check_position, of_each_row
 
 _Chosen = int | tuple[int, ...] | None
 
@@ -70,7 +70,7 @@ class Contrast(Target):
 
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         values = at_position(one_output(logits), chosen.get("position"))
-        of_winner, of_loser = (tf.gather(values, chosen[name], axis=1, batch_dims=1) for name in ("class", "foil"))
+        of_winner, of_loser = (of_each_row(values, chosen[name]) for name in ("class", "foil"))
         return of_winner - of_loser
 
     def __str__(self) -> str:

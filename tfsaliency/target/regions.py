@@ -20,6 +20,7 @@ from tfsaliency.target.base import (
     shapes_of,
     whole_numbers,
 )
+from tfsaliency.target.places import of_each_row
 from tfsaliency.tensors.sums import total
 
 
@@ -77,7 +78,8 @@ class Region(Target):
 
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         values, mask = one_output(logits), chosen["mask"]
-        of_class = tf.gather(values, chosen["class"], axis=values.shape.rank - 1, batch_dims=1)
+        classes_first = tf.transpose(values, [0, values.shape.rank - 1, *range(1, values.shape.rank - 1)])
+        of_class = of_each_row(classes_first, chosen["class"])
         return tf.math.divide_no_nan(total(of_class * mask), total(mask))
 
     def told(self, chosen: Rows) -> Rows:

@@ -23,7 +23,8 @@ from tfsaliency.target.base import (
     whole_numbers,
     whole_numbers_or_none,
 )
-from tfsaliency.target.places import at_position, check_position, within
+from tfsaliency.target.places import at_position, check_position, of_each_row, within
+from tfsaliency.tensors.sums import sizes_of
 
 # Fills up sequences that are shorter than others.
 NONE = -1
@@ -75,7 +76,7 @@ class Token(Target):
 
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         values = at_position(one_output(logits), chosen.get("position"))
-        return tf.gather(values, chosen["class"], axis=1, batch_dims=1)
+        return of_each_row(values, chosen["class"])
 
     def __str__(self) -> str:
         return f"token(position={self.position}, index={self.index})"
@@ -146,10 +147,10 @@ class Sequenced(Target):
         values, ids = one_output(logits), chosen["ids"]
         is_asked = ids != NONE
         places = tf.where(is_asked, chosen["first"][:, None] + tf.range(tf.shape(ids)[1]), 0)
-        steps = tf.gather(values, within(places, tf.shape(values)[1]), axis=1, batch_dims=1)
+        steps = of_each_row(values, within(places, tf.shape(values)[1]))
         said = LOG_PROBABILITIES.get(only_output(logits.links), tf.math.log)(steps)
-        of_ids = tf.gather(said, tf.maximum(ids, 0), axis=2, batch_dims=2)
-        return tf.reduce_sum(tf.where(is_asked, of_ids, 0.0), axis=1)
+        of_ids = of_each_row(tf.reshape(said, [-1, sizes_of(said)[-1]]), tf.reshape(tf.maximum(ids, 0), [-1]))
+        return tf.reduce_sum(tf.where(is_asked, tf.reshape(of_ids, tf.shape(ids)), 0.0), axis=1)
 
     def told(self, chosen: Rows) -> Rows:
         # A single token is the class that is explained.

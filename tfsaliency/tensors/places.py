@@ -1,12 +1,13 @@
 """Values per place: pixels, time steps, and the coarser places of a layer."""
 
+import string
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.tensors.sums import of_copies, sizes_of
+from tfsaliency.tensors.sums import along, of_copies, sizes_of
 
 # The length of a block of pixels.
 BLOCK = 8
@@ -41,6 +42,18 @@ def over_part(shares: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
     """
     joined = tf.reshape(shares, [-1, *sizes_of(shares)[1:]])
     return tf.expand_dims(joined, axis=-1) if joined.shape.rank < part.shape.rank else joined
+
+
+def mixed(mask: tf.Tensor, part: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """Copies of a batch, ``(count * N, ...)``: a part where a mask is 1, and another one where it is 0.
+
+    Args:
+        mask: of each copy, ``(count, *places)``; an axis of length 1 for channels may follow.
+        part: ``(N, *places, ...)``.
+        other: of the same shape.
+    """
+    # The copies in blocks: all samples of the first mask first.
+    return tf.reshape(other + along(mask, part)[:, None] * (part - other), [-1, *part.shape[1:]])
 
 
 def block_means(copies: Any) -> list[tf.Tensor]:
@@ -79,8 +92,9 @@ def resize(maps: tf.Tensor, extent: Sequence[int], spans: Sequence[Span]) -> tf.
 
 def spread(values: tf.Tensor, weights: np.ndarray | tf.Tensor, axis: int) -> tf.Tensor:
     """Multiplies one axis of length ``n`` by a matrix ``(n, m)``; the axis then has length ``m``."""
-    moved = tf.tensordot(values, tf.cast(weights, values.dtype), axes=[[axis], [0]])
-    return tf.experimental.numpy.moveaxis(moved, -1, axis)
+    axes = string.ascii_lowercase[: values.shape.rank]
+    old = axes[axis]
+    return tf.einsum(f"{axes},{old}Z->{axes.replace(old, 'Z')}", values, tf.cast(weights, values.dtype))
 
 
 def _linear(places: int, size: int, span: Span) -> np.ndarray:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 def samples_of(structure: Any) -> tf.Tensor:
     """The number of rows of a batch, a scalar int32 tensor."""
-    return tf.shape(tf.nest.flatten(structure)[0])[0]
+    return tf.unstack(tf.shape(tf.nest.flatten(structure)[0]))[0]
 
 
 def total(structure: Any) -> tf.Tensor:

@@ -13,7 +13,7 @@ from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods.black_boxes.windows import lengths_of, usual_lengths
 from tfsaliency.model.foreign import as_black_box
-from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
+from tfsaliency.tensors.places import mixed, one_per_place, spatial_shape, spread
 from tfsaliency.tensors.sums import repeated
 
 
@@ -100,9 +100,7 @@ class Occlusion(Explainer):
                 mask *= tf.reshape(hidden, [count, *_on_axis(axis, rank - 1)])
             seen = tf.nest.flatten(repeated(x, count))
             for place in group:
-                part, part0 = parts[place], parts0[place]
-                # (count, 1, ...) with (N, ...): the copies in blocks, all samples of the first window first.
-                seen[place] = tf.reshape(part + mask[:, None] * (part0 - part), [-1, *part.shape[1:]])
+                seen[place] = mixed(mask, parts0[place], parts[place])
             return score.at(tf.nest.pack_sequence_as(x, seen))
 
         lost = at_x - scores_of_copies(math.prod(counts), x, score, ask)

@@ -14,7 +14,7 @@ from tfsaliency.methods.black_boxes.masks import Gains, Masks
 from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import stream
-from tfsaliency.tensors.places import one_per_place
+from tfsaliency.tensors.places import mixed, one_per_place
 from tfsaliency.tensors.sums import samples_of
 
 
@@ -101,7 +101,7 @@ class RISE(Sampled):
             shown, hidden = shown_and_hidden
             masks = [draw(*block) for draw in draws]
             seen = [
-                tf.reshape(part0 + masks[firsts.index(first)][:, None] * (part - part0), [-1, *part.shape[1:]])
+                mixed(masks[firsts.index(first)], part, part0)
                 for part, part0, first in zip(
                     tf.nest.flatten(shown), tf.nest.flatten(hidden), score.together, strict=True
                 )

@@ -1,3 +1,4 @@
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,11 +77,19 @@ def _on_host(pictures: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 def _maps(pictures: np.ndarray, values: np.ndarray) -> np.ndarray:
     """``(N, height, width, 1)``: each picture's map of regions."""
     pairs = zip(pictures, values.max(axis=-1), strict=True)
-    return np.stack([ranked(segments(picture), value) for picture, value in pairs])[..., None].astype("float32")
+    maps = [ranked(segments(picture.tobytes(), picture.shape), value) for picture, value in pairs]
+    return np.stack(maps)[..., None].astype("float32")
 
 
-def segments(picture: np.ndarray) -> np.ndarray:
-    """The segments of a picture at all scales, ``(segments, height, width)`` booleans; they overlap."""
+# Segments take a second, and are the same for each class of a picture.
+@functools.lru_cache(maxsize=16)
+def segments(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """The segments of a picture at all scales, ``(segments, height, width)`` booleans; they overlap.
+
+    Args:
+        content: the numbers of the picture, float32.
+        shape: ``(height, width, channels)``.
+    """
     import cv2
 
     try:
@@ -88,7 +97,8 @@ def segments(picture: np.ndarray) -> np.ndarray:
     except ImportError as error:
         raise ImportError("XRAI segments pictures with scikit-image: pip install scikit-image") from error
 
-    height, width, channels = picture.shape
+    picture = np.frombuffer(content, np.float32).reshape(shape)
+    height, width, channels = shape
     span = np.ptp(picture) or 1.0
     scaled = cv2.resize(2 * (picture - picture.min()) / span - 1, (SIZE, SIZE)).reshape(SIZE, SIZE, channels)
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * DILATION + 1, 2 * DILATION + 1))
@@ -97,7 +107,9 @@ def segments(picture: np.ndarray) -> np.ndarray:
         labels = felzenszwalb(scaled, scale, SIGMA, SMALLEST_SEGMENT, channel_axis=-1)
         labels = cv2.resize(labels.astype("float32"), (width, height), interpolation=cv2.INTER_NEAREST)
         masks += [cv2.dilate((labels == label).astype("uint8"), disk) for label in np.unique(labels)]
-    return np.array(masks, bool)
+    found = np.array(masks, bool)
+    found.flags.writeable = False
+    return found
 
 
 def ranked(masks: np.ndarray, values: np.ndarray) -> np.ndarray:
