@@ -917,6 +917,41 @@ def test_a_column_is_hidden_with_its_bucket(output_mode):
     np.testing.assert_allclose(2 * np.hstack([*found.values()]), shapley(change, 2), rtol=0.05, atol=0.05)
 
 
+FIRST_IS_AN_ID = {
+    "a slice": lambda x: (keras.ops.cast(x[:, :1], "int32"), x[:, 1:]),
+    "one number": lambda x: (keras.ops.cast(x[:, 0], "int32")[:, None], x[:, 1:]),
+    "unstacked": lambda x: (
+        keras.ops.cast(keras.ops.unstack(x, 4, axis=1)[0][:, None], "int32"),
+        keras.ops.stack(keras.ops.unstack(x, 4, axis=1)[1:], axis=1),
+    ),
+    "as a row": lambda x: (
+        keras.ops.cast(keras.ops.reshape(x, (-1, 2, 2))[:, 0, :1], "int32"),
+        keras.ops.reshape(x, (-1, 2, 2))[:, :, ::-1],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIRST_IS_AN_ID)
+def test_a_column_of_ids_in_a_table_of_numbers_has_the_slope_of_its_vectors(name):
+    """It got exactly zero from ``Gradient``: a number that is read as a bucket too has no other slope than its own."""
+    keras.utils.set_random_seed(4)
+    table, embedding = keras.Input((4,)), layers.Embedding(6, 3)
+    ids, numbers = FIRST_IS_AN_ID[name](table)
+    behind = head(layers.Concatenate()([layers.Flatten()(embedding(ids)), layers.Flatten()(numbers)]))
+    model = keras.Model(table, behind)
+    x = np.array([[2, 0.3, -1.0, 0.5], [5, -0.2, 0.4, 1.5]])
+    apart = keras.Model([embedding.output, table], behind)
+    vectors, rows = tf.constant(embedding(x[:, :1])), tf.constant(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch([vectors, rows])
+        score = apart([vectors, rows])[:, 1]
+    of_vectors, expected = (each.numpy() for each in tape.gradient(score, [vectors, rows]))
+    # Where the model reads the first column as a number too, as the last form does, the slope is that of the number.
+    if name != "as a row":
+        expected[:, 0] = np.linalg.norm(of_vectors[:, 0], axis=1)
+    np.testing.assert_allclose(tfs.Gradient(model).explain(x, 1).values, expected, rtol=1e-5, atol=1e-7)
+
+
 # --- the vectors themselves ---
 
 

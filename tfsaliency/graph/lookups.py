@@ -8,11 +8,12 @@ floats and rounded, and the bytes of a picture are numbers although they are int
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import alike, ancestors, before
 from tfsaliency.graph.encodings import encodings_in, is_encoder
-from tfsaliency.graph.numbers_read import read_as_numbers
+from tfsaliency.graph.numbers_read import places_read_as_numbers, read_as_numbers
 from tfsaliency.graph.operations import (
     ADDITIONS,
     CHOICES,
@@ -103,7 +104,8 @@ class Entries(NamedTuple):
 
     Attributes:
         numbers: the places of the parts that are numbers themselves.
-        lookups: what is made from the other ones.
+        lookups: what is made from the other ones, or from these too.
+        read: which places of a part are read as numbers, by the place of the part, where ids are made of it too.
         held: why nothing is explained of a part, by its place.
         compared: the operation that compares a part, by its place, where a layer reads the answer beside what is looked
             up for the part.
@@ -111,6 +113,7 @@ class Entries(NamedTuple):
 
     numbers: frozenset[int]
     lookups: tuple[Lookup, ...]
+    read: dict[int, np.ndarray]
     held: dict[int, str]
     compared: dict[int, tf.Operation]
 
@@ -150,7 +153,8 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
         for place in parts & explained - numbers
         if walk.is_feature([flag], order)
     }
-    return Entries(frozenset(numbers), padded, held, compared)
+    read = {place: places_read_as_numbers(inputs[place], reached) for place in numbers & explained}
+    return Entries(frozenset(numbers), padded, read, held, compared)
 
 
 class _Walk:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.bodies import body_of
-from tfsaliency.graph.operations import IDENTITIES, LOOPS
+from tfsaliency.graph.operations import IDENTITIES, LOOPS, PARTS, RESHAPES
+from tfsaliency.graph.step import replayed_now
 
 
 def read_as_numbers(*tensors: tf.Tensor, stops: Sequence[str] = ()) -> set[Any]:
@@ -27,6 +29,42 @@ def read_as_numbers(*tensors: tf.Tensor, stops: Sequence[str] = ()) -> set[Any]:
         stack += [each for each in numbers if each.ref() not in seen]
         seen |= {each.ref() for each in numbers}
     return seen
+
+
+def places_read_as_numbers(part: tf.Tensor, reached: set[Any]) -> np.ndarray:
+    """Which numbers of each sample of a part of the inputs are read as numbers: one column of a table may be an id.
+
+    Args:
+        part: the traced part, ``(N, *places)``.
+        reached: what reaches the outputs as numbers.
+
+    Returns:
+        ``(*places)`` booleans; one for all places where the trace does not know how many there are.
+    """
+    places = part.shape[1:]
+    if None in places:
+        return np.array(True)
+    read = np.zeros(places.num_elements(), bool)
+    stack = [(part, np.arange(read.size).reshape(1, *places))]
+    while stack:
+        tensor, numbers = stack.pop()
+        for op in tensor.consumers():
+            if any(result.ref() in reached for result in op.outputs):
+                moved = _moved(op, tensor, numbers)
+                read[numbers] |= moved is None
+                stack += [pair for pair in zip(op.outputs, moved or [], strict=False) if pair[0].ref() in reached]
+    return read.reshape(places)
+
+
+def _moved(op: tf.Operation, tensor: tf.Tensor, numbers: np.ndarray) -> list[np.ndarray] | None:
+    """Numbers of a sample in the order in which an operation puts them; None where it computes with them."""
+    how = [each for each in op.inputs if each is not tensor]
+    if op.type in (*IDENTITIES, *RESHAPES) and None not in op.outputs[0].shape[1:]:
+        return [numbers.reshape(1, *op.outputs[0].shape[1:])]
+    if op.type not in PARTS or any(tf.get_static_value(each) is None for each in how):
+        return None
+    known = [numbers if each is tensor else tf.get_static_value(each) for each in op.inputs]
+    return [each.astype(int) for each in replayed_now(op, known)]
 
 
 def _holds_numbers(tensor: tf.Tensor) -> bool:

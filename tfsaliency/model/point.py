@@ -95,7 +95,8 @@ class Point(Traced):
         self.is_reached = bool(found.numbers or found.lookups)
         if not self.is_reached and all(part.dtype.is_floating for part in self._parts):
             # Whoever asks for the gradient says where it ends.
-            found = Entries(frozenset(range(len(self._parts))), (), {}, {})
+            found = Entries(frozenset(range(len(self._parts))), (), {}, {}, {})
+        self._read = found.read
         parts = part_names(model.inputs)
         self.cautions = [self._said_of_flag(parts[place], op) for place, op in found.compared.items()]
         if not found.numbers and not found.lookups:
@@ -340,9 +341,6 @@ class Point(Traced):
                 if not isinstance(leaf, LookedUp):
                     summed[place] = leaf.told(of_leaf)
                     continue
-                if by_norm and isinstance(leaves[0], Number):
-                    # What is made of a number in steps, such as its bucket, has no slope in it.
-                    continue
                 squared = by_norm and leaf.is_of_ids
                 of_ids = leaf.told(of_leaf, entered.values, squared=squared)
                 sums = squares if squared else summed
@@ -351,6 +349,9 @@ class Point(Traced):
                 of_parts = leaf.onto(parts, of_ids, entered.values, adds_up=not squared)
                 for part, onto in zip(made_of, of_parts, strict=True):
                     onto = onto if (text := texts[part]) is None else text.laid_out(leaf, onto)
+                    if by_norm and (is_number := self._read.get(part)) is not None:
+                        # What is made of a number in steps, such as its bucket, has no slope in it.
+                        onto = tf.where(is_number, 0.0, onto)
                     sums[part] = sums[part] + onto if part in sums else onto
         for part, square in squares.items():
             summed[part] = summed.get(part, 0.0) + tf.sqrt(square)
