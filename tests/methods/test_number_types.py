@@ -167,6 +167,22 @@ def test_complex_weights():
         tfs.LRP(model).explain(table, 1)
 
 
+def test_a_gradient_that_would_follow_scales_alone_is_refused_and_the_advice_works():
+    """Keras defines no gradient for a quantized table that gives the logits of a language model."""
+    keras.utils.set_random_seed(0)
+    numbers = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    x, top = keras.Input((8,)), layers.ReversibleEmbedding(5, 6)
+    top.build()
+    y = layers.Dense(6, "tanh")(x)
+    model = keras.Model(x, top(y, reverse=True))
+    top.quantize("int8")
+    for method in (tfs.Gradient, tfs.SmoothGrad, tfs.IntegratedGradients):
+        with pytest.raises(ValueError, match="in int32 numbers, has no gradient: .*quantized, or by Occlusion, RISE"):
+            method(model).explain(numbers, 1)
+    left_out = [model(numbers)[:, 1] - model(np.where(np.arange(8) == place, 0, numbers))[:, 1] for place in range(8)]
+    close(tfs.Occlusion(model, window=1).explain(numbers, 1).values, np.stack(left_out, axis=1), 1e-5)
+
+
 def test_quantized_layers():
     """The gradient is that of the quantized layers themselves; rules are refused by name."""
     keras.utils.set_random_seed(0)

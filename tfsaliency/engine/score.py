@@ -415,6 +415,10 @@ class TracedScore(Score):
             self._at_inputs[model] = found
         return found
 
+    def gradient(self, x: Any) -> tuple[tf.Tensor, Any]:
+        self._model.network.check_slopes()
+        return super().gradient(x)
+
     def answer(self, x: Any) -> tuple[tf.Tensor, Logits]:
         found = self._run(self._fused, x)
         return found.score, found.logits

@@ -41,6 +41,11 @@ class CustomGradients:
         custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
         return [] if custom is None else custom.beside
 
+    def sources(self, op: tf.Operation) -> list[tf.Tensor]:
+        """The sources of an operation that its gradient may go to."""
+        custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
+        return [*op.inputs] if custom is None else custom.reached
+
     def ends(self, graph: tf.Graph) -> dict[str, list[tf.Tensor | None]]:
         """For each operation of a graph with a custom gradient, by name, the tensors where that begins and ends.
 
@@ -98,6 +103,11 @@ class _CustomGradient:
         self.beside = [each for each in self._read if each.ref() not in given]
         self.number = next(_numbers)
         _known[self.number] = self
+
+    @property
+    def reached(self) -> list[tf.Tensor]:
+        """The sources of the operation that have a gradient."""
+        return [each for each, flow in zip(self._op.inputs, self._downstream, strict=True) if flow is not None]
 
     @property
     def ends(self) -> list[tf.Tensor | None]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import tensorflow as tf
 
 from tfsaliency.graph.activation import joined_activations
-from tfsaliency.graph.ancestry import ancestors, descendants
+from tfsaliency.graph.ancestry import ancestors, before, descendants
 from tfsaliency.graph.joined_affine import joined_affine
 from tfsaliency.graph.log_sum_exp import joined_log_sums
 from tfsaliency.graph.operations import (
@@ -33,6 +33,10 @@ from tfsaliency.graph.trace import Trace, Values
 # the flow to each of its sources.
 Rule = Callable[[Step, Flows], Flows]
 AnyRule = TypeVar("AnyRule", bound=Callable[..., Any])
+
+
+# What to do about products in integers.
+NOT_QUANTIZED = "Explain the model before it is quantized, or by Occlusion, RISE or ShapleyValues."
 
 
 class Network:
@@ -159,12 +163,38 @@ class Network:
         Raises:
             ValueError: there is one.
         """
-        for op in descendants(ancestors(*self.outputs), self.inputs):
-            if op.type in PRODUCTS and not _is_followed(op.outputs[0].dtype):
+        for op in self._of_integers:
+            raise ValueError(
+                f"Rules cannot follow {op.name!r}, a {op.type} in {op.outputs[0].dtype.name} numbers, as quantized "
+                f"layers have. {NOT_QUANTIZED}"
+            )
+
+    def check_slopes(self) -> None:
+        """Raises where a gradient passes a product in integers by: it would follow its scales alone.
+
+        Layers of Keras define a gradient for theirs, that of the product in floats.
+
+        Raises:
+            ValueError: there is one without.
+        """
+        products = {op.outputs[0].ref(): op for op in self._of_integers}
+        stack, seen = list(self.outputs) if products else [], set[Any]()
+        while stack:
+            tensor = stack.pop()
+            if (op := products.get(before(tensor, ("Cast", *IDENTITIES)).ref())) is not None:
                 raise ValueError(
-                    f"Rules cannot follow {op.name!r}, a {op.type} in {op.outputs[0].dtype.name} numbers, as quantized "
-                    "layers have. Explain the model before it is quantized, or by a gradient method."
+                    f"{op.name!r}, a {op.type} in {op.outputs[0].dtype.name} numbers, has no gradient: what reaches "
+                    f"the inputs is the slope of its scales alone. {NOT_QUANTIZED}"
                 )
+            sources = [each for each in self.trace.gradients.sources(tensor.op) if each.dtype.is_floating]
+            stack += [each for each in sources if each.ref() not in seen]
+            seen |= {each.ref() for each in sources}
+
+    @cached_property
+    def _of_integers(self) -> list[tf.Operation]:
+        """The products on the way that are computed in integers."""
+        after = descendants(ancestors(*self.outputs), self.inputs)
+        return [op for op in after if op.type in PRODUCTS and not _is_followed(op.outputs[0].dtype)]
 
     def blamed(self, step: Step) -> str:
         """Names an operation for what a step loses: what it reads by a way that no rule goes, or the step itself."""
