@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
@@ -153,3 +154,22 @@ def test_a_model_for_an_explainer_and_an_explainer_for_a_model_are_told():
             metric(model)
     with pytest.raises(TypeError, match=r"that was explained, explainer.model. Received: Gradient"):
         tfs.metrics.Deletion(explainer).measure(explainer.explain(np.ones((2, 4))))
+
+
+def test_weights_of_a_saved_model_are_random_as_those_of_the_model_are(tmp_path):
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(8, "tanh"), layers.Dense(3)])
+    model.export(tmp_path, verbose=False)
+    x, curves = np.random.default_rng(0).normal(size=(2, 6)).astype("float32"), []
+    for each in (model, tf.saved_model.load(tmp_path)):
+        explainer = tfs.Gradient(each)
+        curves.append(tfs.metrics.ModelRandomization(explainer).measure(explainer.explain(x, 1)).details["curve"])
+    np.testing.assert_allclose(*curves, rtol=1e-5)
+
+
+def test_whole_numbers_of_a_quantized_layer_have_no_random_twin():
+    """The biases alone became random, and the map seemed to have nothing to do with the weights."""
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(8, "relu"), layers.Dense(3)])
+    model.quantize("int8")
+    explanation = tfs.Gradient(model).explain(np.ones((2, 6)), 1)
+    with pytest.raises(ValueError, match="whole numbers, as those of quantized layers are.*before it is quantized"):
+        tfs.metrics.ModelRandomization(tfs.Gradient(model)).measure(explanation)

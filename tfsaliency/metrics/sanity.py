@@ -104,6 +104,11 @@ class ModelRandomization(OfExplainer):
         model = self.explainer.model
         subject = Subject(model, explanation, target)
         weights = Weights(model, traced(model, check_inputs(model, explanation.inputs))[0])
+        if weights.codes:
+            raise InapplicableError(
+                f"Weights of the model are whole numbers, as those of quantized layers are ({weights.codes[0]}), and "
+                "have no random twin. Measure the model before it is quantized."
+            )
         if not weights.layers:
             raise InapplicableError("The model has no trained weights that could be made random.")
         samples, noise = SMOOTH

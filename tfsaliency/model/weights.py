@@ -18,18 +18,21 @@ class Weights:
 
     Attributes:
         layers: the paths of the layers.
+        codes: the names of weights that are read as whole numbers, as those of a quantized layer are.
         instead: what a trace reads in the place of the model's own variables; see `Trace.reading`.
     """
 
     def __init__(self, model: keras.Model, traced: TracedModel):
-        paths = {id(each.value.handle): each.path for each in model.trainable_variables if hasattr(each, "path")}
+        of_keras = getattr(model, "trainable_variables", ())
+        paths = {id(each.value.handle): each.path for each in of_keras if hasattr(each, "path")}
         places = {
             id(outside): min(traced.positions[op.name] for op in traced_handle.consumers())
             for outside, traced_handle in traced.trace.graph.captures
             if traced_handle.consumers()
         }
-        read = [each for each in traced.trace.graph.variables if id(each.handle) in places and each.dtype.is_floating]
-        trained = [each for each in read if each.trainable]
+        read = [each for each in traced.trace.graph.variables if id(each.handle) in places]
+        self.codes = [each.name for each in read if each.dtype in (tf.int8, tf.uint8)]
+        trained = [each for each in read if each.trainable and each.dtype.is_floating]
         owners: dict[str, list[tf.Variable]] = {}
         for each in sorted(trained, key=lambda each: places[id(each.handle)], reverse=True):
             path = paths.get(id(each.handle), each.name)
