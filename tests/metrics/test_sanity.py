@@ -169,7 +169,8 @@ def test_weights_of_a_saved_model_are_random_as_those_of_the_model_are(tmp_path)
 def test_whole_numbers_of_a_quantized_layer_have_no_random_twin():
     """The biases alone became random, and the map seemed to have nothing to do with the weights."""
     model = keras.Sequential([keras.Input((6,)), layers.Dense(8, "relu"), layers.Dense(3)])
-    model.quantize("int8")
+    for layer in model.layers:
+        layer.quantize("int8")
     explanation = tfs.Gradient(model).explain(np.ones((2, 6)), 1)
     with pytest.raises(ValueError, match="whole numbers, as those of quantized layers are.*before it is quantized"):
         tfs.metrics.ModelRandomization(tfs.Gradient(model)).measure(explanation)
