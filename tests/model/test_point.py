@@ -952,6 +952,31 @@ def test_a_column_of_ids_in_a_table_of_numbers_has_the_slope_of_its_vectors(name
     np.testing.assert_allclose(tfs.Gradient(model).explain(x, 1).values, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    "moved",
+    [
+        lambda x: tf.reshape(tf.reshape(x, [-1, 3])[:, 1:], [-1, 5, 2]),
+        lambda x: tf.reshape(tf.reshape(x[:, :, 1:], [-1, 2]), [-1, 5, 2]),
+        lambda x: tf.slice(x, [0, 0, 1], [2, 5, 2]),
+    ],
+    ids=["rows of all steps", "rows of some numbers", "a fixed number of rows"],
+)
+def test_ids_of_a_series_beside_its_numbers(moved):
+    """What moves the axis of the batch, or takes a fixed number of rows, is none of the order of a sample."""
+    keras.utils.set_random_seed(4)
+    series, embedding = keras.Input((5, 3)), layers.Embedding(6, 2)
+    ids, numbers = layers.Lambda(lambda x: tf.cast(x[:, :, 0], tf.int32))(series), layers.Lambda(moved)(series)
+    model = keras.Model(series, head(layers.Flatten()(layers.Concatenate()([embedding(ids), numbers]))))
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    x[:, :, 0] = [[1, 2, 3, 4, 5], [0, 5, 2, 2, 1]]
+    with tf.GradientTape() as tape:
+        rows = tf.constant(x)
+        tape.watch(rows)
+        score = model(rows)[:, 1]
+    values = tfs.Gradient(model).explain(x, 1).values
+    np.testing.assert_allclose(values[:, :, 1:], tape.gradient(score, rows)[:, :, 1:], rtol=1e-5, atol=1e-7)
+
+
 # --- the vectors themselves ---
 
 

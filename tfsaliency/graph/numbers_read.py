@@ -57,14 +57,21 @@ def places_read_as_numbers(part: tf.Tensor, reached: set[Any]) -> np.ndarray:
 
 
 def _moved(op: tf.Operation, tensor: tf.Tensor, numbers: np.ndarray) -> list[np.ndarray] | None:
-    """Numbers of a sample in the order in which an operation puts them; None where it computes with them."""
-    how = [each for each in op.inputs if each is not tensor]
-    if op.type in (*IDENTITIES, *RESHAPES) and None not in op.outputs[0].shape[1:]:
-        return [numbers.reshape(1, *op.outputs[0].shape[1:])]
-    if op.type not in PARTS or any(tf.get_static_value(each) is None for each in how):
-        return None
+    """Numbers in the order in which an operation puts them; None where it computes with them."""
     known = [numbers if each is tensor else tf.get_static_value(each) for each in op.inputs]
-    return [each.astype(int) for each in replayed_now(op, known)]
+    if op.type not in (*IDENTITIES, *PARTS):
+        return None
+    if all(each is not None for each in known):
+        try:
+            moved = [each.astype(int) for each in replayed_now(op, known)]
+        except tf.errors.InvalidArgumentError:
+            # It takes another number of rows.
+            return None
+        return moved if all(each.size for each in moved) else None
+    # A shape is counted from the number of rows, but for the rows the trace often knows it.
+    size = op.outputs[0].shape[1:].num_elements()
+    is_moved = op.type in RESHAPES and size == numbers[0].size
+    return [numbers.reshape(-1, *op.outputs[0].shape[1:])] if is_moved else None
 
 
 def _holds_numbers(tensor: tf.Tensor) -> bool:
