@@ -892,6 +892,62 @@ def test_ids_are_hidden_in_tables_of_vectors_and_of_numbers_at_once(places, is_l
         np.testing.assert_allclose(found.reshape(5, -1), expected, rtol=1e-4, atol=1e-4)
 
 
+# What else a model makes of a row of ids beside looking it up, each with the number of its ids.
+READ_AGAIN = {
+    "in reverse": (lambda ids: ids[:, ::-1], 9),
+    "the first alone": (lambda ids: ids[:, 0], 9),
+    "some of them": (lambda ids: ids[:, 1:3], 9),
+    "shifted": (lambda ids: ids + 1, 10),
+    "in buckets": (lambda ids: (ids * 7 + 3) % 5, 5),
+    "hashed": (lambda ids: layers.Hashing(4)(ids), 4),
+    "as other ids": (lambda ids: layers.IntegerLookup(vocabulary=[2, 5, 7])(ids), 4),
+}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("name", READ_AGAIN)
+def test_ids_are_hidden_with_all_that_is_made_of_them(name, is_first):
+    """Each way to read them was hidden alone, and the drops added up."""
+    keras.utils.set_random_seed(2)
+    again, size = READ_AGAIN[name]
+    ids = keras.Input((4,), dtype="int32")
+    read = [layers.Embedding(9, 3)(ids), layers.Embedding(size, 2)(again(ids))]
+    y = layers.Concatenate()([layers.Flatten()(each) for each in (read if is_first else read[::-1])])
+    model = keras.Model(ids, head(y))
+    model.set_weights([20 * each for each in model.get_weights()])
+    x = np.random.default_rng(0).integers(0, 9, (3, 4))
+
+    def change(hidden):
+        return model(np.where(np.isin(np.arange(4), [*hidden]), 3, x)).numpy()[:, 1]
+
+    left_out = np.stack([change(set()) - change({each}) for each in range(4)], axis=1)
+    baseline = np.full(4, 3)
+    for method, expected in (
+        (tfs.Occlusion(model, baseline=baseline), left_out),
+        (tfs.SmoothGrad(tfs.Occlusion(model, baseline=baseline), samples=2, noise=0.0), left_out),
+        (tfs.ShapleyValues(model, baseline=baseline), shapley(change, 4)),
+    ):
+        np.testing.assert_allclose(method.explain(x, 1).values, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_columns_of_one_table_are_hidden_with_their_buckets():
+    keras.utils.set_random_seed(2)
+    table = keras.Input((3,))
+    buckets = [layers.Discretization([-1.0, 0.0, 1.0])(table[:, each]) for each in (2, 0)]
+    vectors = [layers.Embedding(4, 3)(each) for each in buckets]
+    model = keras.Model(table, head(layers.Concatenate()([*vectors, table])))
+    model.set_weights([5 * each for each in model.get_weights()])
+    x = np.array([[0.3, 1.2, -0.4], [-1.7, 0.2, 1.4]])
+
+    def change(hidden):
+        return model(np.where(np.isin(np.arange(3), [*hidden]), 0.6, x)).numpy()[:, 1]
+
+    left_out = np.stack([change(set()) - change({each}) for each in range(3)], axis=1)
+    for method, expected in ((tfs.Occlusion, left_out), (tfs.ShapleyValues, shapley(change, 3))):
+        found = method(model, baseline=0.6).explain(x, 1).values
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("output_mode", ["int", "one_hot"])
 def test_a_column_is_hidden_with_its_bucket(output_mode):
     keras.utils.set_random_seed(2)

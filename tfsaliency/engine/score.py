@@ -17,7 +17,7 @@ from tfsaliency.model.logits import Logits
 from tfsaliency.model.point import Entered, Point
 from tfsaliency.model.traced import Traced
 from tfsaliency.target.base import Rows, Target
-from tfsaliency.tensors.places import over_part
+from tfsaliency.tensors.places import mixed, over_part
 from tfsaliency.tensors.sums import repeated, samples_of
 
 # The most turns of a loop that methods with rules unroll by default. An option changes no value: it is left out of the
@@ -165,9 +165,28 @@ class Score(ABC):
         return [None] * len(tf.nest.flatten(x))
 
     @property
-    def together(self) -> list[int]:
-        """For each tensor of ``x`` the number of the first one that stands for the same ids, at the same places."""
+    def leaders(self) -> list[int]:
+        """The numbers of the tensors of ``x`` on whose places is hidden. All others are hidden with some of them."""
         return list(range(len(tf.nest.flatten(self._inputs))))
+
+    def seen(self, x: Any, x0: Any, visible: dict[int, tf.Tensor]) -> Any:
+        """Copies of the inputs, ``(count * N, ...)``, with a baseline in the place of what is hidden.
+
+        Args:
+            x: the inputs, ``(N, ...)``.
+            x0: the baseline, ``(N, ...)``.
+            visible: ``(count, *places)`` from 0 to 1 on the places of some leaders, by their numbers; an axis of
+                length 1 may follow. The others are visible.
+        """
+        count = tf.shape(next(iter(visible.values())))[0]
+        parts = zip(self._masks(visible, x), tf.nest.flatten(x), tf.nest.flatten(x0), strict=True)
+        copies = [repeated(part, count) if mask is None else mixed(mask, part, other) for mask, part, other in parts]
+        return tf.nest.pack_sequence_as(x, copies)
+
+    def _masks(self, visible: dict[int, tf.Tensor], x: Any) -> list[tf.Tensor | None]:
+        """What is visible of each tensor of ``x``, ``(count, 1 or n, ...)``; None for all of it."""
+        masks = [visible.get(number) for number in range(len(tf.nest.flatten(x)))]
+        return [None if mask is None else mask[:, None] for mask in masks]
 
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         """Numbers for the places of an explanation's values, laid over copies of ``x``.
@@ -475,8 +494,16 @@ class TracedScore(Score):
                 )
 
     @property
-    def together(self) -> list[int]:
-        return self._model.together
+    def leaders(self) -> list[int]:
+        return self._model.hiding.leaders
+
+    def _masks(self, visible: dict[int, tf.Tensor], x: Any) -> list[tf.Tensor | None]:
+        entered = tf.nest.flatten(self._inputs)
+        masks = self._model.hiding.masks(visible, entered, self._entered.values)
+        # Those of the inputs, in the order of copies of them.
+        return [
+            mask if mask is None or mask.shape[1] == 1 else _second(self._copies(_second(mask), x)) for mask in masks
+        ]
 
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         return self._model.over(shares, self._entered)
@@ -506,6 +533,11 @@ class Head:
         """The values of the traced tensors, in the graph under construction."""
         given = forward.logits.values, self._chosen_of(forward.inputs)
         return self._trace.run(list(zip(tf.nest.flatten(self._trace.inputs), tf.nest.flatten(given), strict=True)))
+
+
+def _second(mask: tf.Tensor) -> tf.Tensor:
+    """With its first two axes exchanged."""
+    return tf.transpose(mask, [1, 0, *range(2, mask.shape.rank)])
 
 
 def _spec(part: tf.Tensor) -> tf.TensorSpec:

@@ -57,10 +57,6 @@ class Leaf(ABC):
         """Which of the numbers the model may mask; None where it masks no numbers."""
         return None
 
-    def stands_with(self, other: "Leaf") -> bool:
-        """Whether another leaf is this one, or stands for the same ids at the same places."""
-        return self is other
-
     @abstractmethod
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """Numbers of the same shape that stand for nothing."""
@@ -91,9 +87,6 @@ class Number(Leaf):
 
     def pairs(self, numbers: tf.Tensor, values: Values) -> Pairs:
         return [(self.traced, numbers)]
-
-    def stands_with(self, other: Leaf) -> bool:
-        return self is other or (isinstance(other, LookedUp) and other.is_column(self))
 
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         return tf.zeros_like(numbers)
@@ -152,20 +145,19 @@ class LookedUp(Leaf):
                 "the mean of all ids" if lookup.pad is None else f"the id that fills up short rows, {lookup.pad.id:g}"
             )
 
+    @property
+    def places(self) -> tuple[int | None, ...]:
+        """The axes of places of one sample."""
+        return self.shape[:-1] if self.adds else self.shape
+
     def stands_with(self, other: Leaf) -> bool:
-        if isinstance(other, Number):
-            return self.is_column(other)
+        """Whether another leaf is this one, or stands for the same ids at the same places."""
         if not isinstance(other, LookedUp) or self is other:
             return self is other
-        is_beside = self.lookup.parts == other.lookup.parts and self.shape[:-1] == other.shape[:-1]
+        is_beside = self.lookup.parts == other.lookup.parts and self.places == other.places
         # The tables may differ in their length.
         ids, others = (counted_from_start(each.lookup.index) for each in (self, other))
         return self.adds and other.adds and is_beside and alike(ids, others)
-
-    def is_column(self, number: Number) -> bool:
-        """Whether the one id of each row is made of a column of numbers alone, such as the bucket of each."""
-        places = self.shape[:-1] if self.adds else self.shape
-        return self.lookup.parts == {number.place} and places == number.shape == (1,)
 
     @property
     def is_traced(self) -> bool:

@@ -17,6 +17,7 @@ from tfsaliency.graph.lookups import Entries, Lookup, entries, rows_of_table
 from tfsaliency.graph.trace import Pairs, Values
 from tfsaliency.model.black_box import of_words
 from tfsaliency.model.encoded import Encoded
+from tfsaliency.model.hiding import Hiding
 from tfsaliency.model.layers import LayerCall
 from tfsaliency.model.looked_up import GreyPicture, LookedUp, Number
 from tfsaliency.model.readings import Readings, SideBySide
@@ -278,11 +279,9 @@ class Point(Traced):
         return [layout_of_input(leaf.traced, operations) if isinstance(leaf, Number) else None for leaf in self._leaves]
 
     @cached_property
-    def together(self) -> list[int]:
-        """For each tensor that a method sees the number of the first one that stands for the same ids."""
-        return [
-            next(first for first, other in enumerate(self._leaves) if leaf.stands_with(other)) for leaf in self._leaves
-        ]
+    def hiding(self) -> Hiding:
+        """What is hidden together."""
+        return Hiding(self._parts, self._leaves)
 
     def over(self, shares: list[tf.Tensor], entered: Entered) -> Any:
         """Numbers for the places that `folded` tells of, laid over copies of ``x``.

@@ -45,15 +45,16 @@ def over_part(shares: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
 
 
 def mixed(mask: tf.Tensor, part: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Copies of a batch, ``(count * N, ...)``: a part where a mask is 1, and another one where it is 0.
+    """Copies of a batch in blocks, ``(count * N, ...)``: a part where a mask is 1, and another one where it is 0.
 
     Args:
-        mask: of each copy, ``(count, *places)``; an axis of length 1 for channels may follow.
+        mask: of each copy, from 0 to 1, ``(count, 1 or N, *places)``; an axis of length 1 for channels may follow.
         part: ``(N, *places, ...)``.
         other: of the same shape.
     """
-    # The copies in blocks: all samples of the first mask first.
-    return tf.reshape(other + along(mask, part)[:, None] * (part - other), [-1, *part.shape[1:]])
+    mask = along(mask, part[None])
+    # Both are exact where the mask is 0 or 1.
+    return tf.reshape(mask * part + (1 - mask) * other, [-1, *sizes_of(part)])
 
 
 def block_means(copies: Any) -> list[tf.Tensor]:

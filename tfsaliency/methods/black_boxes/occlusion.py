@@ -13,8 +13,7 @@ from tfsaliency.engine.score import Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods.black_boxes.windows import lengths_of, usual_lengths
 from tfsaliency.model.foreign import as_black_box
-from tfsaliency.tensors.places import mixed, one_per_place, spatial_shape, spread
-from tfsaliency.tensors.sums import repeated
+from tfsaliency.tensors.places import one_per_place, spatial_shape, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,36 +71,30 @@ class Occlusion(Explainer):
 
         def against(x0: Any) -> Any:
             values = []
-            for first, part in enumerate(tf.nest.flatten(x)):
-                group = [place for place, each in enumerate(score.together) if each == first]
-                # What stands for the same ids is hidden together, and the drop told of the first.
-                of_group = self._of_group(group, covers[first], x, x0, at_x, score) if group else one_per_place(part)
-                values.append(of_group)
+            for number, part in enumerate(tf.nest.flatten(x)):
+                # What is hidden together is told of the leader.
+                is_leader = number in score.leaders
+                lost = self._lost(number, covers[number], x, x0, at_x, score) if is_leader else one_per_place(part)
+                values.append(lost)
             return values
 
         like = [one_per_place(part) for part in tf.nest.flatten(x)]
         values = baselines(self.baseline, x, score).mean_of(against, like)
         return Attribution(tf.nest.pack_sequence_as(x, values))
 
-    def _of_group(
-        self, group: list[int], covers: list[np.ndarray], x: Any, x0: Any, at_x: tf.Tensor, score: Score
-    ) -> tf.Tensor:
-        """The drop for each place of some tensors, which have the same places and are hidden together."""
-        parts, parts0 = tf.nest.flatten(x), tf.nest.flatten(x0)
-        rank = parts[group[0]].shape.rank
+    def _lost(self, leader: int, covers: list[np.ndarray], x: Any, x0: Any, at_x: tf.Tensor, score: Score) -> tf.Tensor:
+        """The drop for each place of a tensor, with all that is hidden with it."""
+        rank = tf.nest.flatten(x)[leader].shape.rank
         counts = [len(cover) for cover in covers]
 
         def ask(block: Block) -> tf.Tensor:
             first, count = block
             numbers = tf.unravel_index(tf.range(first, first + count), counts)
-            mask = tf.ones([count] + [1] * (rank - 1))
+            hidden = tf.ones([count] + [1] * (rank - 1))
             for axis, cover in enumerate(covers, start=1):
-                hidden = tf.gather(tf.constant(cover, tf.float32), numbers[axis - 1])
-                mask *= tf.reshape(hidden, [count, *_on_axis(axis, rank - 1)])
-            seen = tf.nest.flatten(repeated(x, count))
-            for place in group:
-                seen[place] = mixed(mask, parts0[place], parts[place])
-            return score.at(tf.nest.pack_sequence_as(x, seen))
+                on_axis = tf.gather(tf.constant(cover, tf.float32), numbers[axis - 1])
+                hidden *= tf.reshape(on_axis, [count, *_on_axis(axis, rank - 1)])
+            return score.at(score.seen(x, x0, {leader: 1 - hidden}))
 
         lost = at_x - scores_of_copies(math.prod(counts), x, score, ask)
         values = tf.reshape(tf.transpose(lost), [-1, *counts])

@@ -14,7 +14,7 @@ from tfsaliency.methods.black_boxes.masks import Gains, Masks
 from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import stream
-from tfsaliency.tensors.places import mixed, one_per_place
+from tfsaliency.tensors.places import one_per_place
 from tfsaliency.tensors.sums import samples_of
 
 
@@ -86,11 +86,10 @@ class RISE(Sampled):
         references = baselines(self.baseline, x, score)
         if references.number != 1:
             raise ValueError(f"RISE hides behind one baseline. Received: {references.number}")
-        # What stands for the same ids has one mask.
-        firsts = sorted(set(score.together))
+        leaders = score.leaders
         masks = [
-            Masks.of(tf.nest.flatten(x)[first], self.cells, self.probability, stream("rise", self.seed, number))
-            for number, first in enumerate(firsts)
+            Masks.of(tf.nest.flatten(x)[leader], self.cells, self.probability, stream("rise", self.seed, number))
+            for number, leader in enumerate(leaders)
         ]
         gains = Gains(masks, self.most)
         # Traced once for all blocks: a black box is asked in a loop in Python, where a mask's small steps take longer
@@ -100,13 +99,7 @@ class RISE(Sampled):
         def values_of(shown_and_hidden: Any, score: Score, block: Block) -> dict[str, Any]:
             shown, hidden = shown_and_hidden
             masks = [draw(*block) for draw in draws]
-            seen = [
-                mixed(masks[firsts.index(first)], part, part0)
-                for part, part0, first in zip(
-                    tf.nest.flatten(shown), tf.nest.flatten(hidden), score.together, strict=True
-                )
-            ]
-            scores = score.at(tf.nest.pack_sequence_as(x, seen))
+            scores = score.at(score.seen(shown, hidden, dict(zip(leaders, masks, strict=True))))
             masks = [tf.repeat(mask, samples_of(shown), axis=0) for mask in masks]
             return {"scores": scores, "products": gains.products(scores, *block), "masks": masks}
 
@@ -115,7 +108,7 @@ class RISE(Sampled):
 
         found, used = self.find((x, references.at(0)), score, values_of, terms_of)
         told = {"mean_score": found.centre["scores"], **self.told(found.terms, used)}
-        means = dict(zip(firsts, found.terms.of("map").without_first(used).mean, strict=True))
+        means = dict(zip(leaders, found.terms.of("map").without_first(used).mean, strict=True))
         values = [means.get(place, one_per_place(part)) for place, part in enumerate(tf.nest.flatten(x))]
         return Attribution(tf.nest.pack_sequence_as(x, values), told)
 

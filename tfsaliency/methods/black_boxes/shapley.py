@@ -17,7 +17,7 @@ from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import drawn, stream
 from tfsaliency.tensors.places import one_per_place, spatial_shape
-from tfsaliency.tensors.sums import samples_of, sizes_of, total
+from tfsaliency.tensors.sums import samples_of, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ class ShapleyValues(Sampled):
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.check_channels_last()
         score.resolve()
-        windows = _Windows.of(x, self.window, score.together)
+        windows = _Windows.of(x, self.window, score.leaders)
         is_cheap = 2**windows.number <= 2 * windows.number * self.samples
         phi, expected, told = (self._exact if is_cheap else self._sampled)(windows, x, score)
         gap = total(phi) - (score.at(x) - expected)
@@ -105,7 +105,7 @@ class ShapleyValues(Sampled):
         def against(x0: Any) -> list[tf.Tensor]:
             def ask(block: Block) -> tf.Tensor:
                 visible = tf.constant(members)[block[0] : block[0] + block[1]]
-                return score.at(windows.seen(visible, x, x0))
+                return score.at(score.seen(x, x0, windows.at_places(visible)))
 
             scores = scores_of_copies(len(members), x, score, ask)
             added = tf.gather(scores, joined) - tf.gather(scores, before)
@@ -164,7 +164,7 @@ def _along(places: tf.Tensor, windows: "_Windows", x: Any, x0: Any, score: Score
         """The score of the first ``step`` windows of an order, or of those that are not the first ``step - number``."""
         step = tf.cast(step, places.dtype)
         visible = tf.where(step <= number, places < step, places >= step - number)
-        return tf.reshape(score.at(windows.seen(visible, x, x0)), [tf.shape(places)[0], -1])
+        return tf.reshape(score.at(score.seen(x, x0, windows.at_places(visible))), [tf.shape(places)[0], -1])
 
     # One place in the graph where the model is asked.
     scores = tf.map_fn(ask, tf.range(2 * number), fn_output_signature=tf.float32, parallel_iterations=1)
@@ -198,49 +198,36 @@ class _Windows(NamedTuple):
     """The windows of all inputs, which fill them without overlap.
 
     Attributes:
-        at: the window at each place, ``(*places)``, by the number of a part of the inputs.
-        together: the number of the part whose windows each part has: what stands for the same ids appears together.
+        at: the window at each place, ``(*places)``, by the number of a leader.
         number: how many windows there are.
     """
 
     at: dict[int, np.ndarray]
-    together: list[int]
     number: int
 
     @classmethod
-    def of(cls, x: Any, window: Any, together: list[int]) -> "_Windows":
+    def of(cls, x: Any, window: Any, leaders: list[int]) -> "_Windows":
         parts = tf.nest.flatten(x)
         lengths = lengths_of("window", window, x, list(map(usual_lengths, parts)))
         at: dict[int, np.ndarray] = {}
         number = 0
-        for first in sorted(set(together)):
-            axes = list(zip(lengths[first], spatial_shape(parts[first]), strict=True))
+        for leader in leaders:
+            axes = list(zip(lengths[leader], spatial_shape(parts[leader]), strict=True))
             for length, extent in axes:
                 if not 1 <= length <= extent:
                     raise ValueError(
                         f"Windows fit into the input: 1 <= window <= {extent} for this axis of "
-                        f"{tuple(parts[first].shape)}. Received: {length}"
+                        f"{tuple(parts[leader].shape)}. Received: {length}"
                     )
             across = [-(-extent // length) for length, extent in axes]
             numbers = [np.arange(extent) // length for length, extent in axes]
-            at[first] = number + np.ravel_multi_index(np.ix_(*numbers), across)
+            at[leader] = number + np.ravel_multi_index(np.ix_(*numbers), across)
             number += math.prod(across)
-        return cls(at, together, number)
+        return cls(at, number)
 
-    def seen(self, visible: tf.Tensor, x: Any, x0: Any) -> Any:
-        """Copies of the inputs, ``(count * N, ...)``, in which only some windows are not at the baseline.
-
-        Args:
-            visible: which windows, ``(count, windows)``.
-            x: the inputs, ``(N, ...)``.
-            x0: the baseline, ``(N, ...)``.
-        """
-        copies = []
-        for part, part0, first in zip(*map(tf.nest.flatten, (x, x0)), self.together, strict=True):
-            is_seen = tf.gather(visible, self.at[first], axis=1)[:, None]
-            is_seen = is_seen[..., None] if part.shape.rank > 2 else is_seen
-            copies.append(tf.reshape(tf.where(is_seen, part, part0), [-1, *sizes_of(part)]))
-        return tf.nest.pack_sequence_as(x, copies)
+    def at_places(self, visible: tf.Tensor) -> dict[int, tf.Tensor]:
+        """For each leader whether each place is visible, ``(count, *places)``, from whether each window is."""
+        return {leader: tf.gather(tf.cast(visible, tf.float32), at, axis=1) for leader, at in self.at.items()}
 
     def laid_out(self, phi: tf.Tensor, x: Any) -> Any:
         """What each window has, ``(N, windows)``, spread evenly over its places."""
