@@ -892,6 +892,44 @@ def test_ids_are_hidden_in_tables_of_vectors_and_of_numbers_at_once(places, is_l
         np.testing.assert_allclose(found.reshape(5, -1), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("is_listed_twice", [False, True])
+@pytest.mark.parametrize("second", [(20, 2), (20,), None], ids=["other vectors", "numbers", "the same vectors"])
+def test_ids_that_are_listed_once_for_two_tables(second, is_listed_twice):
+    draw = np.random.default_rng(0).normal
+    first = tf.constant(draw(size=(20, 3)), tf.float32)
+    other = first if second is None else tf.constant(draw(size=second), tf.float32)
+    weights = tf.constant(draw(size=(4 * (3 + (other.shape[1] if other.shape.rank > 1 else 1)), 2)), tf.float32)
+
+    def model_of(look_up):
+        @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.int32)])
+        def model(ids):
+            read = [
+                tf.reshape(each, [-1, weights.shape[0] // 4 - 3 if place else 3])
+                for place, each in enumerate(look_up(ids))
+            ]
+            return tf.tanh(tf.concat([tf.reshape(each, [-1, 4 * each.shape[1]]) for each in read], 1) @ weights / 4)
+
+        return model
+
+    def listed(ids):
+        flat = tf.reshape(ids, [-1])
+        lists = [tf.unique(flat) for _ in range(1 + is_listed_twice)]
+        return [
+            tf.gather(tf.gather(each, its.y), its.idx)
+            for each, its in zip((first, other), (lists[0], lists[-1]), strict=True)
+        ]
+
+    listing, plain = model_of(listed), model_of(lambda ids: [tf.gather(first, ids), tf.gather(other, ids)])
+    x = np.array([[3, 3, 7, 19], [0, 5, 3, 8]], "int32")
+    for method in (
+        tfs.Gradient,
+        lambda model: tfs.DeepLIFT(model, 1),
+        lambda model: tfs.Occlusion(model, 1, baseline=1),
+    ):
+        found, expected = (method(model).explain(x, 1).values for model in (listing, plain))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
 # What else a model makes of a row of ids beside looking it up, each with the number of its ids.
 READ_AGAIN = {
     "in reverse": (lambda ids: ids[:, ::-1], 9),

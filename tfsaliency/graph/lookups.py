@@ -80,7 +80,7 @@ class Lookup(NamedTuple):
     pad: Pad | None = None
     made_by: tuple[tf.Operation, ...] = ()
     encoding: tf.Operation | None = None
-    copies: tuple[tf.Tensor, ...] = ()
+    copies: tuple["Lookup", ...] = ()
 
     @property
     def own(self) -> tf.Tensor:
@@ -359,14 +359,12 @@ def _once(lookups: list[Lookup]) -> list[Lookup]:
         if same is None:
             found.append(each)
         else:
-            found[same] = found[same]._replace(copies=(*found[same].copies, each.tensor))
+            found[same] = found[same]._replace(copies=(*found[same].copies, each))
     return found
 
 
 def _makes_the_same(a: Lookup, b: Lookup) -> bool:
-    # Ids that are listed once for a batch are listed for each lookup.
-    is_listed = a.distinct is not None
-    return a.parts == b.parts and a.encoding is b.encoding and not is_listed and alike(a.tensor, b.tensor)
+    return a.parts == b.parts and a.encoding is b.encoding and alike(a.tensor, b.tensor)
 
 
 def _terms(tensor: tf.Tensor, made: dict[Any, Lookup]) -> Iterable[Lookup]:

@@ -184,7 +184,7 @@ class LookedUp(Leaf):
 
     def _everywhere(self, numbers: tf.Tensor) -> Pairs:
         value = tf.cast(tf.squeeze(numbers, axis=-1) if self._is_single else numbers, self.traced.dtype)
-        return [(each, value) for each in (self.traced, *self.lookup.copies)]
+        return [(each.tensor, value) for each in (self.lookup, *self.lookup.copies)]
 
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """The vector of the id that fills up short rows; where there is none, the mean of the table."""

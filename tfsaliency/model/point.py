@@ -231,10 +231,12 @@ class Point(Traced):
         numbers = [(leaf.traced, leaf.told(each)) for leaf, each in explained if isinstance(leaf, Number)]
         values = self.trace.run([*beside, *numbers], self._order) if self.reorders else Values(beside)
         pairs = list(beside)
+        # Several leaves may be parts of one list.
+        of_lists: dict[Any, Values] = {}
         for leaf, each in explained:
-            of_leaf = leaf.pairs(each, values)
-            # Another leaf may be a part of the same list.
-            values = values.but_for(of_leaf)
+            so_far = of_lists.get(leaf.traced.ref(), values)
+            of_leaf = leaf.pairs(each, so_far)
+            of_lists[leaf.traced.ref()] = so_far.but_for(of_leaf)
             pairs += of_leaf
         return pairs
 

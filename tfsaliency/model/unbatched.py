@@ -109,10 +109,11 @@ class Unbatched(LookedUp):
         axes = tf.concat([tf.shape(values[self.lookup.index]), [own.shape[1]]], 0)
         everywhere = self._everywhere(tf.reshape(listed, axes))
         pairs = [(traced, tf.ensure_shape(value, traced.shape)) for traced, value in everywhere]
-        if self.lookup.distinct is not None:
-            # Each id has a vector of its own, so that equal ids at two places can be told apart.
-            repeats = self.lookup.distinct.outputs[1]
-            pairs.append((repeats, tf.range(tf.shape(own)[0], dtype=repeats.dtype)))
+        for each in (self.lookup, *self.lookup.copies):
+            if each.distinct is not None:
+                # Each id has a vector of its own, so that equal ids at two places can be told apart.
+                repeats = each.distinct.outputs[1]
+                pairs.append((repeats, tf.range(tf.shape(own)[0], dtype=repeats.dtype)))
         return pairs
 
     def _grid(self, values: Values) -> tuple[tf.Tensor, tf.Tensor]:
