@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 
 import duckdb
 import filelock
@@ -816,3 +818,38 @@ def test_an_interrupt_says_how_to_go_on(explainer, tmp_path):
     assert not list(tmp_path.rglob("*.unfinished"))
     explained(explainer, ({"id": i, "inputs": x} for i, x in enumerate(X)), tmp_path)
     assert tfs.read_explanations(tmp_path).is_complete
+
+
+class Records:
+    """Rows, the second of which comes when it may."""
+
+    def __init__(self, wait):
+        self.wait = wait
+
+    def __iter__(self):
+        for number, picture in enumerate(pictures(2)):
+            if number:
+                self.wait()
+            yield {"id": number, "inputs": picture}
+
+
+def test_runs_that_overlap_leave_warnings_as_they_were(tmp_path):
+    """The run that ended last left the hook of the other one, and each kind of warning was shown once for ever."""
+    model, shown = network(), warnings.showwarning
+    is_second_running = threading.Event()
+
+    def run(name, wait):
+        tfs.explain_dataset(tfs.Gradient(model), Records(wait), tmp_path / name, target=0)
+
+    def end_after_the_first():
+        is_second_running.set()
+        first.join(60)
+
+    first = threading.Thread(target=run, args=("first", lambda: is_second_running.wait(60)))
+    second = threading.Thread(target=run, args=("second", end_after_the_first))
+    for each in (first, second):
+        each.start()
+    for each in (first, second):
+        each.join(120)
+    assert all(tfs.read_explanations(tmp_path / name).is_complete for name in ("first", "second"))
+    assert warnings.showwarning is shown

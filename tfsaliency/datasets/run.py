@@ -1,8 +1,9 @@
 """Explains a source part by part: the next part is read and the last one is written while the device works."""
 
 import re
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -37,7 +38,7 @@ def explain_parts(
         for task in tasks:
             locks.enter_context(task.folder.working(shard))
         run = _Run(tasks, source, size, shard, strict)
-        with _few_warnings(), _telling():
+        with _few_warnings, _telling():
             run.run(progress)
     for task in tasks:
         task.folder.end(source.length)
@@ -115,20 +116,35 @@ def _telling() -> Iterator[None]:
         raise KeyboardInterrupt(f"interrupted. {GO_ON}") from None
 
 
-@contextmanager
-def _few_warnings() -> Iterator[None]:
-    """Passes on one warning of each kind: a million rows must not fill a terminal."""
-    told: set[str] = set()
-    show = warnings.showwarning
+class _FewWarnings:
+    """Passes on one warning of each kind: a million rows must not fill a terminal.
 
-    def show_first(message: Warning | str, *others: Any) -> None:
+    Python has one place for how warnings are shown, which runs in several threads share.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._runs = threading.Lock(), 0
+        self._told: set[str] = set()
+        self._show: Callable[..., None] = warnings.showwarning
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._runs:
+                self._told, self._show = set(), warnings.showwarning
+                warnings.showwarning = self._show_first  # type: ignore[assignment]
+            self._runs += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._runs -= 1
+            if not self._runs:
+                warnings.showwarning = self._show
+
+    def _show_first(self, message: Warning | str, *others: Any) -> None:
         kind = re.sub(r"\[.*?\]|\d\S*", "", str(message))
-        if kind not in told:
-            told.add(kind)
-            show(message, *others)
+        if kind not in self._told:
+            self._told.add(kind)
+            self._show(message, *others)
 
-    warnings.showwarning = show_first  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        warnings.showwarning = show
+
+_few_warnings = _FewWarnings()
