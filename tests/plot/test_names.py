@@ -80,7 +80,7 @@ def test_printed(of_ids, monkeypatch, capsys):
     explanation = of_ids.named(tokens=named)
     print(explanation)
     lines = capsys.readouterr().out.splitlines()
-    numbers = [f"{word} {value:+.2f}" for word, value in zip(named(IDS[0]), explanation.values[0], strict=True)]
+    numbers = [f"{word} {value:+.2g}" for word, value in zip(named(IDS[0]), explanation.values[0], strict=True)]
     assert lines[0] == f"class {explanation.target[0]}: {explanation.scores[0]:.2f} | {', '.join(numbers)}"
     assert len(lines) == 2
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
@@ -91,6 +91,9 @@ def test_printed(of_ids, monkeypatch, capsys):
     assert "\x1b" not in str(explanation)
     # Without words it is shown as before.
     assert str(of_ids) == repr(of_ids)
+    # A text from elsewhere commands no terminal.
+    commands = of_ids.named(tokens=[["\x1b[31m", "a\nb", "the", "bird"]] * len(IDS))
+    assert str(commands).count("\n") == len(IDS) - 1 and "\x1b" not in str(commands)
 
 
 def test_printed_by_rich(of_ids):

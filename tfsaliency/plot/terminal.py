@@ -25,7 +25,7 @@ def words_of(explanation: Record, *, colours: bool) -> str:
                     continue
                 scale = scale_of(values[sample], meaning, 99)
                 words = [
-                    _on_ground(word, colour) if colours else f"{word} {value:+.2f}"
+                    _on_ground(_shown(word), colour) if colours else f"{_shown(word)} {value:+.2g}"
                     for word, value, colour in zip(
                         tokens[sample], values[sample], ground(values[sample], scale), strict=True
                     )
@@ -33,6 +33,11 @@ def words_of(explanation: Record, *, colours: bool) -> str:
                 ]
                 lines.append(f"{title_text(one, sample, None)} | {(' ' if colours else ', ').join(words)}")
     return "\n".join(lines)
+
+
+def _shown(word: str) -> str:
+    """A word without what a terminal takes for a command."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in word)
 
 
 def _on_ground(word: str, colour: np.ndarray) -> str:
