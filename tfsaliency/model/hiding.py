@@ -58,20 +58,18 @@ class Hiding:
             x: the inputs as methods see them, ``(N, ...)``.
             values: of the traced tensors.
         """
-        masks: list[tf.Tensor | None] = []
-        for leaf, leader, part in zip(self._leaves, self._with, x, strict=True):
-            if leader is not None:
-                masks.append(visible[leader][:, None] if leader in visible else None)
-                continue
-            assert isinstance(leaf, LookedUp)
-            places = sorted(leaf.lookup.parts)
-            if all(self._of_parts[place] not in visible for place in places):
-                masks.append(None)
-                continue
-            shares = [(self._parts[place], self._share(place, visible, x)) for place in places]
-            over = leaf.over(shares, part, values)
-            masks.append(tf.reshape(over, [-1, samples_of(part), *over.shape[1:]]))
-        return masks
+        return [self._mask(number, visible, x, values) for number in range(len(self._leaves))]
+
+    def _mask(self, number: int, visible: dict[int, tf.Tensor], x: list[tf.Tensor], values: Values) -> tf.Tensor | None:
+        leaf, leader = self._leaves[number], self._with[number]
+        if leader is not None:
+            return visible[leader][:, None] if leader in visible else None
+        assert isinstance(leaf, LookedUp)
+        places = sorted(leaf.lookup.parts)
+        if all(self._of_parts[place] not in visible for place in places):
+            return None
+        over = leaf.over([(self._parts[place], self._share(place, visible, x)) for place in places], x[number], values)
+        return tf.reshape(over, [-1, samples_of(x), *over.shape[1:]])
 
     def _share(self, place: int, visible: dict[int, tf.Tensor], x: list[tf.Tensor]) -> tf.Tensor:
         """What is visible of a part of the inputs, ``(count, N, *places)``."""
