@@ -1405,6 +1405,14 @@ def wide_and_deep(cast):
     return keras.Model(column, layers.Add()([wide, deep])), np.array([["a"], ["b"], ["zz"]])
 
 
+def of_two_types(cast):
+    column, encode = keras.Input((1,), dtype="string"), letters("one_hot")
+    y = encode(column)
+    of_double = layers.Dense(3, dtype="float64")(cast(y))
+    deep = head(layers.Dense(5, activation="relu")(cast(y) if isinstance(cast, Cast) else y))
+    return keras.Model(column, layers.Add(dtype="float32")([of_double, deep])), np.array([["a"], ["b"], ["zz"]])
+
+
 def wide_and_deep_of_two(cast):
     p, q = keras.Input((1,), dtype="string", name="p"), keras.Input((3,), dtype="string", name="q")
     y = layers.Concatenate()([cast(letters("one_hot")(p)), cast(letters("count")(q))])
@@ -1423,7 +1431,7 @@ def table_read_twice(cast):
 
 @pytest.mark.filterwarnings("ignore:The map has not converged", "ignore:The values of the samples")
 @pytest.mark.parametrize("method", OF_TOGETHER)
-@pytest.mark.parametrize("make", [wide_and_deep, wide_and_deep_of_two, table_read_twice])
+@pytest.mark.parametrize("make", [wide_and_deep, of_two_types, wide_and_deep_of_two, table_read_twice])
 def test_numbers_that_are_made_anew_for_each_layer_have_one_slope(make, method):
     found, expected = [], []
     for told, cast in ((found, lambda y: y), (expected, Cast())):

@@ -364,7 +364,9 @@ def _once(lookups: list[Lookup]) -> list[Lookup]:
 
 
 def _makes_the_same(a: Lookup, b: Lookup) -> bool:
-    return a.parts == b.parts and a.encoding is b.encoding and alike(a.tensor, b.tensor)
+    # A model may cast them to several types.
+    made, other = (before(each.tensor, IDENTITIES) for each in (a, b))
+    return a.parts == b.parts and a.encoding is b.encoding and alike(made, other)
 
 
 def _terms(tensor: tf.Tensor, made: dict[Any, Lookup]) -> Iterable[Lookup]:

@@ -183,8 +183,9 @@ class LookedUp(Leaf):
         return self._everywhere(tf.squeeze(numbers, axis=1) if self._is_widened else numbers)
 
     def _everywhere(self, numbers: tf.Tensor) -> Pairs:
-        value = tf.cast(tf.squeeze(numbers, axis=-1) if self._is_single else numbers, self.traced.dtype)
-        return [(each.tensor, value) for each in (self.lookup, *self.lookup.copies)]
+        numbers = tf.squeeze(numbers, axis=-1) if self._is_single else numbers
+        tensors = [each.tensor for each in (self.lookup, *self.lookup.copies)]
+        return [(each, tf.cast(numbers, each.dtype)) for each in tensors]
 
     def neutral(self, numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """The vector of the id that fills up short rows; where there is none, the mean of the table."""
