@@ -163,10 +163,9 @@ class Network:
         Raises:
             ValueError: there is one.
         """
-        for op in self._of_integers:
+        if self._of_integers:
             raise ValueError(
-                f"Rules cannot follow {op.name!r}, a {op.type} in {op.outputs[0].dtype.name} numbers, as quantized "
-                f"layers have. {NOT_QUANTIZED}"
+                f"Rules cannot follow {_named(self._of_integers[0])}, as quantized layers have. {NOT_QUANTIZED}"
             )
 
     def check_slopes(self) -> None:
@@ -177,14 +176,15 @@ class Network:
         Raises:
             ValueError: there is one without.
         """
-        products = {op.outputs[0].ref(): op for op in self._of_integers}
+        products = {op.outputs[0].ref() for op in self._of_integers}
         stack, seen = list(self.outputs) if products else [], set[Any]()
         while stack:
             tensor = stack.pop()
-            if (op := products.get(before(tensor, ("Cast", *IDENTITIES)).ref())) is not None:
+            made = before(tensor, IDENTITIES)
+            if made.ref() in products:
                 raise ValueError(
-                    f"{op.name!r}, a {op.type} in {op.outputs[0].dtype.name} numbers, has no gradient: what reaches "
-                    f"the inputs is the slope of its scales alone. {NOT_QUANTIZED}"
+                    f"{_named(made.op)}, has no gradient: what reaches the inputs is the slope of its scales alone. "
+                    f"{NOT_QUANTIZED}"
                 )
             sources = [each for each in self.trace.gradients.sources(tensor.op) if each.dtype.is_floating]
             stack += [each for each in sources if each.ref() not in seen]
@@ -225,6 +225,10 @@ def late(rule: AnyRule) -> AnyRule:
             return rule(*arguments)
 
     return cast(AnyRule, waiting)
+
+
+def _named(product: tf.Operation) -> str:
+    return f"{product.name!r}, a {product.type} in {product.outputs[0].dtype.name} numbers"
 
 
 def _is_followed(dtype: tf.DType) -> bool:
