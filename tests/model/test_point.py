@@ -520,6 +520,23 @@ def test_ids_that_are_only_compared_are_refused_by_name():
     np.testing.assert_allclose(values, [[0, model.layers[-1].get_weights()[0][1, 0], 0]], atol=1e-6)
 
 
+def test_a_function_of_ids_that_cannot_be_followed_is_told_how_to_be_asked():
+    """It has no ``predict``."""
+    table = tf.constant(np.random.default_rng(0).normal(size=(9, 2)).astype("float32"))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.int32)])
+    def function(ids):
+        return tf.reduce_sum(tf.gather_nd(table, ids[..., None]), axis=1)
+
+    ids, rows = np.array([[1, 7, 2]]), table.numpy()
+    with pytest.raises(
+        ValueError, match=r"tfs.Occlusion\(lambda x: function\(x.astype\('int64'\)\), baseline=0\), with"
+    ):
+        tfs.Gradient(function).explain(ids, 1)
+    explanation = tfs.Occlusion(lambda x: function(x.astype("int64")), window=1, baseline=0).explain(ids, 1)
+    np.testing.assert_allclose(explanation.values, (rows[ids] - rows[0])[..., 1], rtol=1e-5, atol=1e-6)
+
+
 def test_large_ids_keep_their_last_digit():
     ids = keras.Input((2,), dtype="int64")
     hashed = layers.Hashing(50)(ids)

@@ -1,6 +1,7 @@
 """Models by name or from a file."""
 
 import inspect
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,18 +98,25 @@ def _from_saved_model(path: Path) -> keras.Model:
     )
 
 
+def _from_keras_file(path: Path, trust: bool) -> keras.Model:
+    # Keras takes a damaged file for one that is not there.
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged, or no file of model.save('name.keras'). Save the model again.")
+    try:
+        return keras.saving.load_model(path, safe_mode=not trust, compile=False)
+    except Exception as error:
+        how = "" if trust else " in safe mode"
+        advice = "" if trust else " A file that holds Python code is loaded by --trust-model."
+        raise ValueError(f"{path} cannot be loaded{how}: {error}{advice}") from error
+
+
 def _from_file(path: Path, trust: bool) -> keras.Model:
     if not path.exists():
         raise FileNotFoundError(
             f"There is no model {str(path)!r}. Pass a .keras file, zoo:efficientnet-lite0 or keras:NAME"
         )
     if path.is_file() and path.suffix == ".keras":
-        try:
-            return keras.saving.load_model(path, safe_mode=not trust, compile=False)
-        except Exception as error:
-            how = "" if trust else " in safe mode"
-            advice = "" if trust else " A file that holds Python code is loaded by --trust-model."
-            raise ValueError(f"{path} cannot be loaded{how}: {error}{advice}") from error
+        return _from_keras_file(path, trust)
     if not (path.is_dir() or path.suffix in (".h5", ".hdf5")):
         raise ValueError(f"A model is a .keras file. Received: {path}")
     if not trust:

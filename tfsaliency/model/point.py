@@ -171,7 +171,10 @@ class Point(Traced):
         texts = next((part for part in self._parts if part.dtype == tf.string), None)
         if texts is not None:
             return of_words("model.predict(tf.constant({}))", texts.shape.rank)
-        return "tfs.Occlusion(model.predict, baseline=0), with the id that stands for nothing in the place of 0."
+        # What calls no layer is a function, which has no other name for its answers.
+        is_function = not self.calls and len(self._parts) == 1
+        asked = f"lambda x: function(x.astype({self._parts[0].dtype.name!r}))" if is_function else "model.predict"
+        return f"tfs.Occlusion({asked}, baseline=0), with the id that stands for nothing in the place of 0."
 
     @property
     def is_as_passed(self) -> bool:
