@@ -52,9 +52,8 @@ def mixed(mask: tf.Tensor, part: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
         part: ``(N, *places, ...)``.
         other: of the same shape.
     """
-    mask = along(mask, part[None])
-    # Both are exact where the mask is 0 or 1.
-    return tf.reshape(mask * part + (1 - mask) * other, [-1, *sizes_of(part)])
+    # What is seen is exact, and of the copies no more than two are made on the way.
+    return tf.reshape(part + (1 - along(mask, part[None])) * (other - part), [-1, *sizes_of(part)])
 
 
 def block_means(copies: Any) -> list[tf.Tensor]:
