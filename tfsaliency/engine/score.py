@@ -502,7 +502,8 @@ class TracedScore(Score):
         masks = self._model.hiding.masks(visible, entered, self._entered.values)
         # Those of the inputs, in the order of copies of them.
         return [
-            mask if mask is None or mask.shape[1] == 1 else _second(self._copies(_second(mask), x)) for mask in masks
+            mask if mask is None or mask.shape[1] == 1 else _exchanged(self._copies(_exchanged(mask), x))
+            for mask in masks
         ]
 
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
@@ -535,7 +536,7 @@ class Head:
         return self._trace.run(list(zip(tf.nest.flatten(self._trace.inputs), tf.nest.flatten(given), strict=True)))
 
 
-def _second(mask: tf.Tensor) -> tf.Tensor:
+def _exchanged(mask: tf.Tensor) -> tf.Tensor:
     """With its first two axes exchanged."""
     return tf.transpose(mask, [1, 0, *range(2, mask.shape.rank)])
 

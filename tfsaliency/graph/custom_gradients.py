@@ -28,7 +28,7 @@ class CustomGradients:
         """The attributes that let a copy of an operation have its traced gradient; none where it has TensorFlow's."""
         if is_grouped(op):
             return {"_gradient_op_type": tf.compat.v1.AttrValue(s=GROUPED.encode())}
-        custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
+        custom = self._of_operation(op)
         if custom is None:
             return {}
         return {
@@ -38,12 +38,12 @@ class CustomGradients:
 
     def beside(self, op: tf.Operation) -> list[tf.Tensor]:
         """The traced tensors that the gradient of an operation reads besides its sources, from a copy of the graph."""
-        custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
+        custom = self._of_operation(op)
         return [] if custom is None else custom.beside
 
     def sources(self, op: tf.Operation) -> list[tf.Tensor]:
         """The sources of an operation that its gradient may go to."""
-        custom = self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
+        custom = self._of_operation(op)
         return [*op.inputs] if custom is None else custom.reached
 
     def ends(self, graph: tf.Graph) -> dict[str, list[tf.Tensor | None]]:
@@ -63,6 +63,9 @@ class CustomGradients:
         for op in operations:
             for name, value in self.attributes(op).items():
                 nodes[op.name].attr[name].CopyFrom(value)
+
+    def _of_operation(self, op: tf.Operation) -> "_CustomGradient | None":
+        return self._in(op.graph).get(op.name) if op.type == "IdentityN" else None
 
     def _in(self, graph: tf.Graph) -> "dict[str, _CustomGradient]":
         if graph not in self._of:

@@ -19,7 +19,7 @@ from tfsaliency.target.base import (
     shapes_of,
     whole_numbers_or_none,
 )
-from tfsaliency.target.places import of_each_row
+from tfsaliency.target.places import of_each_class, of_each_row
 
 # The four numbers of a box, by their place.
 SIDES = 4
@@ -68,11 +68,7 @@ class Box(Target):
             overlaps = _overlap(boxes, near[:, None])
             chosen |= {"box": _largest(overlaps), "overlap": tf.reduce_max(overlaps, axis=1)}
         elif "box" not in chosen:
-            of_class = (
-                scores
-                if self.label is None
-                else of_each_row(tf.transpose(scores, [0, 2, 1]), chosen["class"])[..., None]
-            )
+            of_class = scores if self.label is None else of_each_class(scores, chosen["class"])[..., None]
             chosen["box"] = _largest(tf.reduce_max(of_class, axis=2))
         if "class" not in chosen:
             chosen["class"] = _largest(of_each_row(scores, chosen["box"]))

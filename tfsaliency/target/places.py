@@ -52,6 +52,12 @@ def of_each_row(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return tf.gather_nd(values, tf.stack([rows, index], axis=-1))
 
 
+def of_each_class(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """``(N, ...)``: of each row of ``values``, ``(..., classes)``, the entries of its own class, ``(N,)``."""
+    rank = values.shape.rank
+    return of_each_row(tf.transpose(values, [0, rank - 1, *range(1, rank - 1)]), index)
+
+
 def within(positions: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
     """Positions as they are; the graph fails with `OUTSIDE` where one is none of that many."""
     is_inside = tf.reduce_all((positions >= 0) & (positions < length))

@@ -20,7 +20,7 @@ from tfsaliency.target.base import (
     shapes_of,
     whole_numbers,
 )
-from tfsaliency.target.places import of_each_row
+from tfsaliency.target.places import of_each_class
 from tfsaliency.tensors.sums import total
 
 
@@ -78,8 +78,7 @@ class Region(Target):
 
     def score(self, logits: Logits, chosen: Rows, inputs: Any) -> tf.Tensor:
         values, mask = one_output(logits), chosen["mask"]
-        classes_first = tf.transpose(values, [0, values.shape.rank - 1, *range(1, values.shape.rank - 1)])
-        of_class = of_each_row(classes_first, chosen["class"])
+        of_class = of_each_class(values, chosen["class"])
         return tf.math.divide_no_nan(total(of_class * mask), total(mask))
 
     def told(self, chosen: Rows) -> Rows:
