@@ -1039,6 +1039,22 @@ FIRST_IS_AN_ID = {
         keras.ops.cast(keras.ops.reshape(x, (-1, 2, 2))[:, 0, :1], "int32"),
         keras.ops.reshape(x, (-1, 2, 2))[:, :, ::-1],
     ),
+    "a slice of a size that is counted": lambda x: (
+        keras.ops.cast(x[:, :1], "int32"),
+        layers.Lambda(lambda x: tf.slice(x, [0, 1], [tf.shape(x)[0], 3]))(x),
+    ),
+    "scaled numbers": lambda x: (
+        keras.ops.cast(x[:, :1], "int32"),
+        layers.Normalization(mean=[1.0, 0.1, 0.2, 0.3], variance=[4.0, 1.0, 2.0, 3.0])(x)[:, 1:],
+    ),
+    "clipped": lambda x: (
+        keras.ops.cast(keras.ops.clip(x, -1, 5)[:, :1], "int32"),
+        keras.ops.tanh(keras.ops.clip(x, -1, 5)[:, 1:]),
+    ),
+    "joined with others": lambda x: (
+        keras.ops.cast(x[:, :1], "int32"),
+        keras.ops.concatenate([keras.ops.exp(x), x[:, 1:]], axis=1)[:, 1:4],
+    ),
 }
 
 

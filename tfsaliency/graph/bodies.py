@@ -59,7 +59,7 @@ def captured(graph: Any, instead: Mapping[int, Any] = MappingProxyType({})) -> l
         graph: a traced graph.
         instead: what takes the place of what is outside, by its ``id``.
     """
-    return [(traced, tf.convert_to_tensor(instead.get(id(outside), outside))) for outside, traced in graph.captures]
+    return [(traced, instead.get(id(outside), outside)) for outside, traced in graph.captures]
 
 
 def _known(op: tf.Operation, name: str) -> Any:

@@ -17,6 +17,7 @@ from tfsaliency.graph.numbers_read import places_read_as_numbers, read_as_number
 from tfsaliency.graph.operations import (
     ADDITIONS,
     CHOICES,
+    CLIPS,
     CONVOLUTIONS,
     DISTINCT,
     GATHERS,
@@ -251,9 +252,11 @@ def _made(result: tf.Tensor, sources: list[_Seen]) -> _Seen:
     if result.dtype.is_floating:
         numbers = [source for source in sources if source.how in ("raw", "number")]
         if numbers:
-            moved = hows == {"raw"} and op.type in (*REARRANGEMENTS, *IDENTITIES, *ROUNDINGS)
+            is_moved = op.type in (*REARRANGEMENTS, *IDENTITIES, *ROUNDINGS)
+            # Ids are bounded by the length of their table.
+            is_kept = hows == {"raw"} and (is_moved or (op.type in CLIPS and len(sources) == 1))
             parts = frozenset[int]().union(*(source.parts for source in numbers))
-            return _Seen(parts, "raw" if moved else "number")
+            return _Seen(parts, "raw" if is_kept else "number")
         return _Seen(everything, "category" if "category" in hows else "condition")
     read = op.inputs if op.type == "Cast" else ()
     is_true_or_false = any(each.dtype == tf.bool for each in (result, *read))

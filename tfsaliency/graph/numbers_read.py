@@ -8,8 +8,19 @@ import tensorflow as tf
 
 from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.bodies import body_of
-from tfsaliency.graph.operations import IDENTITIES, LOOPS, PARTS, RESHAPES
+from tfsaliency.graph.operations import (
+    ELEMENTWISE,
+    IDENTITIES,
+    JOINS,
+    LOOPS,
+    NUMBER_BY_NUMBER,
+    PARTS,
+    RESHAPES,
+)
 from tfsaliency.graph.step import replayed_now
+
+# Stands for a number that is not followed, among the places of those that are.
+_OTHER = -1
 
 
 def read_as_numbers(*tensors: tf.Tensor, stops: Sequence[str] = ()) -> set[Any]:
@@ -45,22 +56,25 @@ def places_read_as_numbers(part: tf.Tensor, reached: set[Any]) -> np.ndarray:
     if None in places:
         return np.array(True)
     read = np.zeros(places.num_elements(), bool)
-    stack = [(part, np.arange(read.size).reshape(1, *places))]
+    rows = part.shape[0] or 1
+    stack = [(part, np.tile(np.arange(read.size), rows).reshape(rows, *places))]
     while stack:
         tensor, numbers = stack.pop()
         for op in tensor.consumers():
             if any(result.ref() in reached for result in op.outputs):
                 moved = _moved(op, tensor, numbers)
-                read[numbers] |= moved is None
+                read[numbers[numbers != _OTHER]] |= moved is None
                 stack += [pair for pair in zip(op.outputs, moved or [], strict=False) if pair[0].ref() in reached]
     return read.reshape(places)
 
 
 def _moved(op: tf.Operation, tensor: tf.Tensor, numbers: np.ndarray) -> list[np.ndarray] | None:
-    """Numbers in the order in which an operation puts them; None where it computes with them."""
-    known = [numbers if each is tensor else tf.get_static_value(each) for each in op.inputs]
-    if op.type not in (*IDENTITIES, *PARTS):
+    """Numbers in the order in which an operation puts them; None where it computes several together."""
+    if op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER) and len(op.outputs) == 1:
+        return [numbers] if op.outputs[0].shape[1:].as_list() == [*numbers.shape[1:]] else None
+    if op.type not in (*PARTS, *JOINS):
         return None
+    known = [numbers if each is tensor else _known(each, len(numbers)) for each in op.inputs]
     if all(each is not None for each in known):
         try:
             moved = [each.astype(int) for each in replayed_now(op, known)]
@@ -72,6 +86,18 @@ def _moved(op: tf.Operation, tensor: tf.Tensor, numbers: np.ndarray) -> list[np.
     size = op.outputs[0].shape[1:].num_elements()
     is_moved = op.type in RESHAPES and size == numbers[0].size
     return [numbers.reshape(-1, *op.outputs[0].shape[1:])] if is_moved else None
+
+
+def _known(tensor: tf.Tensor, rows: int) -> np.ndarray | None:
+    """The value of a constant, or of a shape for these rows; other numbers than those that are followed."""
+    value = tf.get_static_value(tensor, partial=True)
+    if value is not None:
+        # What is not known of a list of lengths is counted from the number of rows.
+        return np.where(np.equal(value, None), rows, value).astype(tensor.dtype.as_numpy_dtype)
+    shape = tensor.shape
+    if not _holds_numbers(tensor) or shape.rank is None or None in shape[1:]:
+        return None
+    return np.full((rows, *shape[1:]), _OTHER)
 
 
 def _holds_numbers(tensor: tf.Tensor) -> bool:

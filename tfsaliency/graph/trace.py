@@ -186,7 +186,9 @@ class Trace:
         return self._run(again, pairs)
 
     def _replayed(self, operations: list[tf.Operation], given: Pairs) -> Values:
-        pairs = [(traced, _here(value)) for traced, value in given]
+        # A loop would carry along what is brought into its graph, whether it is read or not.
+        read = {source.ref() for op in operations for source in op.inputs}
+        pairs = [(traced, _here(value) if traced.ref() in read else value) for traced, value in given]
         with tf.name_scope("model"):
             replay = Replay(self.gradients, pairs).run(operations)
         return Values([*((each, replay[each]) for op in operations for each in op.outputs), *pairs])
@@ -245,5 +247,7 @@ def imported(
 
 
 def _here(value: tf.Tensor) -> tf.Tensor:
-    """A tensor of the graph under construction, for one of that graph or of a graph around it."""
+    """A tensor of the graph under construction, for one of that graph, of a graph around it or of none."""
+    if not tf.is_symbolic_tensor(value):
+        return tf.convert_to_tensor(value)
     return value if value.graph is tf.compat.v1.get_default_graph() else tf.identity(value)
