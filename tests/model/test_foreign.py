@@ -177,6 +177,23 @@ def test_a_layer_of_a_saved_model_is_no_black_box(arrivals):
     assert found.explained == "the logits under Softmax"
 
 
+def test_a_layer_of_a_saved_model_takes_ids_as_numpy_makes_them(tmp_path):
+    """Its signature declares int32, and refused the int64 of NumPy with advice to add an axis."""
+    table = tf.Variable(np.random.default_rng(0).normal(size=(10, 4)).astype("float32"))
+    module = tf.Module()
+    module.table = table
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5], tf.int32, name="ids")])
+    def words(ids):
+        return {"logits": tf.tanh(tf.reduce_mean(tf.gather(table, ids), 1))}
+
+    tf.saved_model.save(module, str(tmp_path), signatures={"words": words})
+    layer, ids = keras.layers.TFSMLayer(str(tmp_path), call_endpoint="words"), np.array([[1, 4, 2, 7, 9]])
+    pooled = tf.reduce_mean(tf.gather(table, ids), 1)
+    slope = (1 - np.tanh(pooled[0, 1]) ** 2) / 5
+    np.testing.assert_allclose(tfs.Gradient(layer).explain(ids, 1).values, np.full((1, 5), slope), rtol=1e-5)
+
+
 @pytest.mark.parametrize("way", WITH_LAYERS)
 def test_activation_maps_where_layers_can_be_known(arrivals, way):
     for layer in (None, "first", "last"):

@@ -1104,6 +1104,21 @@ def test_ids_of_a_series_beside_its_numbers(moved):
     np.testing.assert_allclose(values[:, :, 1:], tape.gradient(score, rows)[:, :, 1:], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("method", [tfs.Gradient, tfs.IntegratedGradients, tfs.DeepLIFT, tfs.LRP, tfs.SmoothGrad])
+@pytest.mark.parametrize("empty", [np.zeros((2, 0, 4), "float32"), np.zeros((2, 0), "int32")], ids=["numbers", "ids"])
+def test_a_part_of_length_zero_is_held(method, empty):
+    """Masks that a prompt comes without, or a text of no words: the other parts are explained as without it."""
+    numbers, other = keras.Input((4,)), keras.Input((None, *empty.shape[2:]), dtype=empty.dtype.name)
+    vectors = other if empty.ndim == 3 else layers.Embedding(5, 4)(other)
+    top = keras.Sequential([layers.Dense(6, "tanh"), layers.Dense(3)])
+    model = keras.Model([numbers, other], top(layers.Add()([numbers, keras.ops.sum(vectors, axis=1)])))
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    found, alone = method(model).explain([x, empty], 1), method(keras.Model(numbers, top(numbers))).explain(x, 1)
+    np.testing.assert_allclose(found.values[0], alone.values, rtol=1e-4, atol=1e-6)
+    assert found.values[1].shape == empty.shape
+    assert "holds no numbers" in str(found.provenance["held"])
+
+
 # --- the vectors themselves ---
 
 
@@ -1124,6 +1139,15 @@ def test_the_vectors_keep_their_values(recurrent, tmp_path):
     summed = times_input.map(tfs.transforms.sum_channels)
     gini = tfs.metrics.Gini()
     np.testing.assert_allclose(gini.measure(times_input).values, gini.measure(summed).values, rtol=1e-4)
+
+
+def test_a_metric_that_asks_the_model_takes_no_vectors_for_ids():
+    model = classifier(mask=False)
+    kept, told = (each.explain(IDS, 1) for each in (tfs.Gradient(model).of_vectors(), tfs.Gradient(model)))
+    for metric in (tfs.metrics.Deletion(model), tfs.metrics.Infidelity(model)):
+        with pytest.raises(ValueError, match=r"without of_vectors\(\)"):
+            metric.measure(kept)
+        assert np.isfinite(metric.measure(told).values).all()
 
 
 @pytest.mark.parametrize("method", [tfs.IntegratedGradients, tfs.DeepLIFT, tfs.GradientTimesInput])

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
@@ -301,6 +302,32 @@ def test_scores_within_the_batch_are_named(items):
     model = keras.Model(ids, scores([users, products]))
     with pytest.warns(UserWarning, match="rows of a batch depend on each other"):
         tfs.Gradient(model).explain([np.array([[1], [2], [3]]), np.array(items)], 0)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(tfs.IntegratedGradients, baseline=0.1),
+        lambda model: tfs.IDGI(tfs.IntegratedGradients(model, 0.1)),
+        partial(tfs.Occlusion, window=1),
+        partial(tfs.ShapleyValues, samples=16),
+        partial(tfs.SmoothGrad, samples=4),
+    ],
+    ids=["IntegratedGradients", "IDGI", "Occlusion", "ShapleyValues", "SmoothGrad"],
+)
+def test_the_rows_of_a_batch_of_one_meet_no_others(make):
+    """What the warning advises. Integrated Gradients asked about two rows at once all the same."""
+    pictures, texts = keras.Input((6,), name="pictures"), keras.Input((4,), name="texts")
+    towers = [layers.UnitNormalization()(layers.Dense(5, "tanh")(part)) for part in (pictures, texts)]
+    parts = {"pictures": pictures, "texts": texts}
+    together = keras.Model(parts, 4 * keras.ops.matmul(towers[0], keras.ops.transpose(towers[1])))
+    alone = keras.Model(parts, 4 * keras.ops.sum(towers[0] * towers[1], axis=-1, keepdims=True))
+    x = {name: RNG.normal(size=(3, size)).astype("float32") for name, size in (("pictures", 6), ("texts", 4))}
+    with pytest.warns(UserWarning, match="rows of a batch depend on each other.*batch_size=1"):
+        found = make(together).explain(x, 0, batch_size=1).values
+    expected = make(alone).explain(x, lambda z: z[:, 0]).values
+    for name, part in found.items():
+        np.testing.assert_allclose(part, expected[name], rtol=1e-4, atol=1e-5)
 
 
 def test_chance_in_another_output_is_none():

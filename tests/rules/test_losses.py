@@ -151,6 +151,17 @@ def test_relevance_has_no_rule_for_a_function_of_two_signals(operation):
         tfs.LRP(model, "epsilon", strict=False).explain(X, 1)
 
 
+def test_what_an_operation_without_a_rule_adds_is_unexplained():
+    """Gradient times input of a product of three numbers is three times the product, and no bias is in it."""
+    model = keras.Sequential([keras.Input((3,)), layers.Lambda(lambda x: tf.math.cumprod(x, axis=1))])
+    with (
+        pytest.warns(UserWarning, match="without a rule shared"),
+        pytest.warns(UserWarning, match="miss their sum by up to 12.* Most is lost at .*Cumprod"),
+    ):
+        explanation = tfs.LRP(model, "epsilon", strict=False).explain([[1.0, 2.0, 3.0]], 2)
+    np.testing.assert_allclose(explanation.diagnostics["unexplained_gap"], [12], rtol=1e-4)
+
+
 @pytest.mark.parametrize("explainer", [tfs.DeepLIFT, tfs.LRP])
 def test_a_quantized_layer_is_refused_by_name(explainer):
     model = keras.Sequential([keras.Input((8,)), layers.Dense(6, "relu"), layers.Dense(3)])

@@ -182,17 +182,18 @@ def check_converged(diagnostics: dict[str, np.ndarray], values: Any) -> None:
     off = f"{worst:.1%}" if worst < 1 else "100% or more"
     if (gaps > OF_A_JUMP * errors * sizes).all():
         message = (
-            f"The values miss the change of the score {which} by up to {gaps.max():.3g} (completeness_gap), and more "
-            f"gradients would change little of them ({off}, relative_error): the model jumps on the way from the "
-            "baseline, as at a mask, a choice, a rounding, or where it divides by almost nothing. Another baseline may "
-            "be without: baseline=0.1 where the model masks zeros or normalizes them."
+            f"The values miss the change of the score {which} by up to {gaps.max():.3g} (completeness_gap), which "
+            f"the estimate of their error does not show ({off}, relative_error): the model jumps on the way from the "
+            "baseline, as at a mask, a choice, a rounding, or where it divides by almost nothing; or it changes within "
+            "a short part of the way, which a smaller tolerance finds. Another baseline may be without: baseline=0.1 "
+            "where the model masks zeros or normalizes them, and for ids baseline=None or an id."
         )
     else:
         message = f"The map has not converged {which}: it is off by an estimated {off} (relative_error)"
         message += (
             ", or misses the change of the score by more (completeness_gap). Take more steps, a larger tolerance, or "
             "where steps_used reaches the budget a larger one; where the model normalizes zeros, another baseline: "
-            "baseline=0.1."
+            "baseline=0.1, and for ids baseline=None or an id."
             if is_sum and "samples_used" not in diagnostics
             else ". Allow a larger budget or a larger tolerance."
         )
@@ -233,7 +234,8 @@ def check_left_out(diagnostics: dict[str, np.ndarray], values: Any) -> None:
 
 def check_values(values: Any) -> None:
     """Raises where values are not finite, warns where they are zero everywhere."""
-    parts = [part.reshape(len(part), -1) for part in tf.nest.flatten(values)]
+    # A part may have no places, such as the masks that a sample comes without.
+    parts = [part.reshape(len(part), -1) for part in tf.nest.flatten(values) if part.size]
     if not parts:
         return
     # The extremes show everything in two passes without a copy: NaN and infinity are extremes too.

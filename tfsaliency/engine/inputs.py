@@ -83,7 +83,7 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     if sizes == {0}:
         raise ValueError("The batch is empty: there is nothing to explain. Received: " + _shapes(parts))
     for part in parts:
-        if part.dtype.kind == "f" and not np.isfinite(_extremes(part)).all():
+        if part.dtype.kind == "f" and part.size and not np.isfinite(_extremes(part)).all():
             rows = np.unique(np.argwhere(~np.isfinite(part) | (np.abs(part) > np.finfo("float32").max))[:, 0])
             raise ValueError(
                 f"The inputs hold NaN or infinity in the samples {rows[:5].tolist()}"
@@ -108,7 +108,7 @@ def check_whole(inputs: Inputs, specs: Any) -> None:
     """Raises where integers that are computed as float32 would lose their last digits."""
     for part, spec in zip(tf.nest.flatten(inputs.given), tf.nest.flatten(specs), strict=True):
         is_whole = part.dtype.kind in "iu" and spec.dtype == tf.float32
-        if is_whole and max(-int(part.min()), int(part.max())) > LARGEST_WHOLE:
+        if is_whole and part.size and max(-int(part.min()), int(part.max())) > LARGEST_WHOLE:
             raise ValueError(
                 f"Inputs are computed in float32, which holds whole numbers exactly up to {LARGEST_WHOLE:,}. Received: "
                 f"integers from {part.min():,} to {part.max():,}. Pass smaller numbers, such as ids counted from 0, or "

@@ -423,10 +423,12 @@ class TracedScore(Score):
     def _run(self, model: Traced, x: Any) -> Forward:
         is_given = self._resolved(x)
         here = tf.compat.v1.get_default_graph() is self._graph
-        if is_given and here and model in self._at_inputs:
-            return self._at_inputs[model]
+        known = self._at_inputs.get(model) if here else None
+        if is_given and known is not None:
+            return known
         self._was_run.add(model)
-        values = model.run(x, self._held(x))
+        held = self._held(x)
+        values = model.run(x, held) if known is None else model.run_again(x, held, known.values)
         traced = model.logits
         logits = traced._replace(values=values.structure(traced.values), outputs=values.structure(traced.outputs))
         found = Forward(self._of(logits, x), logits, x, values, model)

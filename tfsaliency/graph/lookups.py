@@ -46,6 +46,7 @@ TIMES = 4
 
 # Why nothing is explained of a part of the inputs.
 UNUSED = "no output depends on it"
+EMPTY = "it holds no numbers: one of its axes has length 0"
 COMPARED = "it has no gradient: {name!r}, an operation of type {type}, compares it or counts with it"
 CHOOSES = "it has no gradient: {name!r}, an operation of type {type}, chooses by it among numbers that the model makes"
 ROUNDED = "it is rounded or chosen from, and has no gradient"
@@ -137,12 +138,16 @@ def entries(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> Entries:
     for op in order:
         walk.see(op)
     walk.lookups = _with_quantized(walk.lookups, dequantized(inputs, order))
+    empty = {place for place, part in enumerate(inputs) if part.shape.rank and 0 in part.shape[1:]}
     lookups = _without_embellishments(_without_masks(walk, inputs, order), order)
+    lookups = [each for each in lookups if not each.parts <= empty]
     explained = {place for each in lookups for place in each.parts}
     beside = {place for each in walk.lookups for place in each.parts}
     numbers, held = set(), {}
     for place, part in enumerate(inputs):
-        if part.dtype.is_floating and (part.ref() in reached or place not in walk.read):
+        if place in empty:
+            held[place] = EMPTY
+        elif part.dtype.is_floating and (part.ref() in reached or place not in walk.read):
             numbers.add(place)
         elif place not in explained:
             other = BESIDE if place in beside else ROUNDED if place in walk.read else UNUSED

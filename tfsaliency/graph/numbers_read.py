@@ -93,7 +93,7 @@ def _known(tensor: tf.Tensor, rows: int) -> np.ndarray | None:
     value = tf.get_static_value(tensor, partial=True)
     if value is not None:
         # What is not known of a list of lengths is counted from the number of rows.
-        return np.where(np.equal(value, None), rows, value).astype(tensor.dtype.as_numpy_dtype)
+        return np.where(value == np.array(None), rows, value).astype(tensor.dtype.as_numpy_dtype)
     shape = tensor.shape
     if not _holds_numbers(tensor) or shape.rank is None or None in shape[1:]:
         return None

@@ -42,11 +42,11 @@ class Values:
             )
         return tf.constant(constant, traced.dtype)
 
-    def but_for(self, pairs: Pairs) -> "Values":
+    def but_for(self, others: "Values") -> "Values":
         """The same values, with others for some of the traced tensors."""
-        other = Values(pairs)
-        other._values = self._values | other._values
-        return other
+        both = Values([])
+        both._values = self._values | others._values
+        return both
 
     def structure(self, traced: Any) -> Any:
         """The values of traced tensors, in the structure that these come in."""
@@ -164,26 +164,27 @@ class Trace:
         other._instead = instead
         return other
 
-    def run_from(self, replaced: Pairs, known: Values, wanted: list[tf.Tensor]) -> Values:
+    def run_from(self, replaced: Pairs, known: Values, wanted: list[tf.Tensor] | None = None) -> Values:
         """Runs only the operations between some tensors and the wanted ones, for other values of the former.
 
         Args:
             replaced: pairs of a traced tensor and its new value, which may have more rows.
-            known: the values of the other tensors.
-            wanted: traced tensors.
+            known: the values of the other tensors, in the graph under construction.
+            wanted: traced tensors; by default all.
 
         Returns:
-            The values of the replaced tensors, of the wanted ones and of those in between.
+            The known values, with those of the replaced tensors and of what is run in their place.
         """
         tensors = [traced for traced, _ in replaced]
-        given = {traced.ref() for traced in tensors}
-        again = descendants(ancestors(*wanted, known=tensors), tensors)
-        names = {op.name for op in again}
-        sources = {source.ref(): source for op in again for source in op.inputs if source.op.name not in names}
-        others = [(source, known[source]) for ref, source in sources.items() if ref not in given]
-        unchanged = [(each, known[each]) for each in wanted if each.op.name not in names and each.ref() not in given]
-        pairs = [*replaced, *others, *unchanged]
-        return self._run(again, pairs)
+        operations = self.operations if wanted is None else self.needed(wanted, tensors)
+        again = descendants(operations, tensors)
+        # A copy of a gradient reads copies of these.
+        beside = [each for op in again for each in self.gradients.beside(op)]
+        names = {op.name for op in (*again, *ancestors(*beside, known=tensors))}
+        again = [op for op in operations if op.name in names]
+        own = {result.ref() for op in again for result in op.outputs} | {each.ref() for each in tensors}
+        others = {source.ref(): source for op in again for source in op.inputs if source.ref() not in own}
+        return known.but_for(self._run(again, [*replaced, *((each, known[each]) for each in others.values())]))
 
     def _replayed(self, operations: list[tf.Operation], given: Pairs) -> Values:
         # A loop would carry along what is brought into its graph, whether it is read or not.

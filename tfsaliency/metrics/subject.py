@@ -46,7 +46,15 @@ class Subject:
         self.model, self.inputs = as_model(as_black_box(model)), explanation.inputs
         self.explanation = explanation
         wanted = explanation.target if target is None else target
-        self.chosen = Choice(self.model).chosen(self.inputs, wanted)
+        try:
+            self.chosen = Choice(self.model).chosen(self.inputs, wanted)
+        except ValueError as error:
+            if ".of_vectors()" not in explanation.method:
+                raise
+            raise ValueError(
+                f"{error} The explanation is of the vectors of its inputs, and the model takes ids: measure "
+                "explainer.explain(ids), without of_vectors()."
+            ) from error
         self.kept, self.scores, self.probabilities, _ = self.chosen
         self.check(explanation)
 

@@ -134,7 +134,7 @@ def _foreign(model: Any) -> ForeignModel:
     if isinstance(model, tuple):
         return _signature_of(*_pair(model))
     if is_layer(model):
-        return ForeignModel(model.name, functools.partial(model, training=False), model, _declared(model))
+        return _of_layer(model)
     if _is_loaded(model):
         return _serving(model)
     if isinstance(model, type) or not callable(model):
@@ -147,6 +147,13 @@ def _foreign(model: Any) -> ForeignModel:
     if signature is not None:
         return _of_signature(_name(model), model, signature, {})
     return ForeignModel(_name(model), model, model, takes_each=needed_arguments(model) > 1)
+
+
+def _of_layer(layer: Any) -> ForeignModel:
+    if isinstance(layer, keras.layers.TFSMLayer):
+        # The function that it calls declares its inputs.
+        return dataclasses.replace(_foreign(layer.call_endpoint_fn), name=layer.name, source=layer)
+    return ForeignModel(layer.name, functools.partial(layer, training=False), layer, _declared(layer))
 
 
 def _pair(model: tuple[Any, ...]) -> tuple[Any, str]:

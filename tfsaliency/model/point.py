@@ -239,16 +239,20 @@ class Point(Traced):
         for leaf, each in explained:
             so_far = of_lists.get(leaf.traced.ref(), values)
             of_leaf = leaf.pairs(each, so_far)
-            of_lists[leaf.traced.ref()] = so_far.but_for(of_leaf)
+            of_lists[leaf.traced.ref()] = so_far.but_for(Values(of_leaf))
             pairs += of_leaf
         return pairs
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
-        return self.trace.run(self.pairs(x, held), None if self.is_inputs else tf.nest.flatten(self._wanted))
+        return self.trace.run(self.pairs(x, held), self._wanted)
+
+    def run_again(self, x: Any, held: Sequence[tf.Tensor], known: Values) -> Values:
+        return self.trace.run_from(self.pairs(x, held), known, self._wanted)
 
     @property
-    def _wanted(self) -> Any:
-        return self.logits.values, self.logits.outputs
+    def _wanted(self) -> list[tf.Tensor] | None:
+        """None for all tensors."""
+        return None if self.is_inputs else tf.nest.flatten((self.logits.values, self.logits.outputs))
 
     @property
     def nothing(self) -> str:

@@ -58,7 +58,7 @@ def _neighbours(model: TracedModel, operation: tf.Operation) -> str:
     return (
         f"The rows of a batch depend on each other at {_where(model, operation)}: the map of a sample changes with the "
         "samples around it and with batch_size. Explain a model that treats each row alone, as layers do with "
-        "training=False, or one sample at a time."
+        "training=False, or pass batch_size=1: then each sample, and each altered copy of it, is alone in its batch."
     )
 
 

@@ -86,6 +86,10 @@ class Traced:
         """
         return self.trace.run(self.pairs(x, held))
 
+    def run_again(self, x: Any, held: Sequence[tf.Tensor], known: Values) -> Values:
+        """Runs what depends on the inputs for other ones, in the graph that knows the values for some."""
+        return self.trace.run_from(self.pairs(x, held), known)
+
     def reading(self, instead: dict[int, tf.Tensor]) -> "Traced":
         """The same model, which reads other variables; see `Trace.reading`."""
         other = copy.copy(self)
@@ -238,6 +242,10 @@ class _FusedModel(Traced):
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
         return self._trace.run(self._model.pairs(x, held), self._weights)
+
+    def run_again(self, x: Any, held: Sequence[tf.Tensor], known: Values) -> Values:
+        # What depends on the weights alone is fused before.
+        return self.run(x, held)
 
 
 class _UnrolledModel(Traced):

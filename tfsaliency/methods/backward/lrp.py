@@ -75,7 +75,8 @@ class LRP(Explainer):
 
     ``diagnostics["conservation_gap"]`` is the sum of the values minus the score: the biases absorb this difference.
     ``diagnostics["unexplained_gap"]`` is the part that no bias explains: relevance that arrives at a constant or at a
-    choice which depends on the inputs. It gives a warning that names the operation which loses most.
+    choice which depends on the inputs, or that an operation without a rule loses or adds. It gives a warning that
+    names the operation which loses most.
 
     Source:
         Bach et al. 2015, On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
@@ -218,7 +219,8 @@ def walked(table: Table, strict: bool, forward: Forward) -> Walk:
         if chosen is None:
             without.append(step.type)
         sent = (chosen or in_proportion)(step, relevance)
-        if step.type in CHOICES or any(source.ref() in network.hidden for source in step.sources):
+        is_hidden = any(source.ref() in network.hidden for source in step.sources)
+        if chosen is None or step.type in CHOICES or is_hidden:
             name = network.blamed(step)
             lost[name] = lost.get(name, 0.0) + sum_of_flows(relevance, samples) - sum_of_flows(sent, samples)
         return sent

@@ -58,8 +58,8 @@ class IDGI(Wrapper):
 
         def change(numbers: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> Any:
             """How much the score moves, for each number of the inputs the same."""
-            ends = paths.at(tf.tile(numbers, [2]), tf.concat([start, end], axis=0))
-            before, after = tf.split(score.among(numbers % samples_of(x)).at(ends), 2)
+            among = score.among(numbers % samples_of(x))
+            before, after = (among.at(paths.at(numbers, end_of_step)) for end_of_step in (start, end))
             return tf.nest.map_structure(lambda part: along(after - before, part), x)
 
         return self.inner.integrate(x, score, paths._replace(move=change), self._direction)
