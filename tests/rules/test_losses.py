@@ -143,11 +143,14 @@ def test_what_has_no_rule_is_refused_by_name(explainer, operation, named):
 
 @pytest.mark.parametrize("operation", [lambda a, b: (2 + a) ** (2 + b), tf.atan2])
 def test_relevance_has_no_rule_for_a_function_of_two_signals(operation):
-    """No share of ``f(a, b)`` is that of one of them; the advice works."""
+    """No share of ``f(a, b)`` is that of one of them; the advice works, and says what it costs."""
     model = around(operation, 6, 6)
     with pytest.raises(ValueError, match="no rule for the operation .*strict=False"):
         tfs.LRP(model, "epsilon").explain(X, 1)
-    with pytest.warns(UserWarning, match="without a rule shared"):
+    with (
+        pytest.warns(UserWarning, match="without a rule shared"),
+        pytest.warns(UserWarning, match="miss their sum by up to .* gradient times input shares out more or less"),
+    ):
         tfs.LRP(model, "epsilon", strict=False).explain(X, 1)
 
 
@@ -158,7 +161,7 @@ def test_what_an_operation_without_a_rule_adds_is_unexplained():
         pytest.warns(UserWarning, match="without a rule shared"),
         pytest.warns(UserWarning, match="miss their sum by up to 12.* Most is lost at .*Cumprod"),
     ):
-        explanation = tfs.LRP(model, "epsilon", strict=False).explain([[1.0, 2.0, 3.0]], 2)
+        explanation = tfs.LRP(model, "epsilon", strict=False).explain(np.array([[1.0, 2.0, 3.0]]), 2)
     np.testing.assert_allclose(explanation.diagnostics["unexplained_gap"], [12], rtol=1e-4)
 
 

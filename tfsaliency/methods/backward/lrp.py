@@ -25,8 +25,8 @@ from tfsaliency.tensors.sums import samples_of, sum_of_flows, total
 
 PROMISE = Promise(
     "unexplained_gap",
-    "A choice between constants (where, argmax, a rounding) has no input that its relevance could go to: explain the "
-    "model without it, or give a rule for the operation.",
+    "A choice between constants (where, argmax, a rounding) has no input that its relevance could go to, and gradient "
+    "times input shares out more or less than arrives: explain the model without it, or give a rule for the operation.",
 )
 
 

@@ -183,48 +183,47 @@ class _Refinement:
     def _asked(self, state: _State, pairs: _Pairs, begins: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
         """The values and the slopes with those of the new cells, and the squared error of each, ``(pairs,)``."""
         cells = 2 * tf.shape(pairs.sample)[0]
-        samples, paths, parents, widths = (
-            tf.repeat(part, 2) for part in (pairs.sample, pairs.path, pairs.parent, pairs.width)
-        )
-        slots, starts = (
-            tf.reshape(tf.stack(both, axis=1), [-1])
-            for both in ((pairs.left, pairs.right), (pairs.left_start, pairs.right_start))
-        )
+        # Both cells of a pair are in one block, or each is a block of its own.
+        size = tf.maximum(self._score.rows // 2, 1)
         has_parent = tf.where(begins, 0.0, 1.0)
 
         def block(
-            done: tf.Tensor, values: Any, kept: Any, error2: tf.Tensor, last: Any
+            done: tf.Tensor, values: Any, kept: Any, error2: tf.Tensor, left: Any
         ) -> tuple[tf.Tensor, Any, Any, tf.Tensor, Any]:
-            these = slice(done, done + self._score.rows)
-            sample, start = samples[these], starts[these]
-            path, end = paths[these] * self._samples + sample, start + widths[these]
+            these = _Pairs(*(part[done // 2 : done // 2 + size] for part in pairs))
+            rows = slice(done % 2, done % 2 + self._score.rows)
+            sample = tf.tile(these.sample, [2])[rows]
+            path = tf.tile(these.path, [2])[rows] * self._samples + sample
+            start = tf.concat([these.left_start, these.right_start], axis=0)[rows]
+            end = start + tf.tile(these.width, [2])[rows]
             slopes = self._slopes(self._paths.at(path, (start + end) / 2), self._score.among(sample))
-            cut = tf.stack([parents[these], sample], axis=1)
+            cut = tf.stack([tf.tile(these.parent, [2])[rows], sample], axis=1)
             before = tf.nest.map_structure(lambda part: has_parent * tf.gather_nd(part, cut), kept)
             move = self._paths.move(path, start, end)
             changes = tf.nest.map_structure(lambda new, old, way: (new - old) * way, slopes, before, move)
-            values = tf.nest.map_structure(
-                lambda part, more: part + tf.math.unsorted_segment_sum(more, sample, self._samples), values, changes
-            )
-            into = tf.stack([slots[these], sample], axis=1)
+            into = tf.stack([tf.concat([these.left, these.right], axis=0)[rows], sample], axis=1)
             # What was read before can be written over, without a copy.
             with tf.control_dependencies(tf.nest.flatten(before)):
                 kept = tf.nest.map_structure(
                     lambda part, new: tf.tensor_scatter_nd_update(part, into, new), kept, slopes
                 )
-            # A block may begin with the second cell of a pair.
-            whole = tf.nest.map_structure(lambda of, new: tf.concat([of[: done % 2], new], axis=0), last, changes)
-            error2 = tf.concat([error2, OF_A_THIRD * squares(tf.nest.map_structure(_sums_of_two, whole))], axis=0)
-            return done + self._score.rows, values, kept, error2, tf.nest.map_structure(lambda of: of[-1:], changes)
+            both = tf.nest.map_structure(lambda of, new: tf.concat([of[: done % 2], new], axis=0), left, changes)
+            bend = tf.nest.map_structure(_sum_of_halves, both)
+            whole = these.sample[: samples_of(bend)]
+            values = tf.nest.map_structure(
+                lambda part, more: part + tf.math.unsorted_segment_sum(more, whole, self._samples), values, bend
+            )
+            error2 = tf.concat([error2, OF_A_THIRD * squares(bend)], axis=0)
+            return done + tf.shape(sample)[0], values, kept, error2, tf.nest.map_structure(lambda of: of[:1], changes)
 
         none = tf.nest.map_structure(lambda part: tf.zeros([1, *sizes_of(part)]), self._x)
-        start = tf.constant(0), state.values, state.slopes, tf.zeros([0]), none
-        shapes = tf.nest.map_structure(lambda part: part.shape, start)
+        begin = tf.constant(0), state.values, state.slopes, tf.zeros([0]), none
+        shapes = tf.nest.map_structure(lambda part: part.shape, begin)
         of_any = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), none)
         _, values, kept, error2, _ = tf.while_loop(
             lambda done, *_: done < cells,
             block,
-            start,
+            begin,
             shape_invariants=(*shapes[:3], tf.TensorShape([None]), of_any),
             parallel_iterations=1,
         )
@@ -257,7 +256,7 @@ def _placed(state: _State, pairs: _Pairs, error2: tf.Tensor, begins: tf.Tensor) 
     )
 
 
-def _sums_of_two(part: tf.Tensor) -> tf.Tensor:
-    """Of the first and the second number, of the third and the fourth and so on."""
-    number = samples_of(part) // 2
-    return part[: 2 * number : 2] + part[1 : 2 * number : 2]
+def _sum_of_halves(part: tf.Tensor) -> tf.Tensor:
+    """None of a single row, which waits for its other half."""
+    left, right = tf.split(part[: samples_of(part) // 2 * 2], 2)
+    return left + right
