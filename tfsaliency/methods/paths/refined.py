@@ -73,6 +73,28 @@ class _Pairs(NamedTuple):
     width: tf.Tensor
 
 
+class _Round(NamedTuple):
+    """New cells of all samples that go on, for which the slopes are asked, block by block.
+
+    Attributes:
+        pairs: the cells.
+        begins: whether they are first cells, a scalar.
+        done: how many of them have been asked for, a scalar.
+        error2: the squared error of each pair so far, ``(pairs,)``.
+        left: what the last cell changed, ``(1, ...)``, for a block that begins with the second of a pair.
+    """
+
+    pairs: _Pairs
+    begins: tf.Tensor
+    done: tf.Tensor
+    error2: tf.Tensor
+    left: Any
+
+    @property
+    def size(self) -> tf.Tensor:
+        return 2 * tf.size(self.pairs.sample)
+
+
 def refined(paths: Paths, x: Any, score: Score, slopes: SlopesOf, tolerance: float, budget: int) -> Integral:
     """By cutting, for each sample, the cells of its paths with the largest errors into thirds, until the map is right.
 
@@ -85,7 +107,15 @@ def refined(paths: Paths, x: Any, score: Score, slopes: SlopesOf, tolerance: flo
     """
     work = _Refinement(paths, x, score, slopes, tolerance, budget)
     with score.silent():
-        (state,) = tf.while_loop(work.goes_on, lambda state: [work.turn(state)], [work.start()], parallel_iterations=1)
+        begin = work.start()
+        state_shapes = tf.nest.map_structure(lambda part: part.shape, begin[0])
+        state, _ = tf.while_loop(
+            lambda state, round: round.size > 0,
+            work.turn,
+            begin,
+            shape_invariants=(state_shapes, tf.nest.map_structure(_of_any_length, begin[1])),
+            parallel_iterations=1,
+        )
     return Integral(state.values, state.squared_error, state.steps)
 
 
@@ -99,9 +129,9 @@ class _Refinement:
         self._kept = int(min(max(KEPT / max(tolerance, KEPT / MOST_KEPT), FEWEST_KEPT), MOST_KEPT))
         self._slots = self._kept + 2 * CUTS
 
-    def start(self) -> _State:
+    def start(self) -> tuple[_State, _Round]:
         none, slots = tf.zeros([self._samples]), tf.zeros([self._slots, self._samples])
-        return _State(
+        state = _State(
             values=tf.nest.map_structure(tf.zeros_like, self._x),
             settled2=none,
             steps=none,
@@ -114,23 +144,30 @@ class _Refinement:
                 lambda part: tf.zeros([*slots.shape[:1], self._samples, *sizes_of(part)]), self._x
             ),
         )
+        return self._next(state)
 
-    def goes_on(self, state: _State) -> tf.Tensor:
-        return (state.begun < self._pairs) | tf.reduce_any(self._is_open(state))
+    def turn(self, state: _State, round: _Round) -> tuple[_State, _Round]:
+        """Asks for one block of slopes. One loop for blocks and rounds is less to build than two."""
+        state, round = self._asked(state, round)
+        # A condition would copy what is written over in place, if that went through it.
+        large = {"values": state.values, "slopes": state.slopes}
+        small = dict.fromkeys(large, ())
 
-    def turn(self, state: _State) -> _State:
-        """Asks for the slopes of new cells of all samples that go on."""
+        def next_round() -> tuple[_State, _Round]:
+            after, begun = self._next(self._settled(_placed(state, round)))
+            return after._replace(**small), begun
+
+        after, round = tf.cond(round.done < round.size, lambda: (state._replace(**small), round), next_round)
+        return after._replace(**large), round
+
+    def _next(self, state: _State) -> tuple[_State, _Round]:
+        """The next cells to ask for: none where all maps are right."""
         begins = (state.begun < self._pairs) & ~tf.reduce_any(tf.math.is_inf(state.error2))
         wanted = tf.where(begins, tf.minimum(CUTS, self._pairs - state.begun), self._to_cut(state))
-        pairs = self._chosen(state, wanted, begins)
-        values, slopes, error2 = self._asked(state, pairs, begins)
-        state = state._replace(
-            values=values,
-            slopes=slopes,
-            steps=state.steps + 2 * tf.cast(wanted, tf.float32),
-            begun=tf.where(begins, state.begun + CUTS, state.begun),
-        )
-        return self._settled(_placed(state, pairs, error2, begins))
+        left = tf.nest.map_structure(lambda part: tf.zeros([0, *sizes_of(part)]), self._x)
+        round = _Round(self._chosen(state, wanted, begins), begins, tf.constant(0), tf.zeros([0]), left)
+        steps = state.steps + 2 * tf.cast(wanted, tf.float32)
+        return state._replace(steps=steps, begun=tf.where(begins, state.begun + CUTS, state.begun)), round
 
     def _is_open(self, state: _State) -> tf.Tensor:
         is_wrong = relative_error(state.values, state.squared_error) > self._tolerance
@@ -180,54 +217,42 @@ class _Refinement:
             width=width,
         )
 
-    def _asked(self, state: _State, pairs: _Pairs, begins: tf.Tensor) -> tuple[Any, Any, tf.Tensor]:
-        """The values and the slopes with those of the new cells, and the squared error of each, ``(pairs,)``."""
-        cells = 2 * tf.shape(pairs.sample)[0]
+    def _asked(self, state: _State, round: _Round) -> tuple[_State, _Round]:
+        """With the slopes of the next block of cells, as many as fit."""
         # Both cells of a pair are in one block, or each is a block of its own.
         size = tf.maximum(self._score.rows // 2, 1)
-        has_parent = tf.where(begins, 0.0, 1.0)
-
-        def block(
-            done: tf.Tensor, values: Any, kept: Any, error2: tf.Tensor, left: Any
-        ) -> tuple[tf.Tensor, Any, Any, tf.Tensor, Any]:
-            these = _Pairs(*(part[done // 2 : done // 2 + size] for part in pairs))
-            rows = slice(done % 2, done % 2 + self._score.rows)
-            sample = tf.tile(these.sample, [2])[rows]
-            path = tf.tile(these.path, [2])[rows] * self._samples + sample
-            start = tf.concat([these.left_start, these.right_start], axis=0)[rows]
-            end = start + tf.tile(these.width, [2])[rows]
-            slopes = self._slopes(self._paths.at(path, (start + end) / 2), self._score.among(sample))
-            cut = tf.stack([tf.tile(these.parent, [2])[rows], sample], axis=1)
-            before = tf.nest.map_structure(lambda part: has_parent * tf.gather_nd(part, cut), kept)
-            move = self._paths.move(path, start, end)
-            changes = tf.nest.map_structure(lambda new, old, way: (new - old) * way, slopes, before, move)
-            into = tf.stack([tf.concat([these.left, these.right], axis=0)[rows], sample], axis=1)
-            # What was read before can be written over, without a copy.
-            with tf.control_dependencies(tf.nest.flatten(before)):
-                kept = tf.nest.map_structure(
-                    lambda part, new: tf.tensor_scatter_nd_update(part, into, new), kept, slopes
-                )
-            both = tf.nest.map_structure(lambda of, new: tf.concat([of[: done % 2], new], axis=0), left, changes)
-            bend = tf.nest.map_structure(_sum_of_halves, both)
-            whole = these.sample[: samples_of(bend)]
-            values = tf.nest.map_structure(
-                lambda part, more: part + tf.math.unsorted_segment_sum(more, whole, self._samples), values, bend
+        these = _Pairs(*(part[round.done // 2 : round.done // 2 + size] for part in round.pairs))
+        rows = slice(round.done % 2, round.done % 2 + self._score.rows)
+        sample = tf.tile(these.sample, [2])[rows]
+        path = tf.tile(these.path, [2])[rows] * self._samples + sample
+        start = tf.concat([these.left_start, these.right_start], axis=0)[rows]
+        end = start + tf.tile(these.width, [2])[rows]
+        slopes = self._slopes(self._paths.at(path, (start + end) / 2), self._score.among(sample))
+        cut = tf.stack([tf.tile(these.parent, [2])[rows], sample], axis=1)
+        has_parent = tf.where(round.begins, 0.0, 1.0)
+        before = tf.nest.map_structure(lambda part: has_parent * tf.gather_nd(part, cut), state.slopes)
+        move = self._paths.move(path, start, end)
+        changes = tf.nest.map_structure(lambda new, old, way: (new - old) * way, slopes, before, move)
+        into = tf.stack([tf.concat([these.left, these.right], axis=0)[rows], sample], axis=1)
+        # What was read before can be written over, without a copy.
+        with tf.control_dependencies(tf.nest.flatten(before)):
+            kept = tf.nest.map_structure(
+                lambda part, new: tf.tensor_scatter_nd_update(part, into, new), state.slopes, slopes
             )
-            error2 = tf.concat([error2, OF_A_THIRD * squares(bend)], axis=0)
-            return done + tf.shape(sample)[0], values, kept, error2, tf.nest.map_structure(lambda of: of[:1], changes)
-
-        none = tf.nest.map_structure(lambda part: tf.zeros([1, *sizes_of(part)]), self._x)
-        begin = tf.constant(0), state.values, state.slopes, tf.zeros([0]), none
-        shapes = tf.nest.map_structure(lambda part: part.shape, begin)
-        of_any = tf.nest.map_structure(lambda part: tf.TensorShape([None, *part.shape[1:]]), none)
-        _, values, kept, error2, _ = tf.while_loop(
-            lambda done, *_: done < cells,
-            block,
-            begin,
-            shape_invariants=(*shapes[:3], tf.TensorShape([None]), of_any),
-            parallel_iterations=1,
+        both = tf.nest.map_structure(
+            lambda of, new: tf.concat([of[: round.done % 2], new], axis=0), round.left, changes
         )
-        return values, kept, tf.where(begins, float("inf"), error2)
+        bend = tf.nest.map_structure(_sum_of_halves, both)
+        whole = these.sample[: samples_of(bend)]
+        values = tf.nest.map_structure(
+            lambda part, more: part + tf.math.unsorted_segment_sum(more, whole, self._samples), state.values, bend
+        )
+        asked = round._replace(
+            done=round.done + tf.size(sample),
+            error2=tf.concat([round.error2, OF_A_THIRD * squares(bend)], axis=0),
+            left=tf.nest.map_structure(lambda of: of[:1], changes),
+        )
+        return state._replace(values=values, slopes=kept), asked
 
     def _settled(self, state: _State) -> _State:
         """Empties slots for the next new cells: those of the cells that are least wrong."""
@@ -240,8 +265,10 @@ class _Refinement:
         )
 
 
-def _placed(state: _State, pairs: _Pairs, error2: tf.Tensor, begins: tf.Tensor) -> _State:
+def _placed(state: _State, round: _Round) -> _State:
     """Puts new cells into their slots; the cell that was cut is now its middle third."""
+    pairs, begins = round.pairs, round.begins
+    error2 = tf.where(begins, float("inf"), round.error2)
     # First cells have no cell between them: the left one is put there twice.
     middle = tf.where(begins, pairs.left, pairs.parent)
     middle_start = tf.where(begins, pairs.left_start, pairs.left_start + pairs.width)
@@ -260,3 +287,8 @@ def _sum_of_halves(part: tf.Tensor) -> tf.Tensor:
     """None of a single row, which waits for its other half."""
     left, right = tf.split(part[: samples_of(part) // 2 * 2], 2)
     return left + right
+
+
+def _of_any_length(part: tf.Tensor) -> tf.TensorShape:
+    """The shape of a tensor whose first axis may change from turn to turn."""
+    return tf.TensorShape([None, *part.shape[1:]]) if part.shape.rank else part.shape
