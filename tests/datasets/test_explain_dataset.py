@@ -527,8 +527,15 @@ def test_bad_rows_are_told_and_the_rest_goes_on(explainer, tmp_path):
     same(maps, explainer, np.delete(X, [3, 40], axis=0))
     with pytest.raises(KeyError, match="NaN or infinity"):
         maps.of(40)
-    with pytest.raises(ValueError, match="The row 3 cannot be explained: .* make the same call again"):
+    with pytest.raises(ValueError, match="The row 3 cannot be explained: .* make the same call again.* without strict"):
         explained(explainer, rows, tmp_path / "strict", strict=True)
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_so(explainer, tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "maps"):
+        with pytest.raises(NotADirectoryError, match="file is a file. Give the path of a folder"):
+            explained(explainer, X, place)
 
 
 def test_rows_at_which_the_model_fails_are_found(tmp_path):

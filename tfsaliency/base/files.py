@@ -27,6 +27,14 @@ def appearing_whole(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def check_may_be_folder(path: Path) -> Path:
+    """Raises NotADirectoryError where a folder, or one above it, is a file; returns the first that exists."""
+    first = next(each for each in (path, *path.parents) if each.exists())
+    if not first.is_dir():
+        raise NotADirectoryError(f"{first} is a file. Give the path of a folder.")
+    return first
+
+
 def left_unfinished(folder: Path) -> list[tuple[str, Path]]:
     """What killed processes had begun to write in a folder, or below: the name that it was to get, and its path."""
     found = ((UNFINISHED.fullmatch(path.name), path) for path in folder.rglob(".*.unfinished"))

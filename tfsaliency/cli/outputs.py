@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from tfsaliency.base.files import check_may_be_folder
 from tfsaliency.explanation import Explanation
 from tfsaliency.plot.captions import diagnostics_of
 
@@ -30,9 +31,7 @@ def check_free(paths: Iterable[Path], force: bool) -> None:
     """Raises if a file exists and ``force`` is not set, or its folder cannot be made, before any work is done."""
     paths = list(paths)
     for folder in dict.fromkeys(path.parent for path in paths):
-        first = next(each for each in (folder, *folder.parents) if each.exists())
-        if not first.is_dir():
-            raise NotADirectoryError(f"{first} is a file. Give the path of a folder.")
+        first = check_may_be_folder(folder)
         if not os.access(first, os.W_OK):
             raise PermissionError(f"{first} cannot be written to. Give another folder.")
     taken = [path for path in paths if path.exists() or path.is_symlink()]

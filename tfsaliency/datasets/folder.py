@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfsaliency.base.extra import require
-from tfsaliency.base.files import appearing_whole, left_unfinished
+from tfsaliency.base.files import appearing_whole, check_may_be_folder, left_unfinished
 from tfsaliency.datasets.arrow import KEY, parquet
 from tfsaliency.datasets.rows import BadRow
 from tfsaliency.model.identity import as_json, differences
@@ -74,6 +74,7 @@ class Folder:
             OSError: it cannot be written to.
         """
         run = as_json(run)
+        check_may_be_folder(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         # Shards may begin at the same time.
         with require("filelock", "data").FileLock(self.path / ".lock"):

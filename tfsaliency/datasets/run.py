@@ -80,7 +80,10 @@ class _Run:
         bad = {row.id: row for _, each in made for row in each.bad}
         if bad and self._strict:
             row = next(iter(bad.values()))
-            raise ValueError(f"The row {row.id!r} cannot be explained: {row.reason} {GO_ON}")
+            raise ValueError(
+                f"The row {row.id!r} cannot be explained: {row.reason} What is written is whole. Mend the row and make "
+                "the same call again to go on; without strict such rows are listed, and the others explained."
+            )
         self.bad += bad.values()
         return made
 
