@@ -302,7 +302,7 @@ def test_compiled_functions_do_not_pile_up(model):
 
 
 def test_a_loop_carries_what_it_reads_alone():
-    """All variables of a model went through the loops of Integrated Gradients, which TensorFlow then builds for them."""
+    """All variables of a model went through the loops of Integrated Gradients, read or not."""
     convolved = [layers.Conv2D(4, 3, strides=2), layers.BatchNormalization(), layers.ReLU()]
     model = keras.Sequential([keras.Input((9, 9, 3)), *convolved, layers.Flatten(), layers.Dense(2)])
     tfs.IntegratedGradients(model).explain(np.random.default_rng(0).normal(size=(1, 9, 9, 3)), 1)
