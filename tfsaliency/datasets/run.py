@@ -81,8 +81,8 @@ class _Run:
         if bad and self._strict:
             row = next(iter(bad.values()))
             raise ValueError(
-                f"The row {row.id!r} cannot be explained: {row.reason} What is written is whole. Mend the row and make "
-                "the same call again to go on; without strict such rows are listed, and the others explained."
+                f"The row {row.id!r} cannot be explained: {row.reason} {GO_ON} Mend the row first; without strict such "
+                "rows are listed, and the others explained."
             )
         self.bad += bad.values()
         return made

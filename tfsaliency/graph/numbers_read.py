@@ -11,10 +11,9 @@ from tfsaliency.graph.bodies import body_of
 from tfsaliency.graph.operations import (
     ELEMENTWISE,
     IDENTITIES,
-    JOINS,
     LOOPS,
     NUMBER_BY_NUMBER,
-    PARTS,
+    REARRANGEMENTS,
     RESHAPES,
 )
 from tfsaliency.graph.step import replayed_now
@@ -72,7 +71,7 @@ def _moved(op: tf.Operation, tensor: tf.Tensor, numbers: np.ndarray) -> list[np.
     """Numbers in the order in which an operation puts them; None where it computes several together."""
     if op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER) and len(op.outputs) == 1:
         return [numbers] if op.outputs[0].shape[1:].as_list() == [*numbers.shape[1:]] else None
-    if op.type not in (*PARTS, *JOINS):
+    if op.type not in REARRANGEMENTS:
         return None
     known = [numbers if each is tensor else _known(each, len(numbers)) for each in op.inputs]
     if all(each is not None for each in known):

@@ -243,15 +243,8 @@ class Point(Traced):
             pairs += of_leaf
         return pairs
 
-    def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
-        return self.trace.run(self.pairs(x, held), self._wanted)
-
-    def run_again(self, x: Any, held: Sequence[tf.Tensor], known: Values) -> Values:
-        return self.trace.run_from(self.pairs(x, held), known, self._wanted)
-
     @property
     def _wanted(self) -> list[tf.Tensor] | None:
-        """None for all tensors."""
         return None if self.is_inputs else tf.nest.flatten((self.logits.values, self.logits.outputs))
 
     @property

@@ -78,17 +78,22 @@ class Traced:
         return [*explained, *zip(self.held, held, strict=True)]
 
     def run(self, x: Any, held: Sequence[tf.Tensor] = ()) -> Values:
-        """Runs the model again, in the graph under construction: the value of every traced tensor.
+        """Runs the model again, in the graph under construction: the value of every traced tensor that may be read.
 
         Args:
             x: the numbers that are explained, in the structure of ``inputs``.
             held: what else the model was given.
         """
-        return self.trace.run(self.pairs(x, held))
+        return self.trace.run(self.pairs(x, held), self._wanted)
 
     def run_again(self, x: Any, held: Sequence[tf.Tensor], known: Values) -> Values:
         """Runs what depends on the inputs for other ones, in the graph that knows the values for some."""
-        return self.trace.run_from(self.pairs(x, held), known)
+        return self.trace.run_from(self.pairs(x, held), known, self._wanted)
+
+    @property
+    def _wanted(self) -> list[tf.Tensor] | None:
+        """The traced tensors that a run gives the values of; None for all."""
+        return None
 
     def reading(self, instead: dict[int, tf.Tensor]) -> "Traced":
         """The same model, which reads other variables; see `Trace.reading`."""
