@@ -11,8 +11,8 @@ from tfsaliency.tensors.errors import relative_error
 from tfsaliency.tensors.regression import running_means
 from tfsaliency.tensors.sums import along, of_copies, samples_of, total
 
-# The name of the function that a loop over copies calls: it belongs to the graph that it is called in.
-VALUES_OF_BLOCK = "tfsaliency_values_of_block"
+# The name of the functions that a loop over copies calls: they belong to the graph that they are called in.
+OF_A_BLOCK = "tfsaliency_of_a_block"
 
 
 class Moments(NamedTuple):
@@ -119,8 +119,12 @@ def found_in_copies(
     if start is None and not tf.executing_eagerly():
         # Traced separately: a loop of the graph needs the shape of what it finds before it starts.
         with score.silent():
-            ask = _of_block(values_of)
-        start = _nothing(ask.structured_outputs, terms_of, samples_of(x))
+            ask = _of_a_block(lambda *block: values_of(block), *[tf.TensorSpec([], tf.int32)] * 2)
+        of_values = _map_shapes(lambda shape: [None, *shape[1:]], ask.structured_outputs)
+        stacked = _map_shapes(lambda shape: [None, *shape], of_values)
+        traced_terms = _of_a_block(terms_of, stacked, Before(tf.TensorSpec([], tf.int32), of_values))
+        of_terms = _map_shapes(lambda shape: shape[1:], traced_terms.structured_outputs)
+        start, terms_of = _nothing(of_values, of_terms, samples_of(x)), traced_terms
     else:
         # A loop in Python takes the shape of the first block, and a black box cannot be traced.
         def ask(*block: tf.Tensor) -> Any:
@@ -136,15 +140,19 @@ def found_in_copies(
     return cast(Found, over_copies(copies, x, score, step, start))
 
 
-def _of_block(values_of: Callable[[Block], Any]) -> Any:
+def _of_a_block(of_block: Callable[..., Any], *specs: Any) -> Any:
     """A function of a block, traced on its own."""
 
-    def of_block(*block: tf.Tensor) -> Any:
-        return values_of(block)
+    def traced(*given: Any) -> Any:
+        return of_block(*given)
 
-    of_block.__name__ = VALUES_OF_BLOCK
-    function = tf.function(of_block, autograph=False)
-    return function.get_concrete_function(*[tf.TensorSpec([], tf.int32)] * 2)
+    traced.__name__ = OF_A_BLOCK
+    return tf.function(traced, autograph=False).get_concrete_function(*specs)
+
+
+def _map_shapes(shape_of: Callable[[list[int | None]], list[int | None]], parts: Any) -> Any:
+    """Specs of the same types and other shapes."""
+    return tf.nest.map_structure(lambda part: tf.TensorSpec(shape_of([*part.shape]), part.dtype), parts)
 
 
 # Copies that are drawn before looking again.
@@ -210,24 +218,16 @@ def _rows(structure: Any, places: tf.Tensor) -> Any:
     return tf.nest.map_structure(lambda part: tf.gather_nd(part, places), structure)
 
 
-def _nothing(specs: Any, terms_of: TermsOf, samples: tf.Tensor) -> Found:
-    """What no copies show, of values ``(rows, ...)`` of these types."""
+def _nothing(values: Any, terms: Any, samples: tf.Tensor) -> Found:
+    """What no copies show, of values and terms of these types ``(None, ...)``."""
 
-    def of_one(values: Any) -> Any:
-        values = of_copies(values, tf.constant(1))
-        return terms_of(values, Before(tf.constant(0), _zeros(values)))
-
-    specs = tf.nest.map_structure(lambda spec: tf.TensorSpec(spec.shape, spec.dtype), specs)
-    terms = tf.function(of_one, autograph=False).get_concrete_function(specs).structured_outputs
-
-    def zeros(spec: tf.TensorSpec, leading: int = 1) -> tf.Tensor:
-        inner = spec.shape[leading:]
+    def zeros(spec: tf.TensorSpec) -> tf.Tensor:
         # An axis whose length is not known, that of a sequence, gets it from the first block.
-        start = tf.zeros([samples, *(size or 1 for size in inner)], spec.dtype)
-        return tf.compat.v1.placeholder_with_default(start, [None, *inner])
+        start = tf.zeros([samples, *(size or 1 for size in spec.shape[1:])], spec.dtype)
+        return tf.compat.v1.placeholder_with_default(start, spec.shape)
 
-    mean, spread = (tf.nest.map_structure(lambda spec: zeros(spec, leading=2), terms) for _ in range(2))
-    return Found(tf.nest.map_structure(zeros, specs), Moments(mean, spread))
+    centre, mean, spread = (tf.nest.map_structure(zeros, specs) for specs in (values, terms, terms))
+    return Found(centre, Moments(mean, spread))
 
 
 def _found(values: Any, first: tf.Tensor, centre: Any, terms_of: TermsOf) -> Found:

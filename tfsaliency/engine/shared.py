@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.engine.moments import VALUES_OF_BLOCK
+from tfsaliency.engine.moments import OF_A_BLOCK
 from tfsaliency.graph.bodies import all_bodies
 from tfsaliency.graph.operations import PYTHON_CODE
 from tfsaliency.graph.trace import Pairs, Trace
@@ -51,7 +51,7 @@ class Shared:
         self.is_of_one_model = reads_others or any(op.type in PYTHON_CODE for op in trace.operations)
         function.set_external_captures([])
         of_model = {id(body) for body in all_bodies(trace.graph)}
-        for graph in (function.graph, *all_bodies(function.graph, VALUES_OF_BLOCK)):
+        for graph in (function.graph, *all_bodies(function.graph, OF_A_BLOCK)):
             if id(graph) not in of_model:
                 _forget_captured(graph)
 

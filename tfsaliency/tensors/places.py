@@ -91,10 +91,13 @@ def resize(maps: tf.Tensor, extent: Sequence[int], spans: Sequence[Span]) -> tf.
 
 
 def spread(values: tf.Tensor, weights: np.ndarray | tf.Tensor, axis: int) -> tf.Tensor:
-    """Multiplies one axis of length ``n`` by a matrix ``(n, m)``; the axis then has length ``m``."""
+    """Multiplies one axis of length ``n`` by a matrix ``(n, m)``; the axis then has length ``m``.
+
+    Each row of the values may have a matrix of its own: ``(N, n, m)``.
+    """
     axes = string.ascii_lowercase[: values.shape.rank]
-    old = axes[axis]
-    return tf.einsum(f"{axes},{old}Z->{axes.replace(old, 'Z')}", values, tf.cast(weights, values.dtype))
+    old, rows = axes[axis], axes[: len(weights.shape) - 2]
+    return tf.einsum(f"{axes},{rows}{old}Z->{axes.replace(old, 'Z')}", values, tf.cast(weights, values.dtype))
 
 
 def _linear(places: int, size: int, span: Span) -> np.ndarray:

@@ -71,6 +71,11 @@ def repeated(structure: Any, count: tf.Tensor) -> Any:
     return tf.nest.map_structure(lambda part: tf.tile(part, [count] + [1] * (part.shape.rank - 1)), structure)
 
 
+def each_repeated(part: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """``(N * count, ...)``: ``count`` copies of each row side by side. `tf.repeat` takes three times the operations."""
+    return tf.gather(part, tf.range(samples_of(part) * count) // count)
+
+
 def of_copies(structure: Any, count: tf.Tensor) -> Any:
     """``(count, N, ...)``: what belongs to each copy of a batch of stacked copies ``(count * N, ...)``."""
     return tf.nest.map_structure(lambda part: tf.reshape(part, [count, -1, *sizes_of(part)]), structure)

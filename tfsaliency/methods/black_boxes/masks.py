@@ -3,13 +3,14 @@
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.engine.moments import Before
 from tfsaliency.tensors.draws import drawn
 from tfsaliency.tensors.places import spatial_shape, spread
 from tfsaliency.tensors.regression import one_step_ahead
-from tfsaliency.tensors.sums import along
+from tfsaliency.tensors.sums import along, each_repeated, samples_of
 
 # A regression on as many numbers takes little of the time of a small model.
 MOST_FEATURES = 256
@@ -54,11 +55,11 @@ class Masks(NamedTuple):
         """The number of these places."""
         return math.prod(self._few)
 
-    def covariances(self) -> list[tf.Tensor]:
+    def covariances(self) -> list[np.ndarray]:
         """For each axis, of coarse and whole masks ``(few, extent)``, as a share of the variance of a cell."""
         return [self._covariance(axis, few) for axis, few in enumerate(self._few)]
 
-    def linear_gains(self, coefficients: tf.Tensor, covariances: list[tf.Tensor]) -> tf.Tensor:
+    def linear_gains(self, coefficients: tf.Tensor, covariances: list[np.ndarray]) -> tf.Tensor:
         """``Cov(coarse mask * coefficients, mask at each place) / probability``.
 
         Args:
@@ -82,40 +83,51 @@ class Masks(NamedTuple):
 
     def _at(self, places: list[int], first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Masks at so many evenly spread places along each axis."""
+        # The grid has one cell more, so that it can shift by up to one cell.
+        grid, axes = [each + 1 for each in self.cells], len(self.cells)
 
-        def mask(number: tf.Tensor) -> tf.Tensor:
-            shifts = tf.random.stateless_uniform([1 + len(self.cells)], [self.seed, 2 * number])
-            grid = tf.random.stateless_uniform([each + 1 for each in self.cells], [self.seed, 2 * number + 1])
-            seen = tf.cast(grid < self.probability, tf.float32)
-            for axis, few in enumerate(places):
-                if self.is_table:
-                    seen = tf.gather(seen, self._columns(few))
-                else:
-                    seen = spread(seen, self._weights(axis, few, shifts[axis]), axis)
-            return seen
+        def numbers(number: tf.Tensor) -> tf.Tensor:
+            shifts = tf.random.stateless_uniform([1 + axes], [self.seed, 2 * number])
+            cells = tf.random.stateless_uniform(grid, [self.seed, 2 * number + 1])
+            return tf.concat([shifts, tf.reshape(cells, [-1])], axis=0)
 
-        return drawn(mask, first, count, places)
+        # All else is done for many masks at once.
+        drawn_numbers = drawn(numbers, first, count, [1 + axes + math.prod(grid)])
+        shifts, cells = drawn_numbers[:, :axes], drawn_numbers[:, 1 + axes :]
+        seen = tf.reshape(tf.cast(cells < self.probability, tf.float32), [count, *grid])
+        for axis, few in enumerate(places):
+            if self.is_table:
+                seen = tf.gather(seen, self._columns(few), axis=1)
+            else:
+                seen = spread(seen, self._weights(axis, few, shifts[:, axis]), 1 + axis)
+        return seen
 
-    def _columns(self, places: int) -> tf.Tensor:
+    def _columns(self, places: int) -> list[int]:
         """So many evenly spread columns of a table."""
-        return (2 * tf.range(places) + 1) * self.cells[0] // (2 * places)
+        return [(2 * place + 1) * self.cells[0] // (2 * places) for place in range(places)]
 
-    def _weights(self, axis: int, places: int, shift: tf.Tensor) -> tf.Tensor:
-        """``(*shift, cells + 1, places)``: how much of each cell is seen at each place.
+    def _weights(self, axis: int, places: int, shifts: Any) -> tf.Tensor:
+        """``(masks, cells + 1, places)``: how much of each cell is seen at each place.
 
-        The grid has one cell more, so that it can shift by up to one cell.
+        Args:
+            axis: the axis.
+            places: along it.
+            shifts: of each mask, ``(masks,)`` in cells.
         """
         cells = self.cells[axis]
-        centres = (tf.range(places, dtype=tf.float32) + 0.5) * cells / places + shift[..., None] - 0.5
-        centres = tf.clip_by_value(centres, 0.0, float(cells))
-        return tf.nn.relu(1 - tf.abs(tf.range(cells + 1, dtype=tf.float32)[:, None] - centres[..., None, :]))
+        centres = (np.arange(places, dtype="float32") + 0.5) * cells / places - 0.5
+        centres = tf.clip_by_value(centres + shifts[:, None], 0.0, float(cells))
+        return tf.nn.relu(1 - tf.abs(np.arange(cells + 1, dtype="float32")[:, None] - centres[:, None]))
 
-    def _covariance(self, axis: int, places: int) -> tf.Tensor:
+    def _covariance(self, axis: int, places: int) -> np.ndarray:
         if self.is_table:
-            return tf.one_hot(self._columns(places), self.extents[axis])
-        shifts = (tf.range(SHIFTS, dtype=tf.float32) + 0.5) / SHIFTS
-        few, all_places = (self._weights(axis, each, shifts) for each in (places, self.extents[axis]))
-        return tf.einsum("scp,sco->po", few, all_places) / SHIFTS
+            return np.eye(self.extents[axis], dtype="float32")[self._columns(places)]
+        shifts = (np.arange(SHIFTS, dtype="float32") + 0.5) / SHIFTS
+        # The same at every call: a constant of the graph.
+        with tf.init_scope():
+            few, all_places = (self._weights(axis, each, shifts) for each in (places, self.extents[axis]))
+            covariance: np.ndarray = (tf.einsum("scp,sco->po", few, all_places) / SHIFTS).numpy()
+        return covariance
 
 
 class Gains:
@@ -135,8 +147,7 @@ class Gains:
 
     def products(self, scores: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Scores of copies ``(count * N,)`` times their rows of the regression: ``(count * N, features)``."""
-        rows = self._design[first : first + count]
-        return scores[:, None] * tf.repeat(rows, tf.shape(scores)[0] // count, axis=0)
+        return scores[:, None] * each_repeated(self._design[first : first + count], samples_of(scores) // count)
 
     def of(self, values: dict[str, Any], before: Before) -> list[tf.Tensor]:
         """Terms whose mean over all masks but the first is the gain; those of the first are zero.

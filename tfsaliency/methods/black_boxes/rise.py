@@ -15,7 +15,7 @@ from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import stream
 from tfsaliency.tensors.places import one_per_place
-from tfsaliency.tensors.sums import samples_of
+from tfsaliency.tensors.sums import each_repeated, samples_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class RISE(Sampled):
             shown, hidden = shown_and_hidden
             masks = [draw(*block) for draw in draws]
             scores = score.at(score.seen(shown, hidden, dict(zip(leaders, masks, strict=True))))
-            masks = [tf.repeat(mask, samples_of(shown), axis=0) for mask in masks]
+            masks = [each_repeated(mask, samples_of(shown)) for mask in masks]
             return {"scores": scores, "products": gains.products(scores, *block), "masks": masks}
 
         def terms_of(values: Any, before: Before) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tfsaliency.explainer import Explainer, Wrapper
 from tfsaliency.methods.gradients.gradient import as_explainer
 from tfsaliency.methods.sampled import Sampled
 from tfsaliency.tensors.draws import stream
-from tfsaliency.tensors.sums import along, repeated, samples_of, sizes_of, total
+from tfsaliency.tensors.sums import along, each_repeated, repeated, samples_of, sizes_of, total
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
@@ -90,7 +90,7 @@ class ExpectedGradients(Sampled, Wrapper):
             numbers = tf.range(first, first + count)
             x0 = baselines(self.baselines, x, score).drawn(numbers % number, x)
             x0 = tf.nest.map_structure(lambda part: tf.reshape(part, [-1, *sizes_of(part)[1:]]), x0)
-            return x0, tf.repeat(self._positions(numbers, number), samples_of(x))
+            return x0, each_repeated(self._positions(numbers, number), samples_of(x))
 
         def values_of(x: Any, score: Score, block: Block) -> Any:
             x0, t = drawn(x, score, block)

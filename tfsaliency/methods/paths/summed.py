@@ -9,7 +9,7 @@ from tfsaliency.engine.copies import Block, over_copies
 from tfsaliency.engine.score import Score
 from tfsaliency.methods.paths.path import Paths
 from tfsaliency.methods.paths.quadrature import Rule
-from tfsaliency.tensors.sums import along, of_copies, samples_of, sizes_of, squares
+from tfsaliency.tensors.sums import along, each_repeated, of_copies, samples_of, sizes_of, squares
 
 # Gives what is summed times the move of the inputs, at some inputs: ``(rows, ...)`` in their structure.
 SlopesOf = Callable[[Any, Score], Any]
@@ -47,8 +47,8 @@ def summed(paths: Paths, x: Any, score: Score, slopes: SlopesOf, rule: Rule) -> 
         values, last_two, bends = so_far
         copies = block[0] + tf.range(block[1])
         node = copies % steps
-        numbers = tf.repeat(copies // steps * samples, samples) + tf.tile(tf.range(samples), [block[1]])
-        at, start, end = (tf.repeat(tf.gather(each, node), samples) for each in (nodes, edges[:-1], edges[1:]))
+        numbers = each_repeated(copies // steps * samples, samples) + tf.tile(tf.range(samples), [block[1]])
+        at, start, end = (each_repeated(tf.gather(each, node), samples) for each in (nodes, edges[:-1], edges[1:]))
         slope, move = slopes(paths.at(numbers, at), score), paths.move(numbers, start, end)
         products = of_copies(tf.nest.map_structure(tf.multiply, slope, move), block[1])
         three = tf.nest.map_structure(lambda *each: tf.concat(each, axis=0), last_two, products)
