@@ -173,6 +173,17 @@ def test_a_text_that_is_filled_up_as_advised_is_a_baseline(explainer):
     np.testing.assert_allclose(values[0], (scores("a good film") - scores(filled)) / 3, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("made", [lambda texts: texts, tfs.baselines.per_sample], ids=["array", "per_sample"])
+def test_texts_as_pandas_makes_them_are_baselines(made):
+    model, _ = of_words()
+    x, texts = np.array(["a good film", "the bad film"]), np.array(["bad bad the", "the the a"])
+    found = [tfs.IntegratedGradients(model, made(each)).explain(x, 1) for each in (texts, texts.astype(object))]
+    np.testing.assert_array_equal(found[0].values, found[1].values)
+    assert np.abs(found[0].values).max() > 1e-3
+    with pytest.raises(ValueError, match="A baseline for a text is a text"):
+        tfs.IntegratedGradients(model, np.array(["bad bad the", 3], object)).explain(x, 1)
+
+
 def of_a_number(shape):
     """``2 x^2`` of one number per sample, which the model takes as ``(N,)`` or as ``(N, 1)``."""
     x = keras.Input(shape)

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tfsaliency.base.options import FitsInputs, check_amount, check_count
 from tfsaliency.base.shuffles import shuffled_order
-from tfsaliency.engine.score import Score
+from tfsaliency.engine.inputs import as_texts
+from tfsaliency.engine.score import Behind, Score
 from tfsaliency.tensors.blur import blur
 from tfsaliency.tensors.sums import inner_axes, samples_of, sizes_of
 
@@ -31,10 +32,17 @@ class Baselines(NamedTuple):
         number: how many baselines each sample has.
         at: takes an index, an int or scalar tensor, and returns that baseline in the structure and shape of the inputs,
             ``(N, ...)``.
+        passed: takes an index too, and returns that baseline as users pass inputs, ids for ids; an empty tuple where it
+            has no such form, or no method needs it.
     """
 
     number: int
     at: Callable[[Any], Any]
+    passed: Callable[[Any], Any] = lambda i: ()
+
+    def behind(self) -> "Baselines":
+        """The same for what hides places: each as `Behind`."""
+        return Baselines(self.number, lambda i: Behind(self.at(i), self.passed(i)))
 
     def all(self, like: Any) -> Any:
         """``(number, N, ...)``: all of them, for inputs ``like``."""
@@ -422,14 +430,19 @@ def baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     Raises:
         ValueError: structure, shape or type do not fit, or a baseline is not finite.
     """
-    number, at = _baselines(baseline, x, score)
+    found = _baselines(baseline, x, score)
 
     def kept(i: Any) -> Any:
-        parts = zip(*map(tf.nest.flatten, (at(i), x)), score.is_read(x), strict=True)
-        found = [other if is_read is None else tf.where(is_read, other, part) for other, part, is_read in parts]
-        return tf.nest.pack_sequence_as(x, found)
+        parts = zip(*map(tf.nest.flatten, (found.at(i), x)), score.is_read(x), strict=True)
+        kept_parts = [other if is_read is None else tf.where(is_read, other, part) for other, part, is_read in parts]
+        return tf.nest.pack_sequence_as(x, kept_parts)
 
-    return Baselines(number, kept)
+    return found._replace(at=kept)
+
+
+def _as_passed(number: int, passed: Callable[[Any], Any], score: Score) -> Baselines:
+    """Baselines that have the form of the inputs as users pass them."""
+    return Baselines(number, lambda i: score.looked_up(passed(i)), lambda i: passed(i) if score.has_followers else ())
 
 
 def _made(baseline: Made, x: Any, score: Score) -> Baselines:
@@ -443,10 +456,9 @@ def _made(baseline: Made, x: Any, score: Score) -> Baselines:
 
     def at(i: Any) -> Any:
         found = [baseline.at(part, place, i, numbers, is_read) for place, (part, is_read) in enumerate(parts)]
-        like = tf.nest.pack_sequence_as(seen, found)
-        return score.looked_up(like) if baseline.as_passed else like
+        return tf.nest.pack_sequence_as(seen, found)
 
-    return Baselines(baseline.number, at)
+    return _as_passed(baseline.number, at, score) if baseline.as_passed else Baselines(baseline.number, at)
 
 
 def _baselines(baseline: Any, x: Any, score: Score) -> Baselines:
@@ -480,9 +492,10 @@ def _baselines(baseline: Any, x: Any, score: Score) -> Baselines:
     counts = {part.shape[0] for part in tf.nest.flatten(rows)} - {1}
     if len(counts) > 1:
         raise ValueError(f"Each part of the inputs needs the same number of baselines. Received: {sorted(counts)}")
-    return Baselines(
+    return _as_passed(
         max(counts, default=1),
-        lambda i: score.looked_up(tf.nest.map_structure(lambda part, of: _spread(part, i, of), rows, passed)),
+        lambda i: tf.nest.map_structure(lambda part, of: _spread(part, i, of), rows, passed),
+        score,
     )
 
 
@@ -495,7 +508,7 @@ def _in_structure(baseline: Any, x: Any) -> Any:
 
 def _as_array(part: Any) -> Any:
     """An array, or a tensor for a variable: the graph reads its value at each call."""
-    return tf.convert_to_tensor(part) if isinstance(part, _VARIABLES) else np.asarray(part)
+    return tf.convert_to_tensor(part) if isinstance(part, _VARIABLES) else as_texts(np.asarray(part))
 
 
 def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:
@@ -521,7 +534,7 @@ def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:
 def _check_type(part: np.ndarray, wanted: tf.DType) -> None:
     """Raises where a baseline is of another type than the inputs."""
     if wanted == tf.string:
-        if part.dtype.kind not in "US":
+        if part.dtype.kind != "U":
             raise ValueError(f"A baseline for a text is a text. Received: {part!r}")
     elif part.dtype.kind not in "fiub" or not np.isfinite(part).all():
         raise ValueError(f"A baseline is made of finite numbers. Received: {part!r}")

@@ -734,6 +734,67 @@ def test_an_id_that_is_made_of_two_columns_is_shared(columns, is_one_hot):
         np.testing.assert_allclose(values, slope, rtol=1e-5)
 
 
+@pytest.mark.parametrize("columns", COLUMNS.values(), ids=COLUMNS)
+@pytest.mark.parametrize("is_one_hot", [True, False], ids=["one-hot", "vectors"])
+def test_a_column_of_a_crossing_is_hidden_as_the_model_sees_it(columns, is_one_hot):
+    """The crossing of the other column with that of the baseline, not the crossing of the baseline."""
+    parts = [keras.Input((1,), dtype=column.dtype.name if column.dtype.kind == "i" else "string") for column in columns]
+    crossing = layers.HashedCrossing(50, output_mode="one_hot" if is_one_hot else "int")(parts)
+    worth = layers.Dense(2, use_bias=False) if is_one_hot else layers.Embedding(50, 2)
+    own = [layers.Embedding(20, 2)(layers.Hashing(20)(part)) for part in parts]
+    model = keras.Model(parts, layers.Add()([layers.Reshape((2,))(each) for each in (worth(crossing), *own)]))
+    x, baseline = [column[:2] for column in columns], [column[2] for column in columns]
+
+    def score(*is_seen):
+        shown = [
+            part if seen else np.full_like(part, other) for part, other, seen in zip(x, baseline, is_seen, strict=True)
+        ]
+        return model([tf.constant(part) for part in shown]).numpy()[:, 1]
+
+    whole, none, alone = score(True, True), score(False, False), (score(True, False), score(False, True))
+    assert np.abs(alone[0] - none).max() > 1e-3
+    for values, without in zip(tfs.Occlusion(model, baseline=baseline).explain(x, 1).values, alone[::-1], strict=True):
+        np.testing.assert_allclose(values[:, 0], whole - without, rtol=1e-4, atol=1e-6)
+    shapley = tfs.ShapleyValues(model, baseline=baseline).explain(x, 1)
+    for values, own, other in zip(shapley.values, alone, alone[::-1], strict=True):
+        np.testing.assert_allclose(values[:, 0], (own - none + whole - other) / 2, rtol=1e-4, atol=1e-6)
+    # The scores of a regression are measured as they are.
+    curve = tfs.metrics.Deletion(model, baseline, steps=2).measure(shapley).details["curve"]
+    first = np.where(shapley.values[0][:, 0] > shapley.values[1][:, 0], alone[1], alone[0])
+    np.testing.assert_allclose(curve, np.stack([whole, first, none], axis=1), rtol=1e-4, atol=1e-6)
+
+
+def test_columns_of_ids_that_are_crossed_are_hidden_as_the_model_sees_them():
+    """One part holds all columns, and three of them are hidden in random orders."""
+    keras.utils.set_random_seed(0)
+    ids, table, top = keras.Input((3,), dtype="int32"), layers.Embedding(40, 3), layers.Dense(2)
+    crossed = table(layers.Lambda(lambda ids: ids[:, 0] * 6 + ids[:, 1], output_shape=())(ids))
+    model = keras.Model(ids, top(crossed + keras.ops.sum(layers.Embedding(6, 3)(ids), axis=1)))
+    x, baseline = np.array([[1, 2, 5], [3, 4, 0]]), np.array([5, 0, 1])
+    whole = model(x).numpy()[:, 1]
+    values = tfs.Occlusion(model, baseline=baseline).explain(x, 1).values
+    for column in range(3):
+        hidden = x.copy()
+        hidden[:, column] = baseline[column]
+        np.testing.assert_allclose(values[:, column], whole - model(hidden).numpy()[:, 1], rtol=1e-4, atol=1e-6)
+
+    def seen(kept):
+        return model(np.where(kept, x, baseline)).numpy()[:, 1]
+
+    for samples in (1, 200):
+        # Three windows have eight sets: as dear as one order and its reverse.
+        found = tfs.ShapleyValues(model, baseline=baseline, samples=samples).explain(x, 1).values
+        added = {
+            column: np.mean(
+                [seen(np.isin(range(3), [*before, column])) - seen(np.isin(range(3), before)) for before in sets],
+                axis=0,
+            )
+            for column, sets in {0: ((), (), (1,), (1,)), 1: ((), (), (0,), (0,)), 2: ((),)}.items()
+        }
+        for column, expected in added.items():
+            np.testing.assert_allclose(found[:, column], expected, rtol=1e-4, atol=1e-5)
+
+
 # What each id is made of, and for each sample of `COLUMNS_OF_IDS` the places that it comes from.
 COLUMNS_OF_IDS = np.array([[1, 2, 5], [3, 4, 0], [5, 0, 1]])
 MADE_OF_COLUMNS = {

@@ -39,6 +39,19 @@ class PerSample(NamedTuple):
     question: dict[str, Any]
 
 
+class Behind(NamedTuple):
+    """What takes the place of what is hidden.
+
+    Attributes:
+        numbers: a baseline in the structure of the inputs that methods see, ``(N, ...)``.
+        passed: the same baseline as users pass inputs, ids for ids; an empty tuple where it has no such form, or
+            nothing follows several places of the inputs.
+    """
+
+    numbers: Any
+    passed: Any
+
+
 class Forward(NamedTuple):
     """The score with everything that it was computed from.
 
@@ -169,19 +182,36 @@ class Score(ABC):
         """The numbers of the tensors of ``x`` on whose places is hidden. All others are hidden with some of them."""
         return list(range(len(tf.nest.flatten(self._inputs))))
 
-    def seen(self, x: Any, x0: Any, visible: dict[int, tf.Tensor]) -> Any:
+    def seen(self, x: Any, behind: Behind, visible: dict[int, tf.Tensor]) -> Any:
         """Copies of the inputs, ``(count * N, ...)``, with a baseline in the place of what is hidden.
 
         Args:
             x: the inputs, ``(N, ...)``.
-            x0: the baseline, ``(N, ...)``.
+            behind: the baseline.
             visible: ``(count, *places)`` from 0 to 1 on the places of some leaders, by their numbers; an axis of
                 length 1 may follow. The others are visible.
         """
         count = tf.shape(next(iter(visible.values())))[0]
-        parts = zip(self._masks(visible, x), tf.nest.flatten(x), tf.nest.flatten(x0), strict=True)
+        parts = zip(self._masks(visible, x), tf.nest.flatten(x), tf.nest.flatten(behind.numbers), strict=True)
         copies = [repeated(part, count) if mask is None else mixed(mask, part, other) for mask, part, other in parts]
         return tf.nest.pack_sequence_as(x, copies)
+
+    @property
+    def has_followers(self) -> bool:
+        """Whether the model makes ids of several places of the inputs, which are other ids where one is hidden."""
+        return False
+
+    def made_anew(self, copies: Any, x: Any, behind: Behind, shares: list[tf.Tensor | None]) -> Any:
+        """Copies of the inputs ``(count * N, ...)`` with the ids that the model makes of several places made anew.
+
+        Args:
+            copies: with what is hidden behind the baseline.
+            x: the inputs, ``(N, ...)``.
+            behind: the baseline.
+            shares: for each part of the inputs as they were passed what is visible, ``(count, N, *places)``; a place is
+                seen where it is at least a half. None for all of it.
+        """
+        return copies
 
     def _masks(self, visible: dict[int, tf.Tensor], x: Any) -> list[tf.Tensor | None]:
         """What is visible of each tensor of ``x``, ``(count, 1 or n, ...)``; None for all of it."""
@@ -511,6 +541,27 @@ class TracedScore(Score):
     def over(self, x: Any, shares: list[tf.Tensor]) -> Any:
         return self._model.over(shares, self._entered)
 
+    def seen(self, x: Any, behind: Behind, visible: dict[int, tf.Tensor]) -> Any:
+        copies = super().seen(x, behind, visible)
+        return self.made_anew(copies, x, behind, self._model.hiding.shares(visible, tf.nest.flatten(x)))
+
+    @property
+    def has_followers(self) -> bool:
+        return bool(self._model.hiding.followers)
+
+    def made_anew(self, copies: Any, x: Any, behind: Behind, shares: list[tf.Tensor | None]) -> Any:
+        followers, other = self._model.hiding.followers, tf.nest.flatten(behind.passed)
+        if not followers or not other:
+            return copies
+        given = self.passed(x)
+        count = samples_of(copies) // samples_of(x)
+        of_places = self._model.hiding.of_places(shares)
+        shown = [_shown(*each, count) for each in zip(tf.nest.flatten(given), other, of_places, strict=True)]
+        numbers, made = tf.nest.flatten(copies), tf.nest.flatten(self.looked_up(tf.nest.pack_sequence_as(given, shown)))
+        for follower in followers:
+            numbers[follower] = made[follower]
+        return tf.nest.pack_sequence_as(copies, numbers)
+
     def _held(self, x: Any) -> list[tf.Tensor]:
         held: list[tf.Tensor] = self._copies(self._model.held_of(self._entered.given), x)
         return held
@@ -536,6 +587,12 @@ class Head:
         """The values of the traced tensors, in the graph under construction."""
         given = forward.logits.values, self._chosen_of(forward.inputs)
         return self._trace.run(list(zip(tf.nest.flatten(self._trace.inputs), tf.nest.flatten(given), strict=True)))
+
+
+def _shown(part: tf.Tensor, other: tf.Tensor, share: tf.Tensor | None, count: tf.Tensor) -> tf.Tensor:
+    """Copies of a part of the inputs, with that of a baseline where less than half of a place is visible."""
+    part, other = repeated((part, other), count)
+    return part if share is None else tf.where(tf.reshape(share, tf.shape(part)) >= 0.5, part, other)
 
 
 def _exchanged(mask: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from tfsaliency.base.options import FitsInputs
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.question import Attribution
-from tfsaliency.engine.score import Score
+from tfsaliency.engine.score import Behind, Score
 from tfsaliency.engine.scorer import Scorer
 from tfsaliency.model.keys import key_of
 from tfsaliency.tensors.sums import samples_of
@@ -45,18 +45,21 @@ class Hidden(Scorer):
         copies = kept.shape[0]
         assert copies is not None
 
-        def against(x0: Any) -> list[tf.Tensor]:
+        def against(behind: Behind) -> list[tf.Tensor]:
             def ask_block(block: Block) -> tf.Tensor:
                 first, count = block
                 block_kept = tf.broadcast_to(kept[first : first + count], [count, samples_of(x), kept.shape[2]])
-                shares = score.over(x, self._of_parts(tf.cast(block_kept, tf.float32)))
-                seen = tf.nest.map_structure(lambda part, part0, share: _seen(part, part0, share, count), x, x0, shares)
-                return score.at(seen)
+                of_parts = self._of_parts(tf.cast(block_kept, tf.float32))
+                shares = score.over(x, of_parts)
+                seen = tf.nest.map_structure(
+                    lambda part, part0, share: _seen(part, part0, share, count), x, behind.numbers, shares
+                )
+                return score.at(score.made_anew(seen, x, behind, of_parts))
 
             return [tf.transpose(scores_of_copies(copies, x, score, ask_block))]
 
         like = [tf.zeros([samples_of(x), copies])]
-        (scores,) = baselines(self.fill, x, score).mean_of(against, like)
+        (scores,) = baselines(self.fill, x, score).behind().mean_of(against, like)
         return Attribution((), {"scores": scores})
 
     def _of_parts(self, kept: tf.Tensor) -> list[tf.Tensor]:

@@ -26,6 +26,8 @@ class Hiding:
 
     Attributes:
         leaders: the numbers of the leaves on whose places is hidden.
+        followers: the numbers of the leaves that have no places of their own. They are made of several places, or of
+            those of a part in another order.
     """
 
     def __init__(self, parts: Sequence[tf.Tensor], leaves: Sequence[Leaf]):
@@ -36,6 +38,7 @@ class Hiding:
                 self._of_parts.setdefault(place, number)
         self._with = [self._leader(number, leaf) for number, leaf in enumerate(leaves)]
         self.leaders = sorted({each for each in self._with if each is not None})
+        self.followers = [number for number, leader in enumerate(self._with) if leader is None]
 
     def _leader(self, number: int, leaf: Leaf) -> int | None:
         """The leaf with the same places that a leaf is hidden with; None where it follows the leaders of its parts."""
@@ -59,6 +62,15 @@ class Hiding:
             values: of the traced tensors.
         """
         return [self._mask(number, visible, x, values) for number in range(len(self._leaves))]
+
+    def shares(self, visible: dict[int, tf.Tensor], x: list[tf.Tensor]) -> list[tf.Tensor | None]:
+        """What is visible of each part of the inputs, ``(count, N, *places)``; None for all of it. See `masks`."""
+        is_hidden = [self._of_parts.get(place) in visible for place in range(len(self._parts))]
+        return [self._share(place, visible, x) if each else None for place, each in enumerate(is_hidden)]
+
+    def of_places(self, shares: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
+        """What is visible of each part that has its places in the network; None for others, such as a text of words."""
+        return [share if place in self._of_parts else None for place, share in enumerate(shares)]
 
     def _mask(self, number: int, visible: dict[int, tf.Tensor], x: list[tf.Tensor], values: Values) -> tf.Tensor | None:
         leaf, leader = self._leaves[number], self._with[number]

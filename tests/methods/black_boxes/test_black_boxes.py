@@ -114,6 +114,21 @@ def test_rise_of_a_linear_model():
     np.testing.assert_allclose(shifted, tfs.RISE(model, samples=50).explain(x, 1).values, atol=2e-3)
 
 
+def test_rise_of_ids_and_numbers_that_are_worth_the_same():
+    """A column of ids had masks between hidden and visible, and two thirds of its value."""
+    given = {"number": keras.Input((), name="number"), "id": keras.Input((), dtype="int32", name="id")}
+    worth = keras.layers.Embedding(2, 1)
+    model = keras.Model(given, keras.ops.expand_dims(given["number"], -1) + worth(given["id"]))
+    worth.embeddings.assign([[0.0], [1.0]])
+    x, baseline = {"number": np.ones(1, "float32"), "id": np.ones(1, "int32")}, {"number": 0.0, "id": 0}
+    for values in tfs.RISE(model, samples=4000, baseline=baseline).explain(x).values.values():
+        np.testing.assert_allclose(values, 0.5, atol=0.01)
+    row = keras.Input((2,), dtype="int32")
+    table = keras.Model(row, keras.ops.sum(worth(row), axis=1))
+    values = tfs.RISE(table, samples=4000, baseline=0).explain(np.ones((1, 2), "int32")).values
+    np.testing.assert_allclose(values, 0.5, atol=0.01)
+
+
 def masks_of(rise, x):
     masks = Masks.of(tf.constant(x), rise.cells, rise.probability, stream("rise", rise.seed, 0))
     return masks.whole(tf.constant(0), tf.constant(rise.samples)).numpy()

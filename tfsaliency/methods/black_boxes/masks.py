@@ -21,30 +21,33 @@ SHIFTS = 64
 class Masks(NamedTuple):
     """Random masks for one part of the inputs: a grid of visible and hidden cells, resized and shifted.
 
+    An axis with a cell for each place is neither: its places are visible or hidden.
+
     Attributes:
         extents: the number of places along each axis.
         cells: the number of cells along each axis.
-        is_table: each place is a cell, and nothing is resized.
+        has_channels: whether an axis follows that is no place.
         probability: that a cell is visible. It is also the mean of the masks at each place.
         seed: a stream of draws.
     """
 
     extents: list[int]
     cells: list[int]
-    is_table: bool
+    has_channels: bool
     probability: float
     seed: int
 
     @classmethod
     def of(cls, part: tf.Tensor, cells: int, probability: float, seed: int) -> "Masks":
-        is_table = part.shape.rank <= 2
-        extents = list(spatial_shape(part))
-        return cls(extents, [each if is_table else min(cells, each) for each in extents], is_table, probability, seed)
+        # Each column of a table is a cell.
+        has_channels, extents = part.shape.rank > 2, list(spatial_shape(part))
+        own = [min(cells, each) if has_channels else each for each in extents]
+        return cls(extents, own, has_channels, probability, seed)
 
     def whole(self, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Masks ``first`` to ``first + count - 1``, ``(count, *extents)``; an axis of length 1 for channels follows."""
         masks = self._at(self.extents, first, count)
-        return masks if self.is_table else masks[..., None]
+        return masks[..., None] if self.has_channels else masks
 
     def coarse(self, first: int, count: int) -> tf.Tensor:
         """The same masks at a few evenly spread places, minus their mean: ``(count, features)``."""
@@ -74,7 +77,7 @@ class Masks(NamedTuple):
         for axis, covariance in enumerate(covariances):
             gains = spread(gains, covariance, coefficients.shape.rank - 1 + axis)
         gains = (1 - self.probability) * gains
-        return gains if self.is_table else gains[..., None]
+        return gains[..., None] if self.has_channels else gains
 
     @property
     def _few(self) -> list[int]:
@@ -96,15 +99,18 @@ class Masks(NamedTuple):
         shifts, cells = drawn_numbers[:, :axes], drawn_numbers[:, 1 + axes :]
         seen = tf.reshape(tf.cast(cells < self.probability, tf.float32), [count, *grid])
         for axis, few in enumerate(places):
-            if self.is_table:
-                seen = tf.gather(seen, self._columns(few), axis=1)
-            else:
+            if self._is_resized(axis):
                 seen = spread(seen, self._weights(axis, few, shifts[:, axis]), 1 + axis)
+            else:
+                seen = tf.gather(seen, self._evenly(axis, few), axis=1 + axis)
         return seen
 
-    def _columns(self, places: int) -> list[int]:
-        """So many evenly spread columns of a table."""
-        return [(2 * place + 1) * self.cells[0] // (2 * places) for place in range(places)]
+    def _is_resized(self, axis: int) -> bool:
+        return self.cells[axis] < self.extents[axis]
+
+    def _evenly(self, axis: int, places: int) -> list[int]:
+        """So many evenly spread cells of an axis."""
+        return [(2 * place + 1) * self.cells[axis] // (2 * places) for place in range(places)]
 
     def _weights(self, axis: int, places: int, shifts: Any) -> tf.Tensor:
         """``(masks, cells + 1, places)``: how much of each cell is seen at each place.
@@ -120,8 +126,8 @@ class Masks(NamedTuple):
         return tf.nn.relu(1 - tf.abs(np.arange(cells + 1, dtype="float32")[:, None] - centres[:, None]))
 
     def _covariance(self, axis: int, places: int) -> np.ndarray:
-        if self.is_table:
-            return np.eye(self.extents[axis], dtype="float32")[self._columns(places)]
+        if not self._is_resized(axis):
+            return np.eye(self.extents[axis], dtype="float32")[self._evenly(axis, places)]
         shifts = (np.arange(SHIFTS, dtype="float32") + 0.5) / SHIFTS
         # The same at every call: a constant of the graph.
         with tf.init_scope():

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfsaliency.baselines import baselines
 from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.question import Attribution
-from tfsaliency.engine.score import Score
+from tfsaliency.engine.score import Behind, Score
 from tfsaliency.explainer import Explainer
 from tfsaliency.methods.black_boxes.windows import lengths_of, usual_lengths
 from tfsaliency.model.foreign import as_black_box
@@ -69,20 +69,22 @@ class Occlusion(Explainer):
         at_x = score.at(x)
         covers = self._covers(x)
 
-        def against(x0: Any) -> Any:
+        def against(behind: Behind) -> Any:
             values = []
             for number, part in enumerate(tf.nest.flatten(x)):
                 # What is hidden together is told of the leader.
                 is_leader = number in score.leaders
-                lost = self._lost(number, covers[number], x, x0, at_x, score) if is_leader else one_per_place(part)
+                lost = self._lost(number, covers[number], x, behind, at_x, score) if is_leader else one_per_place(part)
                 values.append(lost)
             return values
 
         like = [one_per_place(part) for part in tf.nest.flatten(x)]
-        values = baselines(self.baseline, x, score).mean_of(against, like)
+        values = baselines(self.baseline, x, score).behind().mean_of(against, like)
         return Attribution(tf.nest.pack_sequence_as(x, values))
 
-    def _lost(self, leader: int, covers: list[np.ndarray], x: Any, x0: Any, at_x: tf.Tensor, score: Score) -> tf.Tensor:
+    def _lost(
+        self, leader: int, covers: list[np.ndarray], x: Any, behind: Behind, at_x: tf.Tensor, score: Score
+    ) -> tf.Tensor:
         """The drop for each place of a tensor, with all that is hidden with it."""
         rank = tf.nest.flatten(x)[leader].shape.rank
         counts = [len(cover) for cover in covers]
@@ -94,7 +96,7 @@ class Occlusion(Explainer):
             for axis, cover in enumerate(covers, start=1):
                 on_axis = tf.gather(tf.constant(cover, tf.float32), numbers[axis - 1])
                 hidden *= tf.reshape(on_axis, [count, *_on_axis(axis, rank - 1)])
-            return score.at(score.seen(x, x0, {leader: 1 - hidden}))
+            return score.at(score.seen(x, behind, {leader: 1 - hidden}))
 
         lost = at_x - scores_of_copies(math.prod(counts), x, score, ask)
         values = tf.reshape(tf.transpose(lost), [-1, *counts])

@@ -44,7 +44,8 @@ class RISE(Sampled):
     Args:
         model: a Keras model; or any function of arrays ``(N, ...)`` that returns ``(N, classes)``, see `BlackBox`.
         samples: the number of masks, at least 2; the paper takes 4000 to 8000.
-        cells: the number of grid cells along each axis. Each column of a table ``(N, F)`` is its own cell.
+        cells: the number of grid cells along each axis. Each column of a table ``(N, F)`` is its own cell, and so is
+            each place along an axis that has no more places than that, which are not resized.
         probability: the probability that a cell is visible, between 0 and 1.
         baseline: replaces the hidden cells, as in `Occlusion`; one baseline only.
         seed: the same seed gives the same masks, for every input.
@@ -83,7 +84,7 @@ class RISE(Sampled):
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.check_channels_last()
         score.resolve()
-        references = baselines(self.baseline, x, score)
+        references = baselines(self.baseline, x, score).behind()
         if references.number != 1:
             raise ValueError(f"RISE hides behind one baseline. Received: {references.number}")
         leaders = score.leaders
@@ -97,9 +98,9 @@ class RISE(Sampled):
         draws = [tf.function(each.whole, [tf.TensorSpec([], tf.int32)] * 2, autograph=False) for each in masks]
 
         def values_of(shown_and_hidden: Any, score: Score, block: Block) -> dict[str, Any]:
-            shown, hidden = shown_and_hidden
+            shown, behind = shown_and_hidden
             masks = [draw(*block) for draw in draws]
-            scores = score.at(score.seen(shown, hidden, dict(zip(leaders, masks, strict=True))))
+            scores = score.at(score.seen(shown, behind, dict(zip(leaders, masks, strict=True))))
             masks = [each_repeated(mask, samples_of(shown)) for mask in masks]
             return {"scores": scores, "products": gains.products(scores, *block), "masks": masks}
 

@@ -11,7 +11,7 @@ from tfsaliency.baselines import baselines
 from tfsaliency.engine.copies import Block, scores_of_copies
 from tfsaliency.engine.moments import the_values
 from tfsaliency.engine.question import Attribution
-from tfsaliency.engine.score import Score
+from tfsaliency.engine.score import Behind, Score
 from tfsaliency.methods.black_boxes.windows import lengths_of, usual_lengths
 from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
@@ -102,10 +102,10 @@ class ShapleyValues(Sampled):
         orders = np.array([1 / (number * math.comb(number - 1, size)) for size in range(number)], "float32")
         shares = tf.constant(orders[members.sum(axis=1)[before]])
 
-        def against(x0: Any) -> list[tf.Tensor]:
+        def against(behind: Behind) -> list[tf.Tensor]:
             def ask(block: Block) -> tf.Tensor:
                 visible = tf.constant(members)[block[0] : block[0] + block[1]]
-                return score.at(score.seen(x, x0, windows.at_places(visible)))
+                return score.at(score.seen(x, behind, windows.at_places(visible)))
 
             scores = scores_of_copies(len(members), x, score, ask)
             added = tf.gather(scores, joined) - tf.gather(scores, before)
@@ -113,7 +113,7 @@ class ShapleyValues(Sampled):
 
         none = tf.zeros([samples_of(x)])
         like = [tf.zeros([samples_of(x), number]), none]
-        phi, expected = baselines(self.baseline, x, score).mean_of(against, like)
+        phi, expected = baselines(self.baseline, x, score).behind().mean_of(against, like)
         told = {"relative_error": none}
         if self.tolerance is not None:
             told |= {"samples_used": none, "converged": tf.fill(tf.shape(none), True)}
@@ -124,7 +124,7 @@ class ShapleyValues(Sampled):
         number = baselines(self.baseline, x, score).number
 
         def values_of(x: Any, score: Score, block: Block) -> dict[str, tf.Tensor]:
-            references = baselines(self.baseline, x, score)
+            references = baselines(self.baseline, x, score).behind()
 
             def of_baseline(i: tf.Tensor) -> dict[str, tf.Tensor]:
                 places = drawn(lambda j: self._order(windows.number, j * number + i), *block, [windows.number])
@@ -145,14 +145,14 @@ class ShapleyValues(Sampled):
         return tf.cast(tf.argsort(draws), tf.float32)
 
 
-def _along(places: tf.Tensor, windows: "_Windows", x: Any, x0: Any, score: Score) -> dict[str, tf.Tensor]:
+def _along(places: tf.Tensor, windows: "_Windows", x: Any, behind: Behind, score: Score) -> dict[str, tf.Tensor]:
     """What each window adds to the score in some orders and their reverse, on average.
 
     Args:
         places: of each window in each order, ``(count, windows)``.
         windows: of the inputs.
         x: the inputs, ``(N, ...)``.
-        x0: the baseline, ``(N, ...)``.
+        behind: the baseline.
         score: what is explained.
 
     Returns:
@@ -164,7 +164,7 @@ def _along(places: tf.Tensor, windows: "_Windows", x: Any, x0: Any, score: Score
         """The score of the first ``step`` windows of an order, or of those that are not the first ``step - number``."""
         step = tf.cast(step, places.dtype)
         visible = tf.where(step <= number, places < step, places >= step - number)
-        return tf.reshape(score.at(score.seen(x, x0, windows.at_places(visible))), [tf.shape(places)[0], -1])
+        return tf.reshape(score.at(score.seen(x, behind, windows.at_places(visible))), [tf.shape(places)[0], -1])
 
     # One place in the graph where the model is asked.
     scores = tf.map_fn(ask, tf.range(2 * number), fn_output_signature=tf.float32, parallel_iterations=1)
