@@ -508,7 +508,10 @@ def _in_structure(baseline: Any, x: Any) -> Any:
 
 def _as_array(part: Any) -> Any:
     """An array, or a tensor for a variable: the graph reads its value at each call."""
-    return tf.convert_to_tensor(part) if isinstance(part, _VARIABLES) else as_texts(np.asarray(part))
+    if isinstance(part, _VARIABLES):
+        return tf.convert_to_tensor(part)
+    array = np.asarray(part)
+    return as_texts(array) if array.dtype.kind in "SO" else array
 
 
 def _rows(part: Any, of: tf.Tensor) -> tf.Tensor:

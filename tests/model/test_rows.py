@@ -330,6 +330,36 @@ def test_the_rows_of_a_batch_of_one_meet_no_others(make):
         np.testing.assert_allclose(part, expected[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("is_mel", [True, False], ids=["mel", "by hand"])
+def test_a_maximum_of_all_numbers_is_told_where_the_rows_do_not_show_it(is_mel):
+    """A spectrogram is cut off so far below the loudest number of the batch: altered copies of a sound meet there."""
+    sound = np.random.default_rng(0).normal(size=(1, 256)).astype("float32")
+    x = keras.Input((256,))
+    if is_mel:
+        seen = layers.MelSpectrogram(
+            fft_length=64, sequence_stride=32, num_mel_bins=8, sampling_rate=1000, max_freq=500
+        )(x)
+    else:
+        frames = layers.Lambda(lambda x: tf.math.log(tf.abs(tf.signal.frame(x, 64, 32)) + 1e-3), output_shape=(7, 64))(
+            x
+        )
+        seen = keras.ops.maximum(frames, keras.ops.max(frames) - 10.0)
+    model = keras.Model(x, layers.Dense(1, use_bias=False)(layers.Flatten()(seen)))
+    halves = {"window": 128, "baseline": 0.0}
+    with pytest.warns(UserWarning, match="The rows of a batch depend on each other at .* of type Max"):
+        tfs.ShapleyValues(model, **halves).explain(sound)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        values = tfs.ShapleyValues(model, **halves).explain(sound, batch_size=1).values.reshape(2, 128).sum(axis=1)
+
+    def score(first, second):
+        return float(model(np.hstack([first * sound[:, :128], second * sound[:, 128:]]).astype("float32"))[0, 0])
+
+    whole, none, alone = score(1, 1), score(0, 0), (score(1, 0), score(0, 1))
+    expected = [(own - none + whole - other) / 2 for own, other in zip(alone, alone[::-1], strict=True)]
+    np.testing.assert_allclose(values, expected, rtol=1e-3)
+
+
 def test_chance_in_another_output_is_none():
     """The encoder of a variational autoencoder draws its third output alone."""
     x = keras.Input((8,))

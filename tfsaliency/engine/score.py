@@ -45,7 +45,7 @@ class Behind(NamedTuple):
     Attributes:
         numbers: a baseline in the structure of the inputs that methods see, ``(N, ...)``.
         passed: the same baseline as users pass inputs, ids for ids; an empty tuple where it has no such form, or
-            nothing follows several places of the inputs.
+            nothing may be made of several places of the inputs.
     """
 
     numbers: Any
@@ -198,7 +198,7 @@ class Score(ABC):
 
     @property
     def has_followers(self) -> bool:
-        """Whether the model makes ids of several places of the inputs, which are other ids where one is hidden."""
+        """Whether the model may make an id of several places of the inputs: another one where one of them is hidden."""
         return False
 
     def made_anew(self, copies: Any, x: Any, behind: Behind, shares: list[tf.Tensor | None]) -> Any:
@@ -550,16 +550,17 @@ class TracedScore(Score):
         return bool(self._model.hiding.followers)
 
     def made_anew(self, copies: Any, x: Any, behind: Behind, shares: list[tf.Tensor | None]) -> Any:
-        followers, other = self._model.hiding.followers, tf.nest.flatten(behind.passed)
-        if not followers or not other:
+        other = tf.nest.flatten(behind.passed)
+        crosses = self._model.hiding.crosses(self._entered.values) if other else []
+        if not crosses:
             return copies
         given = self.passed(x)
         count = samples_of(copies) // samples_of(x)
         of_places = self._model.hiding.of_places(shares)
         shown = [_shown(*each, count) for each in zip(tf.nest.flatten(given), other, of_places, strict=True)]
         numbers, made = tf.nest.flatten(copies), tf.nest.flatten(self.looked_up(tf.nest.pack_sequence_as(given, shown)))
-        for follower in followers:
-            numbers[follower] = made[follower]
+        for cross in crosses:
+            numbers[cross] = made[cross]
         return tf.nest.pack_sequence_as(copies, numbers)
 
     def _held(self, x: Any) -> list[tf.Tensor]:

@@ -45,8 +45,8 @@ class Meeting(NamedTuple):
 
     Attributes:
         operation: the operation.
-        certain: whether the trace proves it: a sum, mean or maximum over the axis of the batch, which is known from the
-            inputs on.
+        certain: whether the trace proves it: a sum, mean or maximum over all axes, or over the axis of the batch
+            which is known from the inputs on.
     """
 
     operation: tf.Operation
@@ -60,6 +60,10 @@ Place = Batch | str
 
 class _MetError(Exception):
     """The rows meet for certain."""
+
+
+class _AllMetError(_MetError):
+    """The rows meet wherever they are: all numbers become one."""
 
 
 class _UnknownError(Exception):
@@ -86,7 +90,8 @@ def meetings(inputs: list[tf.Tensor], outputs: list[tf.Tensor]) -> list[Meeting]
         except (_MetError, _UnknownError) as error:
             # The largest of some integers may be no more than how long a tensor has to be.
             is_sum = isinstance(error, _MetError) and op.outputs[0].dtype.is_floating
-            found.append(Meeting(op, is_sum and not is_guess))
+            is_known = not is_guess or isinstance(error, _AllMetError)
+            found.append(Meeting(op, is_sum and is_known))
             results = [Batch() if each.shape.rank != 0 else _APART for each in op.outputs]
             is_guess = True
         guessed |= {output.ref() for output in op.outputs} if is_guess else set()
@@ -181,7 +186,7 @@ def _reduced(op: tf.Operation, places: list[Place]) -> Batch:
     place, rank = _one(places), op.inputs[0].shape.rank
     axes = {_positive(axis, rank) for axis in np.ravel(_constant(op.inputs[1]))}
     if place.axis in axes:
-        raise _MetError
+        raise _AllMetError if len(axes) == rank else _MetError
     keeps = "keep_dims" in op.node_def.attr and op.get_attr("keep_dims")
     return place if keeps else place._replace(axis=place.axis - sum(axis < place.axis for axis in axes))
 

@@ -26,8 +26,7 @@ class Hiding:
 
     Attributes:
         leaders: the numbers of the leaves on whose places is hidden.
-        followers: the numbers of the leaves that have no places of their own. They are made of several places, or of
-            those of a part in another order.
+        followers: the numbers of the leaves that follow the leaders of their parts.
     """
 
     def __init__(self, parts: Sequence[tf.Tensor], leaves: Sequence[Leaf]):
@@ -67,6 +66,16 @@ class Hiding:
         """What is visible of each part of the inputs, ``(count, N, *places)``; None for all of it. See `masks`."""
         is_hidden = [self._of_parts.get(place) in visible for place in range(len(self._parts))]
         return [self._share(place, visible, x) if each else None for place, each in enumerate(is_hidden)]
+
+    def crosses(self, values: Values) -> list[int]:
+        """The numbers of the followers whose ids are each made of several places: hiding one makes another id."""
+        found = []
+        for number in self.followers:
+            leaf = self._leaves[number]
+            assert isinstance(leaf, LookedUp)
+            if leaf.is_cross([self._parts[place] for place in leaf.lookup.parts], values):
+                found.append(number)
+        return found
 
     def of_places(self, shares: list[tf.Tensor | None]) -> list[tf.Tensor | None]:
         """What is visible of each part that has its places in the network; None for others, such as a text of words."""

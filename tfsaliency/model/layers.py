@@ -25,7 +25,7 @@ class LayerCall(NamedTuple):
         path: the names of the layers that it was called in, below the model, and its own: ``"backbone/block5_conv3"``.
         number: which of the layer's calls it is, from 0.
         in_builtin: whether it was called by a layer that Keras itself defines, as the dense layers of an attention are.
-        output: what it returned, ``(N, ...)``; None where that is not one tensor.
+        output: what it returned, ``(N, ...)``, without states or scores beside it; None where that is not one tensor.
         graph: the graph that it was traced in.
         operations: the positions in that graph of the operations that the call added.
     """
@@ -69,8 +69,7 @@ def watched_layers(model: Any) -> Iterator[list[LayerCall]]:
             around = [each for each in stack if not any(each is other for other in own)]
             path = "/".join(each.name for each in (*around, layer))
             in_builtin = any(_is_builtin(each) for each in around)
-            returned = output if tf.is_tensor(output) else None
-            operations = range(first, graph.version)
+            returned, operations = _main(output, layer), range(first, graph.version)
             calls.append(
                 LayerCall(weakref.ref(layer), path, counts[id(layer)], in_builtin, returned, graph, operations)
             )
@@ -90,6 +89,16 @@ def _layer_classes() -> tuple[Any, ...]:
     # Whoever has a layer of tf_keras has imported it.
     legacy = sys.modules.get("tf_keras")
     return (keras.Layer,) if legacy is None else (keras.Layer, legacy.layers.Layer)
+
+
+def _main(output: Any, layer: Any) -> tf.Tensor | None:
+    """The tensor that a layer returns; None for several of the same rank, and for those of a model."""
+    if isinstance(output, tuple | list) and output and all(map(tf.is_tensor, output)) and not hasattr(layer, "predict"):
+        # Recurrent layers return their states behind the series, and attention its scores behind the values.
+        output, *beside = output
+        if any(each.shape.rank == output.shape.rank for each in beside):
+            return None
+    return output if tf.is_tensor(output) else None
 
 
 def _is_builtin(layer: Any) -> bool:

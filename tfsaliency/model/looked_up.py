@@ -2,6 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -310,6 +311,10 @@ class LookedUp(Leaf):
             f"The ids that {op.name!r}, an operation of type {op.type}, makes cannot be followed back to places of the "
             f"inputs. {advice} what it makes to the model behind it, and explain that model."
         )
+
+    def is_cross(self, parts: Sequence[tf.Tensor], values: Values) -> bool:
+        """Whether an id is made of several places of the traced parts that the ids come from."""
+        return sum(len(Origins(part, values).places(self.lookup.index)) for part in parts) > 1
 
     def over(self, shares: list[tuple[tf.Tensor, tf.Tensor]], numbers: tf.Tensor, values: Values) -> tf.Tensor:
         """Numbers for places of the inputs, laid over copies of the numbers that stand for them: what `onto` undoes.

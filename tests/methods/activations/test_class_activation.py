@@ -816,6 +816,38 @@ def test_steps_that_a_layer_returns_backwards_are_no_places(recurrent):
     assert tfs.HiResCAM(both).explain(x, 1).values.shape == (1, 6, 1)
 
 
+BESIDE = {
+    "LSTM": lambda beside: layers.LSTM(5, return_sequences=True, return_state=beside, name="seen"),
+    "GRU": lambda beside: layers.GRU(5, return_sequences=True, return_state=beside, name="seen"),
+}
+
+
+@pytest.mark.parametrize("make", BESIDE.values(), ids=BESIDE)
+def test_a_layer_that_returns_its_states_has_the_map_of_one_that_does_not(make):
+    """It was said to be called by no model."""
+    x, series = keras.Input((4, 6)), np.random.default_rng(0).normal(size=(2, 4, 6))
+    models = []
+    for beside in (False, True):
+        returned = make(beside)(x)
+        pooled = layers.GlobalAveragePooling1D()(returned[0] if beside else returned)
+        models.append(keras.Model(x, layers.Dense(3)(pooled)))
+    models[1].set_weights(models[0].get_weights())
+    for layer in (None, "seen"):
+        alone, with_states = (tfs.GradCAM(model, layer=layer).explain(series, 1) for model in models)
+        assert with_states.provenance["layer"] == "seen"
+        np.testing.assert_allclose(with_states.values, alone.values, rtol=1e-5, atol=1e-7)
+
+
+def test_attention_that_returns_its_scores_has_a_map():
+    x, series = keras.Input((4, 6)), np.random.default_rng(0).normal(size=(2, 4, 6))
+    attention = layers.MultiHeadAttention(2, 3, name="seen")
+    head, pool = layers.Dense(3), layers.GlobalAveragePooling1D()
+    with_scores = keras.Model(x, head(pool(attention(x, x, return_attention_scores=True)[0])))
+    alone = keras.Model(x, head(pool(attention(x, x))))
+    found, expected = (tfs.HiResCAM(model, layer="seen").explain(series, 1).values for model in (with_scores, alone))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_two_inputs_that_meet_in_attention_have_a_map_each():
     """They meet with their places: the layer of the second input is no branch, and the only one that sees it."""
     keras.utils.set_random_seed(0)
