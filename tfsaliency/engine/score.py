@@ -177,6 +177,11 @@ class Score(ABC):
         """
         return [None] * len(tf.nest.flatten(x))
 
+    def padding(self, x: Any) -> list[tf.Tensor | None]:
+        """For each tensor of ``x`` which of its places are padding, ``(N, *places)``; None where none is masked."""
+        masks = [None if each is None else tf.logical_not(each) for each in self.is_read(x)]
+        return [each if each is None or each.shape.rank < 3 else tf.reduce_all(each, axis=-1) for each in masks]
+
     @property
     def leaders(self) -> list[int]:
         """The numbers of the tensors of ``x`` on whose places is hidden. All others are hidden with some of them."""
@@ -492,6 +497,10 @@ class TracedScore(Score):
 
     def is_read(self, x: Any) -> list[tf.Tensor | None]:
         return [None if each is None else self._copies(each, x) for each in self._is_read]
+
+    def padding(self, x: Any) -> list[tf.Tensor | None]:
+        pairs = zip(super().padding(x), self._model.padding_of_ids(self._entered), strict=True)
+        return [of_numbers if of_ids is None else self._copies(of_ids, x) for of_numbers, of_ids in pairs]
 
     @cached_property
     def _is_read(self) -> list[tf.Tensor | None]:

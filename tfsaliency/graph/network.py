@@ -137,7 +137,8 @@ class Network:
             raise ValueError(
                 f"Rules cannot reach inside {nested.name!r}, an operation of type {nested.type}: a loop that goes on "
                 "until the data says stop, or that takes more turns than the option loops allows. Raise loops, or "
-                "explain a shorter series; texts get a length by TextVectorization(output_sequence_length=100). "
+                "explain a shorter series; texts get a length by TextVectorization(output_sequence_length=100). In the "
+                "place of tf.map_fn over the rows of a batch, whose number is not known, write tf.vectorized_map. "
                 "Gradient methods (Gradient, SmoothGrad, IntegratedGradients) go through it."
             )
         if nested.type in CONDITIONS:

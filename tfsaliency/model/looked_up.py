@@ -235,6 +235,10 @@ class LookedUp(Leaf):
         is_pad = self._is_pad(values)
         return numbers if is_pad is None else tf.where(is_pad, 0.0, numbers)
 
+    def padding(self, values: Values) -> tf.Tensor | None:
+        """Which places fill up short rows, ``(N, *places)``; None where none does."""
+        return None if self.lookup.kind == "bag" else self._is_pad(values)
+
     def _is_pad(self, values: Values) -> tf.Tensor | None:
         """Which ids fill up short rows, in the shape of the ids; None where none is masked."""
         if self.lookup.pad is None:

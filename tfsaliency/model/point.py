@@ -269,6 +269,10 @@ class Point(Traced):
             return [None] * len(self._leaves)
         return [leaf.may_be_padding(each) for leaf, each in zip(self._leaves, tf.nest.flatten(x), strict=True)]
 
+    def padding_of_ids(self, entered: Entered) -> list[tf.Tensor | None]:
+        """For each tensor that a method sees which of its ids fill up short rows; None where none does."""
+        return [leaf.padding(entered.values) if isinstance(leaf, LookedUp) else None for leaf in self._leaves]
+
     @property
     def are_numbers(self) -> list[bool]:
         """For each tensor that a method sees whether it is a part of the inputs."""

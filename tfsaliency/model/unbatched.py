@@ -142,9 +142,12 @@ class Unbatched(LookedUp):
 
     def told(self, numbers: tf.Tensor, values: Values, *, squared: bool) -> tf.Tensor:
         sums = tf.reduce_sum(tf.square(numbers) if squared else numbers, axis=-1)
+        return tf.where(self.padding(values), 0.0, sums)
+
+    def padding(self, values: Values) -> tf.Tensor:
         is_pad = self._is_pad(values)
-        is_read = tf.ones(tf.shape(values[self.lookup.index]), tf.bool) if is_pad is None else ~is_pad
-        return tf.where(self._at_places(tf.reshape(is_read, [-1]), tf.constant(False), values), sums, 0.0)
+        is_pad = tf.zeros(tf.shape(values[self.lookup.index]), tf.bool) if is_pad is None else is_pad
+        return self._at_places(tf.reshape(is_pad, [-1]), tf.constant(True), values)
 
     def onto(self, parts: list[tf.Tensor], told: tf.Tensor, values: Values, *, adds_up: bool) -> list[tf.Tensor]:
         return [told]

@@ -848,6 +848,21 @@ def test_attention_that_returns_its_scores_has_a_map():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_the_numbers_of_vectors_are_no_places():
+    """Behind them the map had a place for each number of a vector, which failed with TensorFlow's words."""
+    ids, table, head = keras.Input((9,), dtype="int32"), layers.Embedding(30, 4), layers.Dense(3)
+    turned = layers.Permute((2, 1), name="turned")(table(ids))
+    model = keras.Model(ids, head(layers.GlobalAveragePooling1D()(turned)))
+    given = np.random.default_rng(0).integers(0, 30, (2, 9))
+    explanation = tfs.HiResCAM(model).explain(given, 1)
+    # The slope at each token: a mean over the numbers of its vector.
+    vectors, slope = table.embeddings.numpy()[given], head.kernel.numpy()[:, 1] / 4
+    expected = vectors.sum(axis=-1) * slope
+    np.testing.assert_allclose(explanation.values, expected, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="'turned' returns .* whose places do not lie over an input"):
+        tfs.HiResCAM(model, layer="turned").explain(given, 1)
+
+
 def test_two_inputs_that_meet_in_attention_have_a_map_each():
     """They meet with their places: the layer of the second input is no branch, and the only one that sees it."""
     keras.utils.set_random_seed(0)

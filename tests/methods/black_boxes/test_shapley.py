@@ -138,6 +138,24 @@ def test_several_baselines_are_the_mean_of_their_values(samples):
     np.testing.assert_allclose(explanation.values.sum(axis=1), difference, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("is_of_ids", [True, False], ids=["ids", "numbers"])
+def test_a_window_across_the_end_of_a_row_is_that_of_its_words(is_of_ids):
+    """Padding took three quarters of what the last word has, which were then left out."""
+    worth = np.array([[0.0], [1.0], [2.0], [3.0], [40.0]], "float32")
+    given, other = np.array([[1, 2, 3, 1, 4, 0, 0, 0]]), np.array([1, 1, 1, 1, 1, 0, 0, 0])
+    if is_of_ids:
+        x, mask = keras.Input((8,), dtype="int32"), layers.Embedding(5, 1, mask_zero=True, weights=[worth])
+    else:
+        given, other = worth[given], worth[other]
+        x, mask = keras.Input((8, 1)), layers.Masking()
+    model = keras.Model(x, layers.Dense(1, use_bias=False)(layers.GlobalAveragePooling1D()(mask(x))))
+    model.layers[-1].set_weights([np.ones((1, 1))])
+    explanation = tfs.ShapleyValues(model, window=4, baseline=other).explain(given)
+    # A mean over five words: the first window has 1 + 2 in place of none, the second 39.
+    np.testing.assert_allclose(explanation.values.ravel(), [0.15] * 4 + [7.8] + [0] * 3, atol=1e-5)
+    np.testing.assert_allclose(explanation.diagnostics["completeness_gap"], 0, atol=1e-4)
+
+
 def test_windows_of_a_picture():
     """Windows of 4 x 3 pixels in 8 x 7: those at the end are cut off; a place has its share of its window."""
     keras.utils.set_random_seed(0)

@@ -61,6 +61,7 @@ def grid_of(
     *,
     in_front: bool = False,
     is_grey: bool = False,
+    is_looked_up: bool = False,
 ) -> Grid | None:
     """How activations ``(N, ..., K)`` lie over a part of the inputs ``(N, ...)``; None where they do not.
 
@@ -70,6 +71,7 @@ def grid_of(
         part: the shape of the part.
         in_front: whether every operation on the way has its channels in front: ``(N, K, ...)``.
         is_grey: whether the part is pictures without an axis of channels, which methods see with one behind.
+        is_looked_up: whether the part is vectors, which have their numbers behind.
     """
     if axes is None or len(axes) < 3 or not _is_batch(axes[0]):
         return None
@@ -80,7 +82,7 @@ def grid_of(
         return _behind_channels(activations, part, is_grey)
     if None in activations[1:] or activations[1:-1].num_elements() == 1:
         return None
-    found = (_over(axes[1:-1], tuple(activations[1:-1]), extent) for extent in _extents(part, is_grey))
+    found = (_over(axes[1:-1], tuple(activations[1:-1]), extent) for extent in _extents(part, is_grey, is_looked_up))
     return next((grid for grid in found if grid is not None), None)
 
 
@@ -98,11 +100,13 @@ class _Extent(NamedTuple):
     channels: int | None
 
 
-def _extents(part: tf.TensorShape, is_grey: bool) -> list[_Extent]:
+def _extents(part: tf.TensorShape, is_grey: bool, is_looked_up: bool) -> list[_Extent]:
     """The ways to read an input: channels behind, in front, or none, as in a table of numbers or a grey picture."""
     ways = [_Extent(1, tuple(part[1:-1]), -1), _Extent(2, tuple(part[2:]), 1), _Extent(1, tuple(part[1:]), None)]
     if is_grey:
         ways = [_Extent(1, tuple(part[1:]), -1)]
+    elif is_looked_up:
+        ways = ways[:1]
     return [each for each in ways if each.sizes and None not in each.sizes]
 
 

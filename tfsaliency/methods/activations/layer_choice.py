@@ -234,6 +234,7 @@ class _Usable:
                 part.shape,
                 in_front=FRONT in found,
                 is_grey=seen.shape.rank > part.shape.rank,
+                is_looked_up=part.op.type != "Placeholder",
             )
             for axes, part, seen in parts
         ]

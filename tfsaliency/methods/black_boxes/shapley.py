@@ -89,7 +89,7 @@ class ShapleyValues(Sampled):
         is_cheap = 2**windows.number <= 2 * windows.number * self.samples
         phi, expected, told = (self._exact if is_cheap else self._sampled)(windows, x, score)
         gap = total(phi) - (score.at(x) - expected)
-        return Attribution(windows.laid_out(phi, x), {"completeness_gap": gap, **told})
+        return Attribution(windows.laid_out(phi, x, score.padding(x)), {"completeness_gap": gap, **told})
 
     def _exact(self, windows: "_Windows", x: Any, score: Score) -> "_Shares":
         """From the scores of all sets of windows."""
@@ -229,11 +229,22 @@ class _Windows(NamedTuple):
         """For each leader whether each place is visible, ``(count, *places)``, from whether each window is."""
         return {leader: tf.gather(tf.cast(visible, tf.float32), at, axis=1) for leader, at in self.at.items()}
 
-    def laid_out(self, phi: tf.Tensor, x: Any) -> Any:
-        """What each window has, ``(N, windows)``, spread evenly over its places."""
+    def laid_out(self, phi: tf.Tensor, x: Any, padding: list[tf.Tensor | None]) -> Any:
+        """What each window has, ``(N, windows)``, spread evenly over its places that are no padding.
+
+        Args:
+            phi: what each window has.
+            x: the inputs.
+            padding: of each tensor of them, see `Score.padding`.
+        """
         maps = [one_per_place(part) for part in tf.nest.flatten(x)]
-        sizes = np.bincount(np.concatenate([each.ravel() for each in self.at.values()]))
-        for first, at in self.at.items():
-            values = tf.gather(phi / sizes.astype("float32"), at, axis=1)
-            maps[first] = tf.reshape(values, tf.shape(maps[first]))
+        for leader, at in self.at.items():
+            like = tf.zeros_like(maps[leader]) if padding[leader] is None else padding[leader]
+            is_pad = tf.reshape(tf.cast(like, tf.bool), [-1, at.size])
+            is_read = tf.transpose(tf.cast(~is_pad, tf.float32))
+            read = tf.transpose(tf.math.unsorted_segment_sum(is_read, at.ravel(), self.number))
+            # A window of padding alone keeps what it has: that is what the padding is worth.
+            of_pads = tf.where(read > 0, 0.0, phi) / np.bincount(at.ravel(), minlength=self.number).clip(1)
+            of_places = [tf.gather(each, at.ravel(), axis=1) for each in (phi / tf.maximum(read, 1.0), of_pads)]
+            maps[leader] = tf.reshape(tf.where(is_pad, of_places[1], of_places[0]), tf.shape(maps[leader]))
         return tf.nest.pack_sequence_as(x, maps)
