@@ -27,7 +27,6 @@ from tfsaliency.graph.operations import (
     COMPLEX,
     CONDITIONS,
     CONVOLUTIONS,
-    ELEMENTWISE,
     MAX_POOLS,
     NUMBER_BY_NUMBER,
     PYTHON_CODE,
@@ -800,7 +799,7 @@ def _repeated(op: tf.Operation, sources: list[Axes | None], shape: tf.TensorShap
 
 
 _FOLLOW: dict[str, Callable[[tf.Operation, list[Axes | None], tf.TensorShape], Axes]] = {
-    **dict.fromkeys((*ELEMENTWISE, *NUMBER_BY_NUMBER, *COMPLEX), _number_by_number),
+    **dict.fromkeys((*NUMBER_BY_NUMBER, *COMPLEX), _number_by_number),
     **dict.fromkeys((*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS, "ExtractImagePatches"), _moved),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _moved),
     **dict.fromkeys((*AVERAGE_POOLS, *MAX_POOLS, *RESIZES, "ScaleAndTranslate"), _pooled),

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfsaliency.base.shapes import is_like_a_picture
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.layouts import is_of_single_places
-from tfsaliency.graph.operations import CONVOLUTIONS, ELEMENTWISE, GIVE_CHANNELS, NUMBER_BY_NUMBER, PADS, SHAPE_READERS
+from tfsaliency.graph.operations import CONVOLUTIONS, GIVE_CHANNELS, NUMBER_BY_NUMBER, PADS, SHAPE_READERS
 
 
 def is_grey_picture(given: tf.Tensor, outputs: Sequence[tf.Tensor]) -> bool:
@@ -53,7 +53,7 @@ def _readers(
 
 
 def _is_by_number(op: tf.Operation) -> bool:
-    return op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER)
+    return op.type in NUMBER_BY_NUMBER
 
 
 def _is_of_places(op: tf.Operation) -> bool:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfsaliency.graph.operations import CONVOLUTIONS, ELEMENTWISE, NUMBER_BY_NUMBER, PADS
+from tfsaliency.graph.operations import CONVOLUTIONS, NUMBER_BY_NUMBER, PADS
 
 FRONT, BEHIND = "front", "behind"
 
@@ -66,7 +66,7 @@ def _after(op: tf.Operation, way: _Way) -> _Way | None:
         return None if added is None else way._replace(added=(*way.added, int(added) % op.outputs[0].shape.rank))
     if to := _moved_to(op):
         return way._replace(moved_to=None if way.moved_to else to)
-    return way if op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER, *PADS, *CONVOLUTIONS) else None
+    return way if op.type in (*NUMBER_BY_NUMBER, *PADS, *CONVOLUTIONS) else None
 
 
 def is_of_single_places(op: tf.Operation) -> bool:

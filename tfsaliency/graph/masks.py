@@ -13,7 +13,6 @@ from tfsaliency.graph.operations import (
     ADDITIONS,
     CHOICES,
     CLIPS,
-    ELEMENTWISE,
     FILLS,
     IDENTITIES,
     JOINS,
@@ -33,7 +32,6 @@ from tfsaliency.graph.step import replayed_now
 FAR = 50.0
 # A logarithm of no more than that is as good as minus infinity: it was added to keep it from there.
 LEAST = 1e-6
-_OF_NUMBERS = (*ELEMENTWISE, *NUMBER_BY_NUMBER)
 
 
 def has_places(traced: tf.Tensor) -> bool:
@@ -120,7 +118,7 @@ class _Search:
         number = _result(op, known) if new else None
         for result in new:
             self._at_number[result.ref()] = number
-            is_kept = op.type in (*_OF_NUMBERS, *MOVES, *OF_EQUALS) and has_places(result)
+            is_kept = op.type in (*NUMBER_BY_NUMBER, *MOVES, *OF_EQUALS) and has_places(result)
             if result.dtype == tf.bool or (is_kept and any(each.ref() in self._truths for each in op.inputs)):
                 self._truths.add(result.ref())
         self.flags += new
@@ -171,7 +169,7 @@ def _result(op: tf.Operation, known: dict[Any, Any]) -> Any:
         number = known.get(op.inputs[0].ref())
         is_same = op.type in MOVES or (has_places(op.outputs[0]) and (op.type in OF_EQUALS or number == 0))
         return number if is_same else None
-    if op.type not in _OF_NUMBERS or len(op.outputs) != 1:
+    if op.type not in NUMBER_BY_NUMBER or len(op.outputs) != 1:
         return None
     numbers = [known.get(each.ref()) if each.ref() in known else _constant(each) for each in op.inputs]
     if None not in numbers:

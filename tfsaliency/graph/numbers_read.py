@@ -9,7 +9,6 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.bodies import body_of
 from tfsaliency.graph.operations import (
-    ELEMENTWISE,
     IDENTITIES,
     LOOPS,
     NUMBER_BY_NUMBER,
@@ -69,7 +68,7 @@ def places_read_as_numbers(part: tf.Tensor, reached: set[Any]) -> np.ndarray:
 
 def _moved(op: tf.Operation, tensor: tf.Tensor, numbers: np.ndarray) -> list[np.ndarray] | None:
     """Numbers in the order in which an operation puts them; None where it computes several together."""
-    if op.type in (*ELEMENTWISE, *NUMBER_BY_NUMBER) and len(op.outputs) == 1:
+    if op.type in NUMBER_BY_NUMBER and len(op.outputs) == 1:
         return [numbers] if op.outputs[0].shape[1:].as_list() == [*numbers.shape[1:]] else None
     if op.type not in REARRANGEMENTS:
         return None

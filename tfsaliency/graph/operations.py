@@ -84,8 +84,9 @@ SECOND_IS_ABOVE = ("GreaterEqual", "Less")
 LOGIC = ("LogicalAnd", "LogicalNot", "LogicalOr")
 # Tell small numbers from large ones.
 JUDGEMENTS = (*EQUALITIES, *FIRST_IS_ABOVE, *SECOND_IS_ABOVE, "Sign")
-# More functions that treat every number by itself.
+# All that treat every number by itself.
 NUMBER_BY_NUMBER = (
+    *ELEMENTWISE,
     *BENDS_OF_TWO,
     "Bucketize",
     "CheckNumerics",

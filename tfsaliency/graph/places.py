@@ -11,7 +11,6 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import ancestors
 from tfsaliency.graph.operations import (
     CHOICES,
-    ELEMENTWISE,
     FILLED_UP,
     GATHERS,
     HASHES,
@@ -27,7 +26,7 @@ from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Values
 
 # Number by number: a table of words, a hash, a shift, a comparison; and a list that stays one.
-ONE_BY_ONE = {*ELEMENTWISE, *NUMBER_BY_NUMBER, *GATHERS, *HASHES, *SPELLINGS, "RaggedTensorToSparse"}
+ONE_BY_ONE = {*NUMBER_BY_NUMBER, *GATHERS, *HASHES, *SPELLINGS, "RaggedTensorToSparse"}
 # The place of a number that no input has, such as a token that a model adds.
 NOWHERE = -1
 # Where each id comes from: tensors in the shape of the ids, one for each number that an id is made of.
@@ -204,7 +203,7 @@ class Origins:
         op = result.op
         if op.type in IDENTITIES or repr(source.shape) == repr(result.shape):
             return origin
-        if op.type == "Select" or op.type not in (*ELEMENTWISE, *NUMBER_BY_NUMBER):
+        if op.type == "Select" or op.type not in NUMBER_BY_NUMBER:
             return None
         return tf.broadcast_to(origin, tf.shape(self._values[result]))
 

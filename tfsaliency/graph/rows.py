@@ -398,7 +398,7 @@ def _transposed_convolution(op: tf.Operation, places: list[Place]) -> Batch:
 
 
 _FOLLOW: dict[str, Callable[[tf.Operation, list[Place]], Batch]] = {
-    **dict.fromkeys((*ELEMENTWISE, *HASHES, *NUMBER_BY_NUMBER), _number_by_number),
+    **dict.fromkeys((*HASHES, *NUMBER_BY_NUMBER), _number_by_number),
     **dict.fromkeys((*CONVOLUTIONS, *AVERAGE_POOLS, *MAX_POOLS, *RESIZES), _leading),
     **dict.fromkeys(REDUCTIONS, _reduced),
     **dict.fromkeys(("MatMul", "BatchMatMulV2", "BatchMatMulV3"), _matrix_product),

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsaliency.graph.ancestry import descendants
-from tfsaliency.graph.operations import ELEMENTWISE, NUMBER_BY_NUMBER
+from tfsaliency.graph.operations import NUMBER_BY_NUMBER
 from tfsaliency.graph.step import replay
 from tfsaliency.graph.trace import Trace
 
@@ -21,7 +21,7 @@ MOST_OPERATIONS = 40
 # not depend on how far a model was trained.
 PARAMETER = 0.25
 # The operations that functions of single numbers are made of.
-OF_SINGLE_NUMBERS = {*ELEMENTWISE, *NUMBER_BY_NUMBER} - {"BiasAdd", "IdentityN", "EnsureShape"}
+OF_SINGLE_NUMBERS = set(NUMBER_BY_NUMBER) - {"BiasAdd", "IdentityN", "EnsureShape"}
 
 
 class Part(NamedTuple):
