@@ -315,6 +315,22 @@ def test_options_change_the_map(network):
         assert np.abs(tfs.SmoothGrad(network, **options).explain(X, 1).values - base).max() > 1e-4
 
 
+def test_columns_of_their_own_have_no_noise_and_it_is_told():
+    given = [keras.Input((1,), name=name) for name in "ab"]
+    hidden = keras.layers.Dense(8, "tanh")(keras.layers.Concatenate()(given))
+    model = keras.Model(given, keras.layers.Dense(2)(hidden))
+    columns = [np.array([[0.3], [1.0]]), np.array([[-1.0], [2.0]])]
+    smooth, plain = tfs.SmoothGrad(model).explain(columns, 1), tfs.Gradient(model).explain(columns, 1)
+    for one, other in zip(smooth.values, plain.values, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert smooth.provenance["noise"] == "none on 2 inputs that are a single number"
+    # As the documentation says: as one input they have noise.
+    table = keras.Sequential([keras.Input((2,)), *model.layers[-2:]])
+    together = tfs.SmoothGrad(table).explain(np.hstack(columns), 1)
+    assert np.abs(together.values - np.hstack(plain.values)).max() > 0.01
+    assert "noise" not in together.provenance
+
+
 def test_constant_image_gets_no_noise(network):
     x = np.full((1, 8, 8, 2), 0.7)
     expected = tfs.Gradient(network).explain(x, 0).values

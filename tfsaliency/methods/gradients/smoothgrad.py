@@ -31,7 +31,9 @@ class NoisyCopies(Sampled, Wrapper):
     Args:
         inner: a Keras model, for its `Gradient`, or any explainer.
         samples: number of noisy copies, at least 1 (`VarGrad`: at least 2).
-        noise: standard deviation of the noise as a share of each input's ``max - min``; a constant input gets no noise.
+        noise: standard deviation of the noise as a share of each input's ``max - min``. A constant input gets no noise,
+            and neither does one that is a single number, such as a column of its own: ``provenance["noise"]`` says so.
+            Columns of one scale have noise together as one input, ``keras.Input((columns,))``.
         seed: the same seed gives the same map.
     """
 
@@ -55,6 +57,9 @@ class NoisyCopies(Sampled, Wrapper):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         score.resolve()
+        single = sum(part.shape[1:].num_elements() == 1 for part in tf.nest.flatten(x))
+        if single:
+            score.note("noise", f"none on {single} inputs that are a single number")
         (_, terms), used = self.find(x, score, self._values_of, partial(self._terms, score))
         told = self.told(terms, used)
         if self._depth:
