@@ -260,8 +260,9 @@ OF_EQUALS = ("All", "Any", "Cumprod", "Max", "Mean", "Min", "Prod")
 SIZES = ("Abs", "EuclideanNorm", "Max", "Mean", "Pow", "Sqrt", "Square", "Sum")
 # Each number of the result is made of the numbers before it.
 RUNNING = ("Cumprod", "Cumsum")
-# Each number of the result is the largest of some numbers of the source.
-MAXIMA = ("Max", *MAX_POOLS)
+# Each number of the result is the largest, or smallest, of some numbers of the source.
+MAXIMA = ("Max", *MAX_POOLS, "SegmentMax", "UnsortedSegmentMax")
+MINIMA = ("Min", "SegmentMin", "UnsortedSegmentMin")
 CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
 TRANSPOSED_CONVOLUTIONS = ("Conv2DBackpropInput", "Conv3DBackpropInputV2")
 MATRIX_PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3", "Einsum")

@@ -322,6 +322,32 @@ def test_every_operation_is_complete_and_conserves_relevance(name):
         close(relevance.values, tfs.GradientTimesInput(model).explain(inputs, 0).values, 2e-3)
 
 
+@pytest.mark.parametrize("extreme", ["max", "min"])
+def test_an_extreme_of_segments_is_that_of_their_numbers(extreme):
+    """Nodes that belong to graphs of different sizes: the twin takes the extreme of each graph's nodes by itself."""
+    ids = (0, 2, 0, 1, 2, 2)
+    of_segments = {"max": tf.math.unsorted_segment_max, "min": tf.math.unsorted_segment_min}[extreme]
+    of_axis = {"max": keras.ops.max, "min": keras.ops.min}[extreme]
+
+    def by_segments(nodes):
+        return tf.transpose(of_segments(tf.transpose(nodes, (1, 0, 2)), ids, 3), (1, 0, 2))
+
+    def by_hand(nodes):
+        members = ([place for place, each in enumerate(ids) if each == graph] for graph in range(3))
+        return keras.ops.stack([of_axis(keras.ops.take(nodes, each, axis=1), axis=1) for each in members], axis=1)
+
+    keras.utils.set_random_seed(6)
+    x, first, last = keras.Input((6, 4)), layers.Dense(5, "leaky_relu"), layers.Dense(2)
+    model, twin = (
+        keras.Model(x, last(layers.Flatten()(layers.Lambda(pooled, output_shape=(3, 5))(first(x)))))
+        for pooled in (by_segments, by_hand)
+    )
+    inputs = np.random.default_rng(6).normal(size=(3, 6, 4))
+    check_complete(tfs.DeepLIFT(model, 0.3), model, inputs)
+    for explained in (lambda m: tfs.DeepLIFT(m, 0.3), lambda m: tfs.LRP(m, "epsilon"), tfs.GuidedBackprop):
+        close(explained(model).explain(inputs, 1).values, explained(twin).explain(inputs, 1).values, 1e-5)
+
+
 @pytest.mark.parametrize("scale", [1.0, 60.0])
 def test_softmax_is_an_exponential_of_a_log_softmax_however_far_apart_logits_are(scale):
     """In float64 by hand. As a quotient of exponentials, attention without a scale lost all digits: a gap of -4,096."""
