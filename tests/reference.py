@@ -221,21 +221,35 @@ def refined_integrated_gradients(
         return gradient((x0 + t * way).astype("float32")[None])[0] * way
 
     def thirds(cell: tuple) -> list[tuple]:
-        start, width, middle = cell[0], cell[1] / 3, cell[2]
+        """Of a cell: its start, width, slope, squared error, and what the cut has changed."""
+        start, width, middle, changed_around = cell[0], cell[1] / 3, cell[2], cell[4]
         left, right = (at(start + share * width) for share in (0.5, 2.5))
-        error2 = (width**2 * (left - 2 * middle + right) ** 2).sum() / 24
-        return [(start + i * width, width, slope, error2) for i, slope in enumerate((left, middle, right))]
+        changed = np.linalg.norm(width * (left - 2 * middle + right))
+        error2, ratio = changed**2 / 24, changed / changed_around if changed_around else np.inf
+        if 0.5 < ratio < 2:
+            # What is still to come is a geometric series.
+            ratio = min(ratio, 0.9)
+            error2 = (changed * ratio / (1 - ratio)) ** 2 / 3
+        return [(start + i * width, width, slope, error2, changed) for i, slope in enumerate((left, middle, right))]
 
-    cells = [third for i in range(6) for third in thirds((i / 6, 1 / 6, at((i + 0.5) / 6)))]
+    cells = [third for i in range(6) for third in thirds((i / 6, 1 / 6, at((i + 0.5) / 6), 0, np.inf))]
     steps = 18
     while True:
-        values, error2 = sum(width * slope for _, width, slope, _ in cells), sum(each[3] for each in cells)
+        values, error2 = sum(width * slope for _, width, slope, *_ in cells), sum(each[3] for each in cells)
         true2 = (values**2).sum() - error2
         relative = np.sqrt(error2 / true2) if true2 > 0 else np.inf
-        if relative <= tolerance or steps + 2 > budget:
-            return values, steps, relative
         cells.sort(key=lambda each: -each[3])
+        # A first cell, of which all thirds are here, with more than half of all error.
+        doubtful = [each for each in cells if each[1] > 1 / 20 and 3 * each[3] > error2 / 2]
+        is_doubtful = bool(doubtful) and 4 * np.sqrt(error2) > tolerance * np.sqrt(max(true2, 0))
+        if steps + 2 > budget or (relative <= tolerance and not is_doubtful):
+            return values, steps, relative
         most = min(8, (budget - steps) // 2)
+        if relative <= tolerance:
+            most = min(most, len(doubtful))
+            cells = [third for cell in cells[:most] for third in thirds(cell)] + cells[most:]
+            steps += 2 * most
+            continue
         left = [error2 - 8 / 9 * sum(each[3] for each in cells[:number]) for number in range(1, most + 1)]
         number = next((i + 1 for i, each in enumerate(left) if each <= tolerance**2 * true2), most)
         cells = [third for cell in cells[:number] for third in thirds(cell)] + cells[number:]

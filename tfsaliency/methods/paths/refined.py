@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfsaliency.engine.score import Score
 from tfsaliency.methods.paths.path import Paths
 from tfsaliency.methods.paths.summed import OF_A_THIRD, Integral, SlopesOf
-from tfsaliency.tensors.sums import samples_of, sizes_of, squares
+from tfsaliency.tensors.sums import each_repeated, samples_of, sizes_of, squares
 
 # Cells that a sample cuts before it looks again: two gradients each, half a device batch.
 CUTS = 8
@@ -20,6 +20,12 @@ FEWEST_REFINED = 3 * FIRST
 KEPT, FEWEST_KEPT, MOST_KEPT = 2.4, 24, 64
 # How much of its error a cell loses by a cut.
 LOST = 8 / 9
+# A cut that changes this share of what the cut around it has changed finds a slope that grows without end, as that of a
+# logarithm near zero. Where the slope jumps it is a third. What changes more has nothing to do with the cut around it.
+SLOW, UNRELATED, SLOWEST = 1 / 2, 2, 9 / 10
+# A map with most of its error in one first cell gets the next cut, which tells such slopes, unless its squared error
+# may be this much larger.
+MAY_GROW = 16
 # The error of a slot that holds no cell.
 EMPTY = -1.0
 
@@ -32,8 +38,8 @@ class _State(NamedTuple):
         settled2: ``(N,)``, the squared error of cells that are not cut any more.
         steps: ``(N,)``, how often the gradient was asked for.
         begun: how many pairs of first cells have been asked for, a scalar.
-        cells: ``(N, slots, 4)``: the path of its sample that a cell is on, its start and width there, and the squared
-            error that it makes in the values, infinite until it is cut once.
+        cells: ``(N, slots, 5)``: the path of its sample that a cell is on, its start and width there, the squared error
+            that it makes in the values, infinite until it is cut once, and that error if the slope is a random walk.
         slopes: ``(N, slots, ...)``, in the middle of each cell.
     """
 
@@ -122,7 +128,7 @@ class _Refinement:
         none, slots = tf.zeros([self._samples]), [self._samples, self._slots]
         slopes = tf.nest.map_structure(lambda part: tf.zeros([*slots, *sizes_of(part)]), self._x)
         values = tf.nest.map_structure(tf.zeros_like, self._x)
-        return self._next(_State(values, none, none, tf.constant(0), tf.fill([*slots, 4], EMPTY), slopes))
+        return self._next(_State(values, none, none, tf.constant(0), tf.fill([*slots, 5], EMPTY), slopes))
 
     def turn(self, state: _State, round: _Round) -> tuple[_State, _Round]:
         """Asks for one block of slopes. One loop for blocks and rounds is less to build than two."""
@@ -142,24 +148,30 @@ class _Refinement:
         """The next cells to ask for: none where all maps are right."""
         errors2, slots = tf.math.top_k(state.errors2, self._slots)
         begins = (state.begun < self._pairs) & ~tf.reduce_any(tf.math.is_inf(errors2))
-        is_cut = tf.where(begins, self._pairs - state.begun > RANKS, self._to_cut(state, errors2))
+        is_cut = tf.where(begins, self._pairs - state.begun > RANKS, self._to_cut(state, errors2, slots))
         left = tf.nest.map_structure(lambda part: tf.zeros([0, *sizes_of(part)]), self._x)
         round = _Round(*self._chosen(state, is_cut, slots, begins), begins, tf.constant(0), tf.zeros([0]), left)
         steps = state.steps + 2 * _count(is_cut)
         return state._replace(steps=steps, begun=tf.where(begins, state.begun + CUTS, state.begun)), round
 
-    def _to_cut(self, state: _State, errors2: tf.Tensor) -> tf.Tensor:
+    def _to_cut(self, state: _State, errors2: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
         """``(N, CUTS)``: which of the worst cells to cut: all that are unseen, else no more than may be enough.
 
         Args:
             state: the cells.
             errors2: ``(N, slots)``, their squared errors, the largest first.
+            slots: ``(N, slots)``, of the cells in this order.
         """
         worst, error2 = errors2[:, :CUTS], state.with_settled(errors2)
         aim = self._tolerance**2 * (squares(state.values) - error2)
         # Before each cut; NaN behind an unseen cell, so that none is cut but the unseen ones.
         left = error2[:, None] - LOST * tf.cumsum(worst, axis=1, exclusive=True)
-        is_cut = tf.math.is_inf(worst) | ((worst > 0) & (left > aim[:, None]))
+        may_be_slow = (error2 <= aim) & (MAY_GROW * error2 > aim)
+        widths = tf.gather(state.cells[..., 2], slots[:, :CUTS], batch_dims=1)
+        # The three thirds of a first cell, which have the same error.
+        has_most = (widths > 0.9 / (3 * self._first)) & (3 * worst > error2[:, None] / 2)
+        is_wrong = (left > aim[:, None]) | (may_be_slow[:, None] & has_most)
+        is_cut = tf.math.is_inf(worst) | ((worst > 0) & is_wrong)
         return is_cut & ((self._budget - state.steps)[:, None] >= 2 * (RANKS + 1))
 
     def _chosen(
@@ -176,7 +188,7 @@ class _Refinement:
         sample, rank = tf.unstack(tf.cast(tf.where(is_cut), tf.int32), axis=1)
         ranks = rank[:, None] + [0, self._slots - 2 * CUTS, self._slots - CUTS]
         parent, left, right = tf.unstack(tf.gather(tf.gather(slots, sample), ranks, batch_dims=1), axis=1)
-        path, start, width, _ = tf.unstack(tf.gather_nd(state.cells, tf.stack([sample, parent], axis=1)), axis=1)
+        path, start, width = tf.unstack(tf.gather_nd(state.cells, tf.stack([sample, parent], axis=1))[:, :3], axis=1)
         first = 2 * (state.begun + rank)
         path = tf.where(begins, tf.cast(first // self._first, tf.float32), path)
         start = tf.where(begins, tf.cast(first % self._first, tf.float32) / self._first, start)
@@ -221,19 +233,34 @@ class _Refinement:
 
     def _placed(self, state: _State, round: _Round) -> _State:
         """Puts new cells into their slots, whose cells are settled; the cell that was cut is now its middle third."""
-        error2 = tf.where(round.begins, float("inf"), round.error2)
+        of_walk2 = tf.where(round.begins, float("inf"), round.error2)
+        around2 = tf.gather_nd(state.cells, round.slots[::2, :2])[:, 4]
+        errors2 = tf.stack([of_walk2 * _of_slow_fall(of_walk2, tf.nn.relu(around2)), of_walk2], axis=1)
         own = round.slots[:, ::2]
         settled = tf.math.unsorted_segment_sum(tf.nn.relu(tf.gather_nd(state.errors2, own)), own[:, 0], self._samples)
         middle = tf.reduce_mean(tf.reshape(round.spans, [-1, 2, 3]), axis=1)
         # First cells have no cell between them: it is put where the left one goes, and then that one.
-        cells = tf.tensor_scatter_nd_update(state.cells, round.slots[::2, :2], _with_errors(middle, error2))
-        both = tf.reshape(tf.stack([error2, error2], axis=1), [-1])
-        cells = tf.tensor_scatter_nd_update(cells, own, _with_errors(round.spans, both))
+        middle = tf.concat([middle, errors2], axis=1)
+        cells = tf.tensor_scatter_nd_update(state.cells, round.slots[::2, :2], middle)
+        outer = tf.concat([round.spans, each_repeated(errors2, 2)], axis=1)
+        cells = tf.tensor_scatter_nd_update(cells, own, outer)
         return state._replace(settled2=state.settled2 + settled, cells=cells)
 
 
-def _with_errors(spans: tf.Tensor, errors2: tf.Tensor) -> tf.Tensor:
-    return tf.concat([spans, errors2[:, None]], axis=1)
+def _of_slow_fall(error2: tf.Tensor, around2: tf.Tensor) -> tf.Tensor:
+    """By how much the squared error of thirds is larger than along a random walk.
+
+    If each cut changes a share ``r`` of what the cut around it has changed, all further cuts change ``r / (1 - r)`` of
+    what the last one has. Along a random walk the squared error of three thirds is ``3 OF_A_THIRD`` of its square.
+
+    Args:
+        error2: of each third along a random walk, by the last cut.
+        around2: the same by the cut around it; zero or infinite where there was none.
+    """
+    ratio = tf.sqrt(tf.math.divide_no_nan(error2, around2))
+    is_slow = (ratio > SLOW) & (ratio < UNRELATED)
+    ratio = tf.minimum(ratio, SLOWEST)
+    return tf.where(is_slow, tf.square(ratio / (1 - ratio)) / (3 * OF_A_THIRD), 1.0)
 
 
 def _count(mask: tf.Tensor) -> tf.Tensor:
