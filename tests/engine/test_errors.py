@@ -42,6 +42,10 @@ X = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
             np.array([b"\x89PNG"], object),
             r"Texts are in UTF-8. Received: bytes that begin with b'\\x89PNG'.*explain that model",
         ),
+        (
+            np.array(["a", None, "b"], object),
+            r"numbers, or texts. Received: ndarray of dtype object, with None of type NoneType among its objects",
+        ),
         ({"a": object()}, r"Inputs are numbers, or texts. Received: object of dtype object"),
     ],
 )

@@ -309,6 +309,19 @@ def test_batches_of_texts_of_different_lengths():
     np.testing.assert_allclose(one_by_one.values, together.values, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:The values of the samples")
+@pytest.mark.parametrize("method", [tfs.IntegratedGradients, tfs.IDGI, tfs.DeepLIFT])
+def test_a_text_without_a_word_is_a_batch_of_its_own(method):
+    """Nothing to refine: its cells have no numbers, which an operation of TensorFlow refuses."""
+    text = keras.Input((1,), dtype="string")
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(12, 4, mask_zero=True)(vectorizer()(text)))
+    model = keras.Model(text, head(y))
+    beside = np.array([TEXTS[0], [""]])
+    one_by_one, alone = method(model).explain(beside, 0, batch_size=1), method(model).explain(TEXTS[:1], 0)
+    np.testing.assert_allclose(one_by_one.values[:1], alone.values, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(one_by_one.values[1], 0)
+
+
 def test_texts_that_are_filled_up_among_others_and_not_masked_are_warned_of():
     text = keras.Input((1,), dtype="string")
     model = keras.Model(text, head(layers.GlobalMaxPooling1D()(layers.Embedding(12, 4)(vectorizer()(text)))))
@@ -793,6 +806,73 @@ def test_columns_of_ids_that_are_crossed_are_hidden_as_the_model_sees_them():
         }
         for column, expected in added.items():
             np.testing.assert_allclose(found[:, column], expected, rtol=1e-4, atol=1e-5)
+
+
+TAKEN = {
+    "indexed": lambda ids: (ids[:, 0], ids[:, 1]),
+    "sliced": lambda ids: (ids[:, :1], ids[:, 1:2]),
+    "split": lambda ids: keras.ops.split(ids, 2, axis=1),
+    "unstacked": lambda ids: keras.ops.unstack(ids, axis=1),
+    "taken": lambda ids: (keras.ops.take(ids, [0], axis=1), keras.ops.take(ids, [1], axis=1)),
+    "cast first": lambda ids: (keras.ops.cast(ids, "int64")[:, 0], keras.ops.cast(ids, "int64")[:, 1]),
+}
+READ = {
+    "vectors": lambda ids: layers.Embedding(6, 1)(ids),
+    "one-hot": lambda ids: layers.Dense(1, use_bias=False)(layers.CategoryEncoding(6, "one_hot")(ids)),
+    "looked up": lambda ids: layers.Dense(1)(
+        layers.IntegerLookup(vocabulary=list(range(6)), output_mode="one_hot")(ids)
+    ),
+}
+
+
+@pytest.mark.parametrize("taken", TAKEN.values(), ids=TAKEN)
+def test_a_cross_of_columns_that_are_taken_out_of_one_array(taken):
+    """The model reads each column by itself, and nothing has the places of the whole array."""
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((2,), dtype="int32")
+    crosses = (READ["vectors"](each) for each in taken(ids))
+    crossed = layers.Embedding(36, 1, embeddings_initializer="normal")(
+        layers.Lambda(lambda each: each[0] * 6 + each[1])(taken(ids))
+    )
+    summed = sum((layers.Reshape((1,))(each) for each in crosses), layers.Reshape((1,))(crossed))
+    check_hidden_columns(keras.Model(ids, layers.Concatenate()([summed, 0 * summed])), lambda x: x)
+
+
+@pytest.mark.parametrize("read", READ.values(), ids=READ)
+def test_a_cross_of_columns_that_are_read_in_other_ways(read):
+    keras.utils.set_random_seed(0)
+    parts = [keras.Input((1,), dtype="int32") for _ in range(2)]
+    crossed = layers.Embedding(36, 1, embeddings_initializer="normal")(parts[0] * 6 + parts[1])
+    summed = sum((layers.Reshape((1,))(read(part)) for part in parts), layers.Reshape((1,))(crossed))
+    model = keras.Model(parts, layers.Concatenate()([summed, 0 * summed]))
+    check_hidden_columns(model, lambda x: [x[:, :1], x[:, 1:]])
+
+
+def check_hidden_columns(model, given):
+    """Of two columns of ids, ``given`` to a model as it takes them, against the model asked with each set of them."""
+    x, baseline = np.array([[1, 2], [3, 4]]), np.array([5, 0])
+
+    def seen(*kept):
+        return model(given(np.where(kept, x, baseline))).numpy()[:, 0]
+
+    whole, none, first, second = seen(True, True), seen(False, False), seen(True, False), seen(False, True)
+    # The worths of the columns do not add up.
+    assert np.abs(whole - first - second + none).min() > 1e-3
+
+    def columns(explanation):
+        values = explanation.values
+        return values if isinstance(values, np.ndarray) else np.concatenate(values, axis=1)
+
+    fill = given(baseline[None])
+    fill = [each[0] for each in fill] if isinstance(fill, list) else fill[0]
+    found = columns(tfs.Occlusion(model, window=1, stride=1, baseline=fill).explain(given(x), 0))
+    np.testing.assert_allclose(found, np.column_stack([whole - second, whole - first]), rtol=1e-4, atol=1e-6)
+    shapley = tfs.ShapleyValues(model, window=1, baseline=fill).explain(given(x), 0)
+    shares = [first - none + whole - second, second - none + whole - first]
+    np.testing.assert_allclose(columns(shapley), np.column_stack(shares) / 2, rtol=1e-4, atol=1e-6)
+    curve = tfs.metrics.Deletion(model, fill, steps=2).measure(shapley).details["curve"]
+    is_first = columns(shapley)[:, 0] > columns(shapley)[:, 1]
+    np.testing.assert_allclose(curve[:, 1], np.where(is_first, second, first), rtol=1e-4, atol=1e-6)
 
 
 # What each id is made of, and for each sample of `COLUMNS_OF_IDS` the places that it comes from.

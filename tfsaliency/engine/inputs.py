@@ -144,7 +144,7 @@ def _as_array(part: Any) -> np.ndarray:
         array = np.asarray(part)
     except (ValueError, TypeError) as error:
         raise ValueError(f"An input of type {type(part).__name__} is not an array: {error}") from error
-    if array.dtype.kind in "SO":
+    if array.dtype.kind in "SOT":
         array = as_texts(array)
     if array.dtype.kind == "O" and all(isinstance(each, numbers.Number | np.bool_) for each in array.flat):
         # Such are the tables of pandas with columns of several types.
@@ -154,7 +154,7 @@ def _as_array(part: Any) -> np.ndarray:
         array = array.astype("float32")
     if array.dtype.kind not in "fiubU":
         raise ValueError(
-            f"Inputs are numbers, or texts. Received: {type(part).__name__} of dtype {array.dtype}. "
+            f"Inputs are numbers, or texts. Received: {type(part).__name__} of dtype {array.dtype}{_stranger(array)}. "
             + (
                 "A table goes in column by column, dict(frame), where the model names its inputs as the table its "
                 "columns."
@@ -163,6 +163,13 @@ def _as_array(part: Any) -> np.ndarray:
             )
         )
     return array
+
+
+def _stranger(array: np.ndarray) -> str:
+    """The first of several objects that is neither a number nor a text, in words."""
+    strange = (each for each in array.flat if not isinstance(each, str | bytes | numbers.Number | np.bool_))
+    found = next(strange, array) if array.dtype.kind == "O" and array.size > 1 else array
+    return "" if found is array else f", with {str(found)[:40]} of type {type(found).__name__} among its objects"
 
 
 def _check_is_array(part: Any) -> None:

@@ -552,7 +552,9 @@ class TracedScore(Score):
 
     def seen(self, x: Any, behind: Behind, visible: dict[int, tf.Tensor]) -> Any:
         copies = super().seen(x, behind, visible)
-        return self.made_anew(copies, x, behind, self._model.hiding.shares(visible, tf.nest.flatten(x)))
+        return self.made_anew(
+            copies, x, behind, self._model.hiding.shares(visible, tf.nest.flatten(x), self._entered.values)
+        )
 
     @property
     def has_followers(self) -> bool:

@@ -838,6 +838,16 @@ def test_a_layer_that_returns_its_states_has_the_map_of_one_that_does_not(make):
         np.testing.assert_allclose(with_states.values, alone.values, rtol=1e-5, atol=1e-7)
 
 
+def test_a_layer_without_a_known_activation_says_so():
+    """It was said to be called by no model."""
+    x = keras.Input((4, 6))
+    result, *_ = layers.LSTM(5, return_state=True, name="seen")(layers.Conv1D(3, 2, name="before")(x))
+    model = keras.Model(x, layers.Dense(3)(result))
+    for layer in ("seen", model.get_layer("seen")):
+        with pytest.raises(ValueError, match="'seen' returns several tensors, none .* These would do: before"):
+            tfs.GradCAM(model, layer=layer).explain(np.ones((2, 4, 6)), 1)
+
+
 def test_attention_that_returns_its_scores_has_a_map():
     x, series = keras.Input((4, 6)), np.random.default_rng(0).normal(size=(2, 4, 6))
     attention = layers.MultiHeadAttention(2, 3, name="seen")

@@ -190,9 +190,15 @@ class _Usable:
 
     def one(self, layer: Any) -> Activation:
         wanted, index = layer if isinstance(layer, tuple) else (layer, None)
-        found = [call for call in calls_of(wanted, self._calls) if call.output is not None]
+        called = calls_of(wanted, self._calls)
+        found = [call for call in called if call.output is not None]
         if not found:
-            raise ValueError(f"The model calls no layer {_text(wanted)}. {self._offer()}")
+            reason = (
+                f"The layer {called[0].path!r} returns several tensors, none of which is known to be its activation"
+                if called
+                else f"The model calls no layer {_text(wanted)}"
+            )
+            raise ValueError(f"{reason}. {self._offer()}")
         paths = sorted({call.path for call in found})
         if len(paths) > 1:
             raise ValueError(f"The name {wanted!r} is that of several layers. Pass the path of one: {', '.join(paths)}")

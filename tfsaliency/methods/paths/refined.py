@@ -102,16 +102,14 @@ def refined(paths: Paths, x: Any, score: Score, slopes: SlopesOf, tolerance: flo
     """
     work = _Refinement(paths, x, score, slopes, tolerance, budget)
     with score.silent():
-        begin = work.start()
-        state_shapes = tf.nest.map_structure(lambda part: part.shape, begin[0])
-        state, _ = tf.while_loop(
-            lambda state, round: round.size > 0,
-            work.turn,
-            begin,
-            shape_invariants=(state_shapes, tf.nest.map_structure(_of_any_length, begin[1])),
-            parallel_iterations=1,
-        )
-    return Integral(state.values, state.squared_error, state.steps)
+        if all(part.shape[1:].is_fully_defined() for part in tf.nest.flatten(x)):
+            return work.done()
+        # Empty texts have no words, and of no words there is nothing to cut.
+        none = tf.zeros([samples_of(x)])
+        nothing = Integral(tf.nest.map_structure(tf.zeros_like, x), none, none)
+        sizes = [tf.size(part) for part in tf.nest.flatten(x)]
+        integral: Integral = tf.cond(tf.reduce_min(sizes) > 0, work.done, lambda: nothing)
+        return integral
 
 
 class _Refinement:
@@ -124,13 +122,25 @@ class _Refinement:
         self._kept = int(min(max(KEPT / max(tolerance, KEPT / MOST_KEPT), FEWEST_KEPT), MOST_KEPT))
         self._slots = self._kept + 2 * CUTS
 
-    def start(self) -> tuple[_State, _Round]:
+    def done(self) -> Integral:
+        begin = self._start()
+        state_shapes = tf.nest.map_structure(lambda part: part.shape, begin[0])
+        state, _ = tf.while_loop(
+            lambda state, round: round.size > 0,
+            self._turn,
+            begin,
+            shape_invariants=(state_shapes, tf.nest.map_structure(_of_any_length, begin[1])),
+            parallel_iterations=1,
+        )
+        return Integral(state.values, state.squared_error, state.steps)
+
+    def _start(self) -> tuple[_State, _Round]:
         none, slots = tf.zeros([self._samples]), [self._samples, self._slots]
         slopes = tf.nest.map_structure(lambda part: tf.zeros([*slots, *sizes_of(part)]), self._x)
         values = tf.nest.map_structure(tf.zeros_like, self._x)
         return self._next(_State(values, none, none, tf.constant(0), tf.fill([*slots, 5], EMPTY), slopes))
 
-    def turn(self, state: _State, round: _Round) -> tuple[_State, _Round]:
+    def _turn(self, state: _State, round: _Round) -> tuple[_State, _Round]:
         """Asks for one block of slopes. One loop for blocks and rounds is less to build than two."""
         state, round = self._asked(state, round)
         # A condition would copy what is written over in place, if that went through it.
