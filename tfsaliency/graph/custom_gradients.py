@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfsaliency.graph.grouped import GROUPED, is_grouped
+from tfsaliency.graph.grouped import GROUPED, is_grouped, set_apart
 
 _GRADIENT = "TfsaliencyCustomGradient"
 _NUMBER = "_tfsaliency_custom_gradient"
@@ -63,6 +63,8 @@ class CustomGradients:
         for op in operations:
             for name, value in self.attributes(op).items():
                 nodes[op.name].attr[name].CopyFrom(value)
+            if is_grouped(op):
+                set_apart(op, definition, nodes[op.name])
 
     def _of_operation(self, op: tf.Operation) -> "_CustomGradient | None":
         return self._in(op.graph).get(op.name) if op.type == "IdentityN" else None

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfsaliency.graph.affine import Extent, Weighted, extents_through, scale_and_shift
 from tfsaliency.graph.ancestry import ancestors
+from tfsaliency.graph.grouped import IN_GROUPS
 from tfsaliency.graph.joined_affine import joined_affine
 from tfsaliency.graph.network import Network
 from tfsaliency.graph.step import Step
@@ -118,7 +119,7 @@ class Fusion:
         """Lets each operation that is kept read the one before it that is kept, and the fused weights."""
         before = self.affine.sources[0].name
         for step in self._kept:
-            node = nodes[step.name]
+            node = nodes.get(step.name + IN_GROUPS) or nodes[step.name]
             if step is self._last:
                 node.CopyFrom(self._end(step, before))
             else:

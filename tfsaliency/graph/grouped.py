@@ -1,4 +1,9 @@
-"""Convolutions in groups of channels, as one for each group: on some devices a grouped one has no gradient."""
+"""Convolutions in groups of channels, which some devices compute alone: without a gradient, and without a bias.
+
+A gradient is that of one convolution for each group. A processor without the kernels of oneDNN (AVX2 alone, ARM) has
+none for a grouped convolution that is fused with what follows, as TensorFlow fuses them. It stops at a check of the
+shape, so there is one behind each of them.
+"""
 
 from typing import Any
 
@@ -6,6 +11,8 @@ import tensorflow as tf
 
 # The name of the gradient below.
 GROUPED = "TfsaliencyGroupedConvolution"
+# Behind the name of its operation, in a graph definition.
+IN_GROUPS = "/in_groups"
 
 
 def is_grouped(op: tf.Operation) -> bool:
@@ -29,6 +36,21 @@ def grouped_convolution(op: tf.Operation, x: tf.Tensor, w: tf.Tensor) -> tf.Tens
         return tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=dilations[1:3])
     parts = zip(tf.split(x, groups, axis=-1), tf.split(w, groups, axis=-1), strict=True)
     return tf.concat([tf.nn.conv2d(part, kernel, strides, padding, dilations=dilations) for part, kernel in parts], -1)
+
+
+def apart(y: tf.Tensor) -> tf.Tensor:
+    """The result of a grouped convolution, not to be fused with what reads it."""
+    return tf.ensure_shape(y, y.shape)
+
+
+def set_apart(op: tf.Operation, definition: tf.compat.v1.GraphDef, node: tf.compat.v1.NodeDef) -> None:
+    """The same in a graph definition: a check of the shape takes the name of the node of the operation."""
+    checked = definition.node.add()
+    checked.op, checked.name, checked.device = "EnsureShape", node.name, node.device
+    node.name += IN_GROUPS
+    checked.input.append(node.name)
+    checked.attr["T"].type = op.outputs[0].dtype.as_datatype_enum
+    checked.attr["shape"].shape.CopyFrom(op.outputs[0].shape.as_proto())
 
 
 @tf.RegisterGradient(GROUPED)  # type: ignore[untyped-decorator]

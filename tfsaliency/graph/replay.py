@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfsaliency.graph.ancestry import before
 from tfsaliency.graph.bodies import bodies_of, body_of, operations_of
 from tfsaliency.graph.custom_gradients import CustomGradients
+from tfsaliency.graph.grouped import apart, is_grouped
 from tfsaliency.graph.operations import CALLS, LOOPS, NESTED
 
 Pairs = Iterable[tuple[tf.Tensor, tf.Tensor]]
@@ -60,7 +61,7 @@ class Replay:
         for output, traced in zip(outputs, op.outputs, strict=True):
             # Keras says more of a shape than TensorFlow finds out again.
             output.set_shape(traced.shape)
-        return outputs
+        return [apart(outputs[0])] if is_grouped(op) else outputs
 
     def call(self, op: tf.Operation, inputs: list[Any]) -> list[Any]:
         """The results of a function."""
