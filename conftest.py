@@ -7,6 +7,9 @@ import pytest
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "agg"
+# TensorFlow turns these kernels on by itself where a processor has AVX-512 alone. Without them it has no convolution
+# with channels first on a CPU, and rounds in another way.
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
 
 # Runs in an environment of its own, with PyTorch.
 collect_ignore = ["tests/references/make.py"]

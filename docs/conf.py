@@ -43,7 +43,7 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 # Notebooks run on the CPU; what TensorFlow says of itself is not part of a page.
-os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+os.environ |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900

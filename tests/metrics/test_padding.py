@@ -11,8 +11,9 @@ import tfsaliency as tfs
 
 IDS = np.random.default_rng(0).integers(1, 30, size=(4, 6))
 PADDED = np.pad(IDS, [(0, 0), (0, 14)])
-# Texts of other lengths, in one batch.
-RAGGED = np.where(np.arange(20) < np.array([[6], [3], [20], [11]]), np.tile(IDS, 4)[:, :20], 0)
+# Texts of other lengths, in one batch. No id is there twice: equal values would be ranked by their last digits.
+_MIXED = np.random.default_rng(2).permuted(np.tile(np.arange(1, 30), (4, 1)), axis=1)[:, :20]
+RAGGED = np.where(np.arange(20) < np.array([[6], [3], [20], [11]]), _MIXED, 0)
 INSIDE = np.isin(np.arange(20), (2, 3))
 
 
