@@ -1,5 +1,8 @@
 """Functions run in place while something is traced: nothing is a call afterwards, and all else is left alone."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import keras
@@ -169,3 +172,27 @@ def test_a_grouped_convolution_has_the_gradient_of_its_groups(groups, strides, p
     np.testing.assert_allclose(explanation.values, tape.gradient(y, inputs), rtol=1e-4, atol=1e-6)
     assert "Conv2D" in [op.type for op in trace.operations]
     assert not [op for op in trace.operations if op.type in NESTED]
+
+
+WITHOUT_ONEDNN = """
+import keras, numpy as np, tensorflow as tf, tfsaliency as tfs
+keras.utils.set_random_seed(0)
+x = keras.Input((7, 7, 4))
+y = keras.layers.ReLU()(keras.layers.Conv2D(8, 3, groups=2)(x))
+y = keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 3, groups=4, use_bias=False)(y))
+model = keras.Model(x, keras.layers.Dense(2)(keras.layers.Flatten()(y)))
+# The answers of Keras are those of XLA.
+inputs = np.random.default_rng(0).normal(size=(2, 7, 7, 4)).astype("float32")
+for explainer in (tfs.GradientTimesInput(model), tfs.LRP(model, "epsilon"), tfs.Occlusion(model, window=3)):
+    explanation = explainer.explain(inputs, 1)
+    np.testing.assert_allclose(explanation.scores, model(inputs)[:, 1], rtol=1e-4, atol=1e-5)
+    # No layer has a bias that is not zero: with ReLU, the values sum to the score.
+    if not isinstance(explainer, tfs.Occlusion):
+        np.testing.assert_allclose(explanation.values.sum(axis=(1, 2, 3)), explanation.scores, rtol=1e-3, atol=1e-5)
+"""
+
+
+def test_grouped_convolutions_on_a_processor_without_the_kernels_of_onednn():
+    """TensorFlow fuses them there with the bias, the normalization or the ReLU behind them, and fails."""
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    subprocess.run([sys.executable, "-c", WITHOUT_ONEDNN], check=True, env=environment)
