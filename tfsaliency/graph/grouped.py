@@ -1,8 +1,8 @@
-"""Convolutions in groups of channels, which some devices compute alone: without a gradient, and without a bias.
+"""Convolutions in groups of channels: some devices have no gradient of one, and some no kernel for one with a bias.
 
-A gradient is that of one convolution for each group. A processor without the kernels of oneDNN (AVX2 alone, ARM) has
-none for a grouped convolution that is fused with what follows, as TensorFlow fuses them. It stops at a check of the
-shape, so there is one behind each of them.
+The gradient is that of one convolution for each group. TensorFlow fuses a convolution with what follows it, for which
+it has no kernel in groups where it does not use oneDNN: on processors without AVX-512. It fuses nothing across a check
+of the shape, so there is one behind each of them.
 """
 
 from typing import Any
