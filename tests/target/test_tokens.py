@@ -72,8 +72,10 @@ def test_what_was_not_read_yet_has_no_say(model, method, position):
     """Strictly causal: exactly zero for each later word, and something for those that were read."""
     explainer = method(model, samples=4) if method is tfs.SmoothGrad else method(model)
     values = explainer.explain(IDS, tfs.target.token(position)).values
-    assert (values[:, position + 1 :] == 0).all()
-    assert (values[:, : position + 1] != 0).any(axis=1).all()
+    # Occlusion compares two scores, which some processors round by where a row stands in its batch.
+    rounding = 5e-7 if method is tfs.Occlusion else 0
+    assert (np.abs(values[:, position + 1 :]) <= rounding).all()
+    assert (np.abs(values[:, : position + 1]) > 1e-4).any(axis=1).all()
 
 
 def test_the_top_class_is_that_of_the_position(model):
