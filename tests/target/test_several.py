@@ -111,9 +111,11 @@ def test_the_matrix_of_an_answer(language_model, method):
     explainer = method(language_model)
     matrix = explainer.explain(IDS, tfs.target.tokens(answer, first=1))
     assert matrix.values.shape == (2, 3, 5)
+    # Occlusion compares two scores, which some processors round by where a row stands in its batch.
+    rounding = 2e-6 if method is tfs.Occlusion else 0
     for row in range(3):
-        assert (matrix.values[:, row, row + 2 :] == 0).all()
-        assert (matrix.values[:, row, : row + 2] != 0).any(axis=1).all()
+        assert (np.abs(matrix.values[:, row, row + 2 :]) <= rounding).all()
+        assert (np.abs(matrix.values[:, row, : row + 2]) > 1e-4).any(axis=1).all()
     np.testing.assert_array_equal(matrix.target, answer)
     whole = explainer.explain(IDS, tfs.target.sequence(answer, first=1))
     np.testing.assert_allclose(matrix.scores.sum(axis=1), whole.scores, rtol=1e-5)
