@@ -552,9 +552,10 @@ class TracedScore(Score):
 
     def seen(self, x: Any, behind: Behind, visible: dict[int, tf.Tensor]) -> Any:
         copies = super().seen(x, behind, visible)
-        return self.made_anew(
-            copies, x, behind, self._model.hiding.shares(visible, tf.nest.flatten(x), self._entered.values)
-        )
+        if not tf.nest.flatten(behind.passed):
+            return copies
+        shares = self._model.hiding.shares(visible, tf.nest.flatten(x), self._entered.values)
+        return self.made_anew(copies, x, behind, shares)
 
     @property
     def has_followers(self) -> bool:

@@ -123,6 +123,7 @@ class _Refinement:
         self._slots = self._kept + 2 * CUTS
 
     def done(self) -> Integral:
+        """The sums when all maps are right, or the budget is spent."""
         begin = self._start()
         state_shapes = tf.nest.map_structure(lambda part: part.shape, begin[0])
         state, _ = tf.while_loop(
