@@ -1,5 +1,7 @@
 """Methods with rules on whole networks: the same map for every way to write one, transformers, U-Nets, refusals."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import close
+from tests.harness import built_in_float64, close
 from tfsaliency.rules import kind, operation
 
 METHODS = {
@@ -222,15 +224,19 @@ CONVOLUTIONAL = ("unet", "wavenet", "volume")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_every_kind(name):
     keras.utils.set_random_seed(2)
-    model = NETWORKS[name]()
+    # In float32 the rule alpha2_beta1 rounds one row of swin by 4e-5 of its length: it divides by sums that cancel.
+    # TensorFlow pools volumes in float32 alone.
+    with nullcontext() if name == "volume" else built_in_float64():
+        model = NETWORKS[name]()
     x = np.random.default_rng(2).normal(size=(2, *model.input_shape[1:])).astype("float32")
     # One class for all: the top one of the first sample, which has something to say for it.
     target = REGION if name == "unet" else int(tfs.Gradient(model).explain(x).target[0])
     for method in METHODS.values():
         explanation = method(model).explain(x, target)
-        assert np.abs(explanation.values).max() > 0
+        largest = np.abs(explanation.values).max()
+        assert largest > 0
         alone = method(model).explain(x[1:], target).values
-        np.testing.assert_allclose(alone, explanation.values[1:], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(alone, explanation.values[1:], rtol=1e-5, atol=1e-6 * largest)
     for baseline in (0.0, 0.5, np.random.default_rng(3).normal(size=x.shape[1:])):
         explanation = tfs.DeepLIFT(model, baseline).explain(x, target)
         baseline = np.broadcast_to(baseline, x.shape).astype("float32")
