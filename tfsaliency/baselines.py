@@ -18,6 +18,7 @@ from tfsaliency.base.shuffles import shuffled_order
 from tfsaliency.engine.inputs import as_texts
 from tfsaliency.engine.score import Behind, Score
 from tfsaliency.tensors.blur import blur
+from tfsaliency.tensors.mapped import mapped
 from tfsaliency.tensors.sums import inner_axes, samples_of, sizes_of
 
 _VARIABLES = (tf.Variable, keras.Variable)
@@ -53,7 +54,7 @@ class Baselines(NamedTuple):
     def drawn(self, indices: tf.Tensor, like: Any) -> Any:
         """``(indices, N, ...)``: those of some indices, for inputs ``like``."""
         specs = tf.nest.map_structure(lambda part: tf.TensorSpec(part.shape, part.dtype), like)
-        return tf.map_fn(self.at, indices, fn_output_signature=specs)
+        return mapped(self.at, indices, specs)
 
     def mean_of(self, function: Callable[[Any], Any], like: Any) -> Any:
         """The mean of a function over the baselines, in tensors of the shapes of ``like``."""

@@ -191,7 +191,7 @@ def png_header(width, height):
         ({"target": "cat"}, "--target is top, top3, a class number.*Received: 'cat'"),
         ({"target": "1,2"}, "names 2 classes for 1 photos"),
         ({"size": "0"}, "--size is at least 1 and at most 4096. Received: 0"),
-        ({"labels": "none.txt"}, "No such file"),
+        ({"labels": "none.txt"}, "The class names, one per line, cannot be read from .*none.txt: No such file"),
         ({"labels": "latin.txt"}, "latin.txt is not a text in UTF-8"),
         ({"labels": "two.txt"}, "two.txt names 2 classes, one per line. The model answers 3"),
         ({"method": "smoothgrad:samples=5,samples=9"}, "option 'samples' of 'smoothgrad' is given twice"),

@@ -451,7 +451,9 @@ def test_wrong_options_are_refused():
         (lambda: tfs.metrics.Deletion(model, steps=0), "steps is a whole number"),
         (lambda: tfs.metrics.Deletion(model, first="best"), "first is one of 'most', 'least'"),
         (lambda: tfs.metrics.MuFidelity(model, share=1), "share is between 0 and 1"),
+        (lambda: tfs.metrics.MuFidelity(model, share="a"), "share is between 0 and 1. Received: 'a'"),
         (lambda: tfs.metrics.Sufficiency(model, shares=()), "shares is a tuple of numbers between 0 and 1"),
+        (lambda: tfs.metrics.ROAD(model, shares=("a",)), "shares is a tuple of numbers between 0 and 1"),
         (lambda: tfs.metrics.ROAD(model, shares=0.5), r"as \(0.1, 0.5\). Received: 0.5"),
     ):
         with pytest.raises(ValueError, match=message):

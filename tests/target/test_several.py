@@ -62,7 +62,7 @@ def test_the_top_classes_are_those_of_the_model_best_first(network):
     np.testing.assert_array_equal(ours.target, order)
     same(ours, explainer.explain(X, tfs.target.each(order.T)))
     assert [one.provenance["target"] for one in ours.each()] == [f"the class of rank {rank}" for rank in range(3)]
-    with pytest.raises(ValueError, match=r"has 3 classes. .* place 4 from the top. Take target.top\(3\)"):
+    with pytest.raises(ValueError, match=r"has 3 classes. .* rank 4 among them. Ask for the top 3 at most"):
         explainer.explain(X, tfs.target.top(4))
     with pytest.raises(ValueError, match="count is a whole number"):
         tfs.target.top(0)

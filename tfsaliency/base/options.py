@@ -20,16 +20,20 @@ def check_amount(name: str, value: object) -> None:
         raise ValueError(f"{name} is a finite number, at least 0. Received: {value!r}")
 
 
-def check_share(name: str, value: Any) -> None:
-    """Raises ValueError unless ``value`` lies between 0 and 1, and is neither."""
-    if not 0 < value < 1:
+def check_share(name: str, value: object) -> None:
+    """Raises ValueError unless ``value`` is a number between 0 and 1, and is neither."""
+    if not _is_share(value):
         raise ValueError(f"{name} is between 0 and 1. Received: {value!r}")
 
 
 def check_shares(shares: object) -> None:
     """Raises ValueError unless there are numbers, all between 0 and 1."""
-    if not isinstance(shares, Sequence) or not shares or not all(0 < share < 1 for share in shares):
+    if not isinstance(shares, Sequence) or not shares or not all(map(_is_share, shares)):
         raise ValueError(f"shares is a tuple of numbers between 0 and 1, as (0.1, 0.5). Received: {shares!r}")
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < 1
 
 
 def check_choice(name: str, value: object, known: Iterable[str]) -> None:

@@ -61,6 +61,8 @@ def read_labels(path: Path) -> list[str]:
     """Class names, one per line. Empty lines at the end are none."""
     try:
         return path.read_text(encoding="utf-8").rstrip().splitlines()
+    except OSError as error:
+        raise ValueError(f"The class names, one per line, cannot be read from {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
 

@@ -108,8 +108,8 @@ class Ranked(ClassTarget):
         units = _units(logits)
         if units is not None and self.rank >= units:
             raise ValueError(
-                f"The output has {units} classes. Received: a target for that in place {self.rank + 1} from the top. "
-                f"Take target.top({units})"
+                f"The output has {units} classes. Received: a target for the class of rank {self.rank + 1} among them. "
+                f"Ask for the top {units} at most."
             )
 
     def choose(self, logits: Logits, given: Rows) -> Rows:

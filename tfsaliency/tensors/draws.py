@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfsaliency.tensors.mapped import mapped
+
 
 def stream(*names: object) -> int:
     """A seed for TensorFlow's stateless generators. Other names give an independent stream."""
@@ -22,5 +24,5 @@ def drawn(
         count: how many draws.
         shape: the shape of one draw.
     """
-    numbers = tf.range(first, first + count)
-    return tf.map_fn(draw, numbers, fn_output_signature=tf.TensorSpec(shape, tf.float32))
+    draws: tf.Tensor = mapped(draw, tf.range(first, first + count), tf.TensorSpec(shape, tf.float32))
+    return draws

@@ -398,3 +398,25 @@ def test_words_are_hidden_as_the_refusal_of_texts_advises(is_model, rank):
     explanation = eval(advised.replace("explain(ids)", "explain(ids, 0)"), names)
     # Hiding a word takes its count away, and no other one.
     np.testing.assert_array_equal(explanation.values, OF_WORDS == 2)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        lambda box: tfs.Occlusion(box, window=3, stride=3, baseline=tfs.baselines.uniform(0, 1, number=2)),
+        lambda box: tfs.RISE(box, samples=4),
+        lambda box: tfs.ShapleyValues(box, window=2, samples=1),
+        lambda box: tfs.SmoothGrad(tfs.Occlusion(box, window=3, stride=3), samples=2),
+    ],
+    ids=["Occlusion", "RISE", "ShapleyValues", "SmoothGrad"],
+)
+def test_a_function_is_called_as_it_is_written(method):
+    """TensorFlow's AutoGraph rewrites what a map over tensors calls, in files of its own, also where all is eager."""
+    files = set()
+
+    def box(x):
+        files.add(sys._getframe().f_code.co_filename)
+        return numbers(x)
+
+    method(box).explain(X, 1)
+    assert files == {__file__}

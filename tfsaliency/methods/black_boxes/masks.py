@@ -1,6 +1,8 @@
 """Random masks, and what a score that is linear in them would gain from each place."""
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ from tfsaliency.tensors.sums import along, each_repeated, samples_of
 MOST_FEATURES = 256
 # Shifts over which the covariance of two places is averaged: it is right to 5e-5.
 SHIFTS = 64
+# Graphs kept that draw masks: one for each form of masks, and number of places.
+KEPT = 64
 
 
 class Masks(NamedTuple):
@@ -31,8 +35,8 @@ class Masks(NamedTuple):
         seed: a stream of draws.
     """
 
-    extents: list[int]
-    cells: list[int]
+    extents: tuple[int, ...]
+    cells: tuple[int, ...]
     has_channels: bool
     probability: float
     seed: int
@@ -40,8 +44,8 @@ class Masks(NamedTuple):
     @classmethod
     def of(cls, part: tf.Tensor, cells: int, probability: float, seed: int) -> "Masks":
         # Each column of a table is a cell.
-        has_channels, extents = part.shape.rank > 2, list(spatial_shape(part))
-        own = [min(cells, each) if has_channels else each for each in extents]
+        has_channels, extents = part.shape.rank > 2, tuple(spatial_shape(part))
+        own = tuple(min(cells, each) if has_channels else each for each in extents)
         return cls(extents, own, has_channels, probability, seed)
 
     def whole(self, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -80,18 +84,24 @@ class Masks(NamedTuple):
         return gains[..., None] if self.has_channels else gains
 
     @property
-    def _few(self) -> list[int]:
+    def _few(self) -> tuple[int, ...]:
         along_axis = int((MOST_FEATURES + 0.5) ** (1 / max(len(self.cells), 1)))
-        return [min(each, along_axis) for each in self.cells]
+        return tuple(min(each, along_axis) for each in self.cells)
 
-    def _at(self, places: list[int], first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    def _at(self, places: tuple[int, ...], first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Masks at so many evenly spread places along each axis."""
+        form, numbers = self._replace(seed=0), (tf.constant(self.seed), first, count)
+        # A mask is made in many small steps: in Python, where a black box is asked, they take longer than the box.
+        return _graph_of(form, places)(*numbers) if tf.executing_eagerly() else form.of_seed(places, *numbers)
+
+    def of_seed(self, places: tuple[int, ...], seed: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Masks of another seed."""
         # The grid has one cell more, so that it can shift by up to one cell.
         grid, axes = [each + 1 for each in self.cells], len(self.cells)
 
         def numbers(number: tf.Tensor) -> tf.Tensor:
-            shifts = tf.random.stateless_uniform([1 + axes], [self.seed, 2 * number])
-            cells = tf.random.stateless_uniform(grid, [self.seed, 2 * number + 1])
+            shifts = tf.random.stateless_uniform([1 + axes], [seed, 2 * number])
+            cells = tf.random.stateless_uniform(grid, [seed, 2 * number + 1])
             return tf.concat([shifts, tf.reshape(cells, [-1])], axis=0)
 
         # All else is done for many masks at once.
@@ -136,6 +146,14 @@ class Masks(NamedTuple):
         return covariance
 
 
+@functools.lru_cache(KEPT)
+def _graph_of(form: Masks, places: tuple[int, ...]) -> Callable[..., tf.Tensor]:
+    """What draws masks of a form, for a seed, the number of the first and their count. Traced once."""
+    numbers = [tf.TensorSpec([], tf.int32)] * 3
+    graph: Callable[..., tf.Tensor] = tf.function(functools.partial(form.of_seed, places), numbers, autograph=False)
+    return graph
+
+
 class Gains:
     """How much the score gains where a place is visible: the covariance of scores and masks, over the masks' mean.
 
@@ -145,9 +163,7 @@ class Gains:
 
     def __init__(self, masks: list[Masks], most: int) -> None:
         self._masks = masks
-        # In a graph, also where a black box is asked in Python: a mask is made in many small steps.
-        draw = tf.function(lambda: tf.concat([each.coarse(0, most) for each in masks], axis=1), autograph=False)
-        self._design = draw()
+        self._design = tf.concat([each.coarse(0, most) for each in masks], axis=1)
         # Here, since they are the same for all blocks.
         self._covariances = [each.covariances() for each in masks]
 

@@ -93,16 +93,13 @@ class RISE(Sampled):
             for number, leader in enumerate(leaders)
         ]
         gains = Gains(masks, self.most)
-        # Traced once for all blocks: a black box is asked in a loop in Python, where a mask's small steps take longer
-        # than many a function.
-        draws = [tf.function(each.whole, [tf.TensorSpec([], tf.int32)] * 2, autograph=False) for each in masks]
 
         def values_of(shown_and_hidden: Any, score: Score, block: Block) -> dict[str, Any]:
             shown, behind = shown_and_hidden
-            masks = [draw(*block) for draw in draws]
-            scores = score.at(score.seen(shown, behind, dict(zip(leaders, masks, strict=True))))
-            masks = [each_repeated(mask, samples_of(shown)) for mask in masks]
-            return {"scores": scores, "products": gains.products(scores, *block), "masks": masks}
+            shares = [each.whole(*block) for each in masks]
+            scores = score.at(score.seen(shown, behind, dict(zip(leaders, shares, strict=True))))
+            shares = [each_repeated(share, samples_of(shown)) for share in shares]
+            return {"scores": scores, "products": gains.products(scores, *block), "masks": shares}
 
         def terms_of(values: Any, before: Before) -> dict[str, Any]:
             return {"map": gains.of(values, before)}

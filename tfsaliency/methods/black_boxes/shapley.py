@@ -16,6 +16,7 @@ from tfsaliency.methods.black_boxes.windows import lengths_of, usual_lengths
 from tfsaliency.methods.sampled import Sampled
 from tfsaliency.model.foreign import as_black_box
 from tfsaliency.tensors.draws import drawn, stream
+from tfsaliency.tensors.mapped import mapped
 from tfsaliency.tensors.places import one_per_place, spatial_shape
 from tfsaliency.tensors.sums import samples_of, total
 
@@ -131,9 +132,7 @@ class ShapleyValues(Sampled):
                 return _along(places, windows, x, references.at(i), score)
 
             like = {"map": tf.float32, "start": tf.float32}
-            of_baselines: dict[str, tf.Tensor] = tf.map_fn(
-                of_baseline, tf.range(number), fn_output_signature=like, parallel_iterations=1
-            )
+            of_baselines: dict[str, tf.Tensor] = mapped(of_baseline, tf.range(number), like, parallel_iterations=1)
             return {name: tf.reduce_mean(each, axis=0) for name, each in of_baselines.items()}
 
         (_, terms), used = self.find(x, score, values_of, the_values)
@@ -167,7 +166,7 @@ def _along(places: tf.Tensor, windows: "_Windows", x: Any, behind: Behind, score
         return tf.reshape(score.at(score.seen(x, behind, windows.at_places(visible))), [tf.shape(places)[0], -1])
 
     # One place in the graph where the model is asked.
-    scores = tf.map_fn(ask, tf.range(2 * number), fn_output_signature=tf.float32, parallel_iterations=1)
+    scores = mapped(ask, tf.range(2 * number), tf.float32, parallel_iterations=1)
     first, others = scores[: number + 1], scores[number + 1 :]
     last = tf.concat([first[number:], others, first[:1]], axis=0)
     # What the next window of an order adds to the first ones is what it adds to the last ones of the reverse.
