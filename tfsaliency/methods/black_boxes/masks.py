@@ -95,7 +95,7 @@ class Masks(NamedTuple):
         return _graph_of(form, places)(*numbers) if tf.executing_eagerly() else form.of_seed(places, *numbers)
 
     def of_seed(self, places: tuple[int, ...], seed: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """Masks of another seed."""
+        """The same with a seed of its own, which may be a tensor."""
         # The grid has one cell more, so that it can shift by up to one cell.
         grid, axes = [each + 1 for each in self.cells], len(self.cells)
 
