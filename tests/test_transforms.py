@@ -76,3 +76,20 @@ def test_equal_transforms_are_equal():
     """Else a new explainer with the same options would be traced again."""
     assert transforms.clip_percentile(95) == transforms.clip_percentile(95.0)
     assert transforms.clip_percentile(95) != transforms.clip_percentile(96)
+
+
+OTHER_ROWS = {
+    "None": lambda values, inputs: None,
+    "a number": lambda values, inputs: tf.reduce_mean(values),
+    "fewer rows": lambda values, inputs: values[:1],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ROWS)
+def test_other_rows_than_those_of_the_values_are_refused(name):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    explanation = tfs.Gradient(model).explain(np.ones((2, 3)), 0)
+    with pytest.raises(ValueError, match=r"returns a row for each sample. <lambda> was given values of shape \(2, 3\)"):
+        explanation.map(OTHER_ROWS[name])
+    with pytest.raises(ValueError, match="a row for each sample"):
+        tfs.Gradient(model).then(OTHER_ROWS[name]).explain(np.ones((2, 3)), 0)

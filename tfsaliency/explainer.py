@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
@@ -23,7 +24,7 @@ from tfsaliency.model.foreign import as_model
 from tfsaliency.model.keys import key_of
 from tfsaliency.model.layers import is_layer
 from tfsaliency.target.base import Several
-from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input
+from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input, transformed
 
 
 class Method(ABC):
@@ -309,7 +310,8 @@ class Then(Wrapper):
 
     def attribute(self, x: Any, score: Score) -> Attribution:
         values, diagnostics = self.inner.attribute(x, score)
-        return Attribution(tf.nest.map_structure(self.transform, values, x), diagnostics)
+        transform = functools.partial(transformed, self.transform)
+        return Attribution(tf.nest.map_structure(transform, values, x), diagnostics)
 
     @property
     def meaning(self) -> Meaning:

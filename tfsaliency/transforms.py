@@ -5,10 +5,12 @@ arrays. The meaning of the values stays the same, unless the transform has an at
 meaning: ``absolute.meaning`` is ``"magnitude"``. See `Explanation` for the meanings.
 """
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import tensorflow as tf
 
 from tfsaliency.base.meaning import Meaning
@@ -228,12 +230,41 @@ def meaning_after(transform: Transform, before: Meaning) -> Meaning:
     return getattr(transform, "meaning", before)
 
 
+def transformed(transform: Transform, values: Any, inputs: Any) -> Any:
+    """What a transform makes of the values of one part of the inputs.
+
+    Raises:
+        ValueError: it returns something else than a row for each sample.
+    """
+    found = transform(values, inputs)
+    shape = tf.TensorShape(found.shape if hasattr(found, "shape") else np.shape(found))
+    if not shape[:1].is_compatible_with(tf.TensorShape(values.shape)[:1]):
+        received = "None" if found is None else f"shape {shape}"
+        raise ValueError(
+            f"A transform (values, inputs) -> values returns a row for each sample. {name_of(transform)} was given "
+            f"values of shape {tf.TensorShape(values.shape)}. Received: {received}"
+        )
+    return found
+
+
 def check_transform(transform: Transform) -> None:
-    """Raises if a transform still needs its options, or is not a function."""
+    """Raises if a transform still needs its options, or is not a function of two arguments."""
     if transform is cast(object, clip_percentile):
         raise TypeError("clip_percentile takes its percentile first: .then(clip_percentile(99))")
     if not callable(transform):
         raise TypeError(f"A transform is a function (values, inputs) -> values. Received: {transform!r}")
+    try:
+        taken = inspect.signature(transform)
+    except ValueError:
+        # Some functions that are written in C do not say what they take.
+        return
+    try:
+        taken.bind(None, None)
+    except TypeError:
+        raise TypeError(
+            f"A transform takes two arguments: (values, inputs) -> values. Received: {name_of(transform)}, which takes "
+            f"{taken}"
+        ) from None
 
 
 def _inner_axes(values: Any) -> list[int]:

@@ -36,6 +36,10 @@ X = np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype("float32")
             r"NaN or infinity in the samples \[2\].*nan_to_num",
         ),
         (np.where(X == X[3, 0, 0, 0], np.inf, X), r"NaN or infinity in the samples \[3\]"),
+        (
+            np.where(X == X[3, 0, 0, 0], 1e300, X.astype("float64")),
+            r"beyond those of float32, 3.4e38, in the samples \[3\]. Scale",
+        ),
         ("photo.jpg", r"batch first. Received: the text photo.jpg. A text alone is a batch of one"),
         (np.array(["a"]), r"The model takes numbers for input .*Received: dtype <U1"),
         (
@@ -115,6 +119,7 @@ def test_target(model, target, message):
             r"clip_percentile\(99\)",
         ),
         (lambda m: tfs.Gradient(m).then(3), TypeError, "A transform is a function.*Received: 3"),
+        (lambda m: tfs.Gradient(m).then(lambda v: v), TypeError, r"two arguments.*<lambda>, which takes \(v\)"),
         (
             lambda m: tfs.transforms.clip_percentile(0),
             ValueError,

@@ -185,8 +185,9 @@ def check_converged(diagnostics: dict[str, np.ndarray], values: Any) -> None:
             f"The values miss the change of the score {which} by up to {gaps.max():.3g} (completeness_gap), which "
             f"the estimate of their error does not show ({off}, relative_error): the model jumps on the way from the "
             "baseline, as at a mask, a choice, a rounding, or where it divides by almost nothing; or it changes within "
-            "a short part of the way, which a smaller tolerance finds. Another baseline may be without: baseline=0.1 "
-            "where the model masks zeros or normalizes them, and for ids baseline=None or an id."
+            "a short part of the way, which a smaller tolerance finds, many even steps (steps=100), or a smaller sigma "
+            "where the way is a blur. Another baseline may be without: baseline=0.1 where the model masks zeros or "
+            "normalizes them, and for ids baseline=None or an id."
         )
     else:
         message = f"The map has not converged {which}: it is off by an estimated {off} (relative_error)"

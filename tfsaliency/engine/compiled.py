@@ -154,7 +154,8 @@ class Compiled:
         for part in tf.nest.flatten(results[0]):
             if len(part) != samples:
                 raise ValueError(
-                    f"The model makes {len(part)} rows of {samples}. If it takes a fixed number, {FREE_BATCH}"
+                    f"The model makes {len(part)} rows of {samples}. If it takes a fixed number, {FREE_BATCH} If a "
+                    "transform (values, inputs) -> values left rows out, return a row for each sample."
                 )
         return results
 

@@ -85,9 +85,11 @@ def check_inputs(model: keras.Model, inputs: Any) -> Inputs:
     for part in parts:
         if part.dtype.kind == "f" and part.size and not np.isfinite(_extremes(part)).all():
             rows = np.unique(np.argwhere(~np.isfinite(part) | (np.abs(part) > np.finfo("float32").max))[:, 0])
+            which = f"in the samples {rows[:5].tolist()}{' and more' if len(rows) > 5 else ''}"
+            if np.isfinite(part).all():
+                raise ValueError(f"The inputs hold numbers beyond those of float32, 3.4e38, {which}. Scale them first.")
             raise ValueError(
-                f"The inputs hold NaN or infinity in the samples {rows[:5].tolist()}"
-                f"{' and more' if len(rows) > 5 else ''}. Replace these values first, e.g. with numpy.nan_to_num."
+                f"The inputs hold NaN or infinity {which}. Replace these values first, e.g. with numpy.nan_to_num."
             )
     return Inputs(given, sizes.pop())
 

@@ -13,7 +13,7 @@ from tfsaliency.base.structure import flatten, map_parts, optional_parts, part_n
 from tfsaliency.base.words import column_names, for_parts, merged, token_names
 from tfsaliency.explanation.files import read, write
 from tfsaliency.explanation.several import stacked
-from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input
+from tfsaliency.transforms import Transform, check_transform, meaning_after, name_of, times_input, transformed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,9 +100,9 @@ class Explanation:
             transform: ``(values, inputs) -> values`` on one part of the inputs; see `tfsaliency.transforms`.
 
         Raises:
-            TypeError: the transform is not a function, or it still needs its options.
-            ValueError: values that are never negative became negative, and the transform declares no new meaning; ids
-                are to be multiplied by.
+            TypeError: the transform is not a function of two arguments, or it still needs its options.
+            ValueError: it returns other rows than it was given; values that are never negative became negative, and
+                the transform declares no new meaning; ids are to be multiplied by.
 
         Example:
             >>> import keras, numpy as np, tfsaliency as tfs
@@ -119,7 +119,9 @@ class Explanation:
             )
         if self.has_several:
             return stacked([one.map(transform) for one in self.each()], self.provenance["target"])
-        values = map_parts(lambda part, given: np.asarray(transform(part, given)), self.values, self.inputs)
+        values = map_parts(
+            lambda part, given: np.asarray(transformed(transform, part, given)), self.values, self.inputs
+        )
         return dataclasses.replace(
             self,
             values=values,
