@@ -860,3 +860,9 @@ def test_runs_that_overlap_leave_warnings_as_they_were(tmp_path):
         each.join(120)
     assert all(tfs.read_explanations(tmp_path / name).is_complete for name in ("first", "second"))
     assert warnings.showwarning is shown
+
+
+def test_a_model_in_place_of_an_explainer_is_refused(explainer, tmp_path):
+    with pytest.raises(ValueError, match=r"explain_dataset takes an explainer, as Gradient\(model\)"):
+        explained(explainer.model, X, tmp_path / "maps")
+    assert not list(tmp_path.iterdir())

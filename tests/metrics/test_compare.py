@@ -303,6 +303,7 @@ def test_what_cannot_be_compared_is_refused(linear):
     for explainers, message in (
         ([], "at least one"),
         ([model], "compare takes explainers"),
+        (tfs.Gradient(model), "compare takes a list or a dict of explainers. Received: Gradient"),
         ([tfs.Gradient(model), tfs.LRP(other)], "compare explains one model"),
         ([tfs.Gradient(model), tfs.Gradient(model)], "Two explainers have one name"),
     ):

@@ -455,6 +455,8 @@ def test_wrong_options_are_refused():
         (lambda: tfs.metrics.Sufficiency(model, shares=()), "shares is a tuple of numbers between 0 and 1"),
         (lambda: tfs.metrics.ROAD(model, shares=("a",)), "shares is a tuple of numbers between 0 and 1"),
         (lambda: tfs.metrics.ROAD(model, shares=0.5), r"as \(0.1, 0.5\). Received: 0.5"),
+        (lambda: tfs.metrics.Deletion(model).measure(np.ones((1, 3))), "measures an explanation.*Received: ndarray"),
+        (lambda: tfs.metrics.Gini().measure(None), "measures an explanation.*Received: NoneType"),
     ):
         with pytest.raises(ValueError, match=message):
             make()

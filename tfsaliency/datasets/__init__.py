@@ -101,6 +101,9 @@ def explain_dataset(
         check_count("part_rows", part_rows)
     check_shard(shard)
     explainers = explainer if isinstance(explainer, Mapping) else {"": explainer}
+    for each in explainers.values():
+        if not isinstance(each, Explainer):
+            raise ValueError(f"explain_dataset takes an explainer, as Gradient(model), or a dict. Received: {each!r}")
     form = Form(target, part_rows, dtype, keep_inputs, batch_size)
     tasks = {name: Task(each, Folder(Path(out) / name), form) for name, each in explainers.items()}
     rows = as_source(source, next(iter(explainers.values())).model, preprocess, inputs)

@@ -122,6 +122,8 @@ def _bar(items: Any, text: str, progress: bool) -> Any:
 def _named(explainers: Sequence[Explainer] | Mapping[str, Explainer]) -> dict[str, Explainer]:
     if isinstance(explainers, Mapping):
         named = dict(explainers)
+    elif not isinstance(explainers, Sequence):
+        raise ValueError(f"compare takes a list or a dict of explainers. Received: {explainers!r}")
     else:
         texts = [str(each) for each in explainers]
         short = [type(each).__name__ for each in explainers]

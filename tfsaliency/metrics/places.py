@@ -102,8 +102,13 @@ def places_of(explanation: Explanation) -> Places:
     """The places of an explanation.
 
     Raises:
-        ValueError: it explains several targets, or its values are pictures.
+        ValueError: it is none, it explains several targets, or its values are pictures.
     """
+    if not isinstance(explanation, Explanation):
+        raise ValueError(
+            "A metric measures an explanation, and measure_each a list of them: metric.measure(explainer.explain(x)). "
+            f"Received: {type(explanation).__name__}"
+        )
     if explanation.has_several:
         raise ValueError(
             "A metric measures the map of one target. Received: an explanation of several. Measure each one: "
