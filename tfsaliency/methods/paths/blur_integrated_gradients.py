@@ -10,6 +10,9 @@ from tfsaliency.methods.paths.integral import PathIntegral
 from tfsaliency.methods.paths.path import Paths
 from tfsaliency.tensors.blur import blur
 
+# The widest blur by default, in pixels, and the share of an axis that it is at most: one in so many.
+WIDEST, AXES = 50.0, 4
+
 
 @dataclass(frozen=True, eq=False)
 class BlurIntegratedGradients(PathIntegral):
@@ -26,7 +29,9 @@ class BlurIntegratedGradients(PathIntegral):
 
     Args:
         inner: a Keras model, or an explainer whose values replace the gradient.
-        sigma: the largest standard deviation, in pixels or time steps.
+        sigma: the largest standard deviation, in pixels or time steps. By default 50, as in the paper, and in inputs of
+            less than 200 pixels a quarter of their longest axis: a wider blur leaves them as they are for most of the
+            way, and gradients see little of the short part in which they change.
 
     Raises:
         ValueError: an option is out of range, or the inputs have no axis of space or time (on ``explain``).
@@ -43,7 +48,7 @@ class BlurIntegratedGradients(PathIntegral):
     """
 
     inner: Explainer
-    sigma: float = 50.0
+    sigma: float | None = None
     steps: int | None = None
     tolerance: float = 0.1
     quadrature: str = "midpoint"
@@ -51,7 +56,8 @@ class BlurIntegratedGradients(PathIntegral):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_amount("sigma", self.sigma)
+        if self.sigma is not None:
+            check_amount("sigma", self.sigma)
 
     def paths(self, x: Any, score: Score) -> Paths:
         score.check_channels_last()
@@ -63,11 +69,18 @@ class BlurIntegratedGradients(PathIntegral):
         parts = list(zip(tf.nest.flatten(x), score.is_read(x), strict=True))
 
         def at(samples: tf.Tensor, position: tf.Tensor) -> Any:
-            sigma = self.sigma * (1 - position)
             rows = [[each if each is None else tf.gather(each, samples) for each in pair] for pair in parts]
-            return tf.nest.pack_sequence_as(x, [blur(part, sigma, is_read) for part, is_read in rows])
+            seen = [blur(part, self._largest(part) * (1 - position), is_read) for part, is_read in rows]
+            return tf.nest.pack_sequence_as(x, seen)
 
         def move(samples: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> Any:
             return tf.nest.map_structure(tf.subtract, at(samples, end), at(samples, start))
 
         return Paths(1, at, move)
+
+    def _largest(self, part: tf.Tensor) -> tf.Tensor:
+        """The standard deviation at the start of the path of one part of the inputs."""
+        if self.sigma is not None or part.shape.rank < 3:
+            return tf.constant(self.sigma or 0.0, tf.float32)
+        longest = tf.cast(tf.reduce_max(tf.shape(part)[1:-1]), tf.float32)
+        return tf.minimum(WIDEST, longest / AXES)
