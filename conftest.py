@@ -2,8 +2,7 @@ import os
 
 import pytest
 
-# Before TensorFlow is imported: tests run on the CPU, without its greeting, and leave the second core to the second
-# worker.
+# Before TensorFlow is imported: tests run on the CPU, without its greeting.
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["MPLBACKEND"] = "agg"
