@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo demo-all docs check test test-oldest test-ray bench fuzz coverage-models clean
+.PHONY: help demo demo-all docs check test test-all test-oldest test-ray bench fuzz coverage-models clean
 
 help:
 	@echo "make demo         explain real photographs with a real ImageNet model (about a minute); pictures go to demo/"
@@ -10,6 +10,7 @@ help:
 	@echo "make docs         build the site into docs/_build/html, running all its notebooks (about 11 minutes at first)"
 	@echo "make check        lint, types and the tests of what changed since the last commit (under 3 minutes)"
 	@echo "make test         lint, types, doctests, tests"
+	@echo "make test-all     and the slow ones, which make claims of make test again on other networks"
 	@echo "make test-oldest  the tests on the oldest supported TensorFlow and Keras"
 	@echo "make test-ray     runs on Ray that lose a machine or a worker (two minutes, and on a quiet machine: Ray starves"
 	@echo "                  beside other tests)"
@@ -53,6 +54,9 @@ check: lint
 	$(BIN)/python -m tests.changed
 
 test: lint
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m 'not slow'
+
+test-all: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-ray: $(VENV)/.demo+test+ray

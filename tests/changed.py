@@ -45,7 +45,8 @@ def main(since: str) -> int:
     wanted = {"tests/test_house.py"}.union(*map(tests_of, changed(since)))
     print("testing", ", ".join(sorted(wanted)))
     left_out = [f"--ignore={path}" for path in WHOLE]
-    command = [sys.executable, "-m", "pytest", "--numprocesses", "2", "--dist", "worksteal", "-q", *left_out]
+    options = ["--numprocesses", "2", "--dist", "worksteal", "-q", "-m", "not slow"]
+    command = [sys.executable, "-m", "pytest", *options, *left_out]
     return subprocess.call([*command, *sorted(wanted)], cwd=ROOT)
 
 

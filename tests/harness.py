@@ -1,12 +1,13 @@
 """What many test modules need: every method in a cheap form, and comparisons that can fail."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tfsaliency as tfs
@@ -46,6 +47,11 @@ EXPLAINERS: dict[str, Make] = {
 } | COMBINED
 
 
+def quick(parameters: Iterable[Any], *kept: Any) -> list[Any]:
+    """Parameters of a test, of which `make test` takes those that are kept; the others make the same claim again."""
+    return [each if each in kept else pytest.param(each, marks=pytest.mark.slow) for each in parameters]
+
+
 def counted(monkeypatch: Any, owner: Any, name: str) -> list[int]:
     """A list that gets an entry for each call of what an object has under a name."""
     count: list[int] = []
@@ -57,6 +63,10 @@ def counted(monkeypatch: Any, owner: Any, name: str) -> list[int]:
 def draws_of(explainer: Any, shape: Any, place: int = 0) -> Any:
     """The noise of an explainer, which its twins must use too; `test_smoothgrad` tests what it is distributed as."""
     return explainer._draws(place, tf.zeros([1, *shape]), tf.constant(0), tf.constant(explainer.samples)).numpy()
+
+
+# A wrapper of others does what they do: the longest tests take them in `make test-all` alone.
+NO_WRAPPERS = tuple(method.__name__ for method in METHODS.values())
 
 
 def names_of(family: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from PIL import Image
 import tfsaliency as tfs
 from tests.datasets.harness import content, network, pictures
 from tests.datasets.killing import killed_runs
+from tests.harness import quick
 from tfsaliency.datasets import sources
 from tfsaliency.datasets.arrow import array_of
 
@@ -797,7 +798,7 @@ def test_nothing_to_read(tmp_path):
         tfs.read_explanations(tmp_path)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", quick([1, 3], 3))
 def test_killed_runs_end_with_the_same_bytes(workers, tmp_path):
     """A few kills; ``python -m tests.datasets.killing 50`` does more."""
     assert max(killed_runs(tmp_path, workers, 3)) <= 1

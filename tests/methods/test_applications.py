@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfsaliency as tfs
-from tests.harness import EXPLAINERS, close
+from tests.harness import EXPLAINERS, close, quick
 
 SIZES = {
     "VGG16": 32,
@@ -26,7 +26,7 @@ REFUSED = {("VGG16", "CAM")}
 
 # A map behind a ReLU may be empty for random weights.
 @pytest.mark.filterwarnings("ignore:The values of the samples", "ignore:The map has not converged")
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", quick(SIZES, "VGG16", "ResNet50", "MobileNetV2", "ConvNeXtTiny"))
 def test_application(name):
     keras.utils.set_random_seed(0)
     size = SIZES[name]

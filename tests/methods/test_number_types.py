@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import OVER_A_LAYER, close
+from tests.harness import OVER_A_LAYER, close, quick
 
 PICTURES = np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32")
 SERIES = np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
@@ -67,7 +67,7 @@ def test_inputs_of_half_precision():
         np.testing.assert_array_equal(tfs.GradientTimesInput(model).explain(given, 1).values, expected)
 
 
-@pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", quick(["float64", "mixed_float16", "mixed_bfloat16"], "mixed_float16"))
 @pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
 def test_a_policy_of_a_recurrent_layer(layer, policy):
     keras.utils.set_random_seed(0)

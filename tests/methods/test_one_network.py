@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tests.harness import EXPLAINERS, close
+from tests.harness import EXPLAINERS, NO_WRAPPERS, close, quick
 
 X = np.random.default_rng(0).normal(size=(2, 10, 10, 3)).astype("float32")
 CLASSES = 3
@@ -99,7 +99,7 @@ REFUSED = {("CAM", "sum / count"): "pooling and one dense"}
 
 
 @pytest.mark.filterwarnings("ignore:The map has not converged", "ignore:The values of the samples")
-@pytest.mark.parametrize("method", EXPLAINERS)
+@pytest.mark.parametrize("method", quick(EXPLAINERS, *NO_WRAPPERS))
 def test_one_network_has_one_map(method, models):
     expected = EXPLAINERS[method](models["functional"]).explain(X, 1)
     assert np.abs(expected.values).max() > 0

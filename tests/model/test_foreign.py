@@ -8,7 +8,7 @@ import tf_keras
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import EXPLAINERS, OVER_A_LAYER, close
+from tests.harness import EXPLAINERS, OVER_A_LAYER, close, quick
 from tfsaliency.model.foreign import ForeignModel
 
 X = np.random.default_rng(0).normal(size=(2, 10, 10, 3)).astype("float32")
@@ -152,7 +152,7 @@ def test_the_gradient_is_that_of_the_logits_by_hand(arrivals, way):
     assert explanation.explained == "the logits under Softmax"
 
 
-@pytest.mark.parametrize("way", EIGHT[1:])
+@pytest.mark.parametrize("way", quick(EIGHT[1:], "subclassed", "TFSMLayer", "a function"))
 def test_one_network_has_one_map_by_every_method_without_layers(arrivals, way):
     model = tfs.as_model(arrivals[way])
     for name, make in EXPLAINERS.items():

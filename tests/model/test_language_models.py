@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfsaliency as tfs
+from tests.harness import quick
 
 if tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15):
     pytest.skip("KerasHub needs Keras 3.15", allow_module_level=True)
@@ -73,7 +74,7 @@ def enlarge(model):
     )
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=quick(MODELS, "BERT", "GPT-2", "Gemma", "T5", "Whisper"))
 def case(request):
     keras.utils.set_random_seed(0)
     model, inputs, target = MODELS[request.param]()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tfsaliency as tfs
+from tests.harness import quick
 
 BASES = "ACGT"
 # The networks answer for what lies this far from both ends.
@@ -25,7 +26,7 @@ def letters():
     return np.eye(4, dtype="float32")[[BASES.index(base) for base in text]][None]
 
 
-@pytest.fixture(scope="module", params=range(1, 6))
+@pytest.fixture(scope="module", params=quick(range(1, 6), 1))
 def network(request):
     (package,) = find_spec("spliceai").submodule_search_locations
     return keras.models.load_model(Path(package) / "models" / f"spliceai{request.param}.h5", compile=False)

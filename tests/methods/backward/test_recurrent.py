@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import close
+from tests.harness import close, quick
 
 STEPS, WIDTH, UNITS, CLASSES = 6, 4, 5, 3
 X = np.random.default_rng(0).normal(size=(3, STEPS, WIDTH)).astype("float32")
@@ -223,7 +223,7 @@ METHODS = {
 
 
 @pytest.mark.filterwarnings("ignore:The values of the samples")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", quick(NETWORKS, "LSTM", "GRU", "SimpleRNN", "bidirectional"))
 def test_a_loop_and_its_turns_written_out_have_one_map(name):
     looped, flat = (recurrent(*NETWORKS[name](unroll)) for unroll in (False, True))
     flat.set_weights(looped.get_weights())
@@ -237,7 +237,7 @@ def test_a_loop_and_its_turns_written_out_have_one_map(name):
 
 
 @pytest.mark.parametrize("baseline", [0.0, 0.3, -X[0]], ids=["zero", "number", "row"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", quick(NETWORKS, "LSTM", "SimpleRNN", "cells"))
 def test_deeplift_is_complete(name, baseline):
     model = recurrent(*NETWORKS[name](False))
     explanation = tfs.DeepLIFT(model, baseline).explain(X, 1)

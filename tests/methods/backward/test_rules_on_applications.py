@@ -11,7 +11,7 @@ import pytest
 
 import tfsaliency as tfs
 from tests.coverage_models import METHODS, built, noise
-from tests.harness import built_in_float64, close
+from tests.harness import built_in_float64, close, quick
 from tfsaliency import zoo
 from tfsaliency.base.pictures import centre_crop
 from tfsaliency.rules.relevance import stabilized
@@ -29,6 +29,7 @@ FAMILIES = [
     "VGG16",
     "Xception",
 ]
+FEWER = ("ConvNeXtTiny", "MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50", "VGG16")
 # Deep Taylor meets the operations that LRP meets, the guided methods have gradients: docs/model-coverage.md has all.
 ALL_METHODS = ("MobileNetV3Small",)
 WITH_TABLES = ("LRP", "DeepLIFT")
@@ -37,7 +38,7 @@ OF_RELU = ("DenseNet121", "ResNet50", "VGG16")
 AVERAGE = np.array([[[0.4, -0.1, 0.3]]])
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", quick(FAMILIES, *FEWER))
 def test_family(name, monkeypatch):
     model = built(name)
     x = noise(model, 1)

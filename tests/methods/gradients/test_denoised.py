@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import draws_of
+from tests.harness import draws_of, quick
 from tfsaliency.transforms import absolute
 
 SIDE = 24
@@ -77,7 +77,7 @@ def test_numpy_twin(network, pictures, batch_size):
         np.testing.assert_allclose(explanation.diagnostics[name], shares, rtol=1e-3)
 
 
-@pytest.mark.parametrize("samples", [8, 32])
+@pytest.mark.parametrize("samples", quick([8, 32], 8))
 def test_it_is_nearer_to_many_samples_and_knows_how_near(network, pictures, truth, samples):
     near, told, plain, biases, means = [], [], [], [], []
     for seed in range(10):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 import tfsaliency as tfs
-from tests.harness import draws_of
+from tests.harness import draws_of, quick
 from tests.reference import moments_of_copies
 from tfsaliency.transforms import absolute, square
 
@@ -234,7 +234,7 @@ def test_relative_error_predicts_the_true_error(network, method, noise, samples)
     assert (np.abs(ratio - 1) < 0.2).all(), (noise, ratio)
 
 
-@pytest.mark.parametrize("method", NOISY)
+@pytest.mark.parametrize("method", quick(NOISY, tfs.SmoothGrad))
 def test_the_relative_error_of_blocks_predicts_theirs(method):
     """The blocks of many maps against those of a map of 3,000 samples; the outer ones are cut off."""
     keras.utils.set_random_seed(0)
