@@ -115,6 +115,7 @@ def test_the_mean_over_several_is_that_of_each():
         (np.zeros((2, 2, 4, 5, 2)), X, r"Received: shape \(2, 2, 4, 5, 2\)"),
         (np.inf, X, "made of finite numbers. Received: .*inf"),
         (np.array(["a"]), X, "made of finite numbers"),
+        (tf.data.Dataset.from_tensor_slices(SEVERAL).batch(2), X, r"Received: _BatchDataset. .*next\(iter\(dataset"),
         ({"picture": 0.0}, X, "structure of one input"),
         ({"picture": 0.0}, PARTS, r"structure of one input, .*'table': \(6,\).*Received: \{'picture': 0.0\}"),
         (

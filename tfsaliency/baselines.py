@@ -540,6 +540,11 @@ def _check_type(part: np.ndarray, wanted: tf.DType) -> None:
     if wanted == tf.string:
         if part.dtype.kind != "U":
             raise ValueError(f"A baseline for a text is a text. Received: {part!r}")
+    elif isinstance(part[()], tf.data.Dataset):
+        raise ValueError(
+            f"A baseline is made of finite numbers. Received: {type(part[()]).__name__}. Pass an array of rows: of a "
+            "dataset in batches next(iter(dataset)), and [0] of that where labels follow."
+        )
     elif part.dtype.kind not in "fiub" or not np.isfinite(part).all():
         raise ValueError(f"A baseline is made of finite numbers. Received: {part!r}")
     elif wanted.is_integer and not np.array_equal(part, np.trunc(part)):

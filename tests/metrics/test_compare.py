@@ -313,7 +313,16 @@ def test_what_cannot_be_compared_is_refused(linear):
         tfs.metrics.compare([tfs.Gradient(model)], x, tfs.target.each([0, 1]))
 
 
-def test_metrics_are_no_texts(linear):
+@pytest.mark.parametrize(
+    ("metrics", "received"),
+    [
+        (["deletion"], "'deletion'"),
+        ("deletion", "'deletion'"),
+        (tfs.metrics.Gini, ".*Gini"),
+        (tfs.metrics.Gini(), "Gini"),
+    ],
+)
+def test_metrics_are_a_list_of_metrics(linear, metrics, received):
     model, x = linear
-    with pytest.raises(TypeError, match=r"as \[tfs.metrics.Deletion\]. Received: 'deletion'"):
-        tfs.metrics.compare([tfs.Gradient(model)], x, metrics=["deletion"])
+    with pytest.raises(TypeError, match=rf"as \[tfs.metrics.Deletion\]. Received: {received}"):
+        tfs.metrics.compare([tfs.Gradient(model)], x, metrics=metrics)

@@ -78,6 +78,8 @@ def compare(
     check_count("draws", draws, 100)
     check_count("seed", seed, 0)
     named = _named(explainers)
+    if isinstance(metrics, Metric | type | str):
+        raise _no_metrics(metrics)
     if isinstance(target, Several):
         raise ValueError("compare explains one target. Received: target.each. Compare once for each of them.")
     model = next(iter(named.values())).model
@@ -165,10 +167,14 @@ def blur_for(height: int) -> Made:
     return blurred(max(1.0, BLUR * height))
 
 
+def _no_metrics(received: Any) -> TypeError:
+    return TypeError(f"metrics is a list of metrics, as [tfs.metrics.Deletion]. Received: {received!r}")
+
+
 def _bound(metric: Metric | type[Metric], explainer: Explainer) -> Metric:
     """A metric of this model, or of this explainer."""
     if not isinstance(metric, Metric) and not (isinstance(metric, type) and issubclass(metric, Metric)):
-        raise TypeError(f"metrics is a list of metrics, as [tfs.metrics.Deletion]. Received: {metric!r}")
+        raise _no_metrics(metric)
     given = subject_of(metric, explainer)
     return metric(**given) if isinstance(metric, type) else dataclasses.replace(metric, **given)
 

@@ -41,7 +41,8 @@ class ExpectedGradients(Sampled, Wrapper):
     Args:
         inner: a Keras model, or an explainer whose values replace the gradient.
         baselines: samples of the training data, ``(K, ...)``, as an array or in the structure of the inputs; or any
-            baseline that `IntegratedGradients` takes.
+            baseline that `IntegratedGradients` takes. Of a single one, such as the default, the values are those of
+            `IntegratedGradients` and an error of sampling, which that has not.
         samples: the number of gradients.
         seed: the same seed gives the same map.
 
