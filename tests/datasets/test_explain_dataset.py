@@ -436,7 +436,7 @@ def test_rows_that_are_no_arrays_of_one_shape_are_told_how_to_become_some(tmp_pa
     expected = explainer.explain(np.array([[1, 2, 3], [4, 0, 0]]), 1).values
     np.testing.assert_allclose(maps[:].values[:, :3], expected, rtol=1e-5)
     alone = tf.data.Dataset.from_tensor_slices(np.array([[1, 2, 3], [4, 5, 6]]))
-    for dataset in (alone.unbatch(), tf.data.Dataset.zip((alone, tf.data.Dataset.range(2)))):
+    for dataset in (alone, alone.unbatch(), tf.data.Dataset.zip((alone, tf.data.Dataset.range(2)))):
         with pytest.raises(ValueError, match=r"Received: a row alone. Pass dataset.batch\(32\)"):
             explained(explainer, dataset, tmp_path / "alone")
 

@@ -269,9 +269,9 @@ def as_source(source: Any, model: keras.Model, preprocess: Preprocess | None, in
     if preprocess is not None:
         raise ValueError("preprocess is for files of pictures. Map other sources before: dataset.map(preprocess).")
     if isinstance(source, tf.data.Dataset):
-        return Streamed("tf.data", lambda: _rows_of_batches(source))
+        return Streamed("tf.data", lambda: _rows_of_batches(source, _rank(model)))
     if isinstance(source, keras.utils.PyDataset):
-        return Streamed("PyDataset", lambda: _rows_of_batches(source[i] for i in range(len(source))))
+        return Streamed("PyDataset", lambda: _rows_of_batches((source[i] for i in range(len(source))), _rank(model)))
     return _of_values(source, model, inputs)
 
 
@@ -366,7 +366,13 @@ def _id_of(value: Any) -> Id:
     raise ValueError(f"An id is a text or a whole number. Received: {value!r}")
 
 
-def _rows_of_batches(batches: Iterable[Any]) -> Iterator[Row]:
+def _rank(model: keras.Model) -> int | None:
+    """How many axes a batch of the only input has, where the model says so; Keras takes ``(N,)`` for ``(N, 1)``."""
+    shape = getattr(model, "input_shape", None)
+    return len(shape) if isinstance(shape, tuple) and shape[1:] != (1,) else None
+
+
+def _rows_of_batches(batches: Iterable[Any], rank: int | None) -> Iterator[Row]:
     """The rows of batches as ``fit`` takes them: inputs, or inputs and labels ``"y"``."""
     number = 0
     for batch in batches:
@@ -374,7 +380,8 @@ def _rows_of_batches(batches: Iterable[Any]) -> Iterator[Row]:
         x = x[0] if isinstance(x, tuple) and len(x) == 1 else x
         arrays = map_parts(_array, x)
         labels = None if y is None else _array(y)
-        if not all(part.ndim for part in flatten([arrays, *([] if labels is None else [labels])])):
+        is_alone = isinstance(arrays, np.ndarray) and arrays.ndim + 1 == rank
+        if is_alone or not all(part.ndim for part in flatten([arrays, *([] if labels is None else [labels])])):
             raise ValueError("The rows of a dataset come in batches. Received: a row alone. Pass dataset.batch(32).")
         for row in range(len(flatten(arrays)[0])):
             columns = {} if labels is None else {"y": labels[row]}
